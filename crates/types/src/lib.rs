@@ -1,1 +1,17 @@
-//! x
+//! The words that every other crate speaks: identities, messages, the context of a request, error codes, the clock.
+//!
+//! Nothing here does I/O, spawns a task or knows a wire format.
+
+mod clock;
+mod code;
+mod context;
+mod failure;
+mod id;
+mod message;
+
+pub use clock::Clock;
+pub use code::{Code, ErrorType};
+pub use context::{RequestContext, TraceContext};
+pub use failure::Failure;
+pub use id::{ActorId, InvalidName, Key, Name};
+pub use message::{Message, MessageKind, Payload};

@@ -1,0 +1,72 @@
+//! What travels between actors.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+/// The body of a message, a reply or a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// JSON text. It is not parsed on its way; whoever reads it checks it.
+    Json(String),
+    /// Anything else.
+    Bytes(Bytes),
+}
+
+impl Payload {
+    /// The JSON text of `value`.
+    #[must_use]
+    pub fn from_value(value: &Value) -> Self {
+        Self::Json(value.to_string())
+    }
+
+    /// The empty object, which stands for "nothing given".
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::Json("{}".to_owned())
+    }
+
+    /// The bytes of either kind.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Json(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The size in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Whether the sender waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKind {
+    /// The sender waits for a reply.
+    Call,
+    /// The sender does not wait.
+    Cast,
+}
+
+/// One message to one actor.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// What to do; empty when only the payload says it.
+    pub operation: String,
+    /// Whether the sender waits.
+    pub kind: MessageKind,
+    /// The arguments.
+    pub payload: Payload,
+    /// The sending actor's printed identity; empty for a sender outside.
+    pub sender: String,
+    /// The caller's name for this message: a durable actor applies one key once and answers the stored reply to each repetition.
+    pub idempotency_key: Option<String>,
+}
