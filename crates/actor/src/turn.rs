@@ -1,12 +1,43 @@
 //! One turn of one actor: what its code can reach while it handles a message, and what it leaves to be committed.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use plexspaces_types::{ActorId, Failure, Payload};
+use plexspaces_durable::KeyValue;
+use plexspaces_types::{ActorId, Clock, Code, Failure, Message, MessageKind, Payload, RequestContext};
+
+use crate::{Limits, Runtime};
+
+mod key_value;
+
+/// How many messages one turn of a durable actor may send.
+const MAX_TELLS: usize = 10_000;
 
 /// The host's side of a turn. It is handed to the code and taken back with the effects in it; dropping it drops them.
 pub struct Turn {
+    /// `None` for a turn without a node behind it.
+    runtime: Option<Runtime>,
     id: ActorId,
+    ctx: RequestContext,
+    durable: bool,
+    limits: Limits,
+    clock: Clock,
+    writes: BTreeMap<String, Option<KeyValue>>,
+    tells: Vec<(ActorId, Message)>,
+}
+
+/// What a turn leaves behind to be done when it is over.
+#[derive(Default)]
+pub(crate) struct Effects {
+    pub(crate) key_values: Vec<(String, Option<KeyValue>)>,
+    pub(crate) tells: Vec<(ActorId, Message)>,
+}
+
+impl Effects {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.key_values.is_empty() && self.tells.is_empty()
+    }
 }
 
 /// How important a line of an actor's log is.
@@ -23,10 +54,29 @@ pub enum LogLevel {
 }
 
 impl Turn {
+    pub(crate) fn new(runtime: Runtime, id: ActorId, ctx: RequestContext, durable: bool, limits: Limits) -> Self {
+        let clock = runtime.config().clock.clone();
+        Self { runtime: Some(runtime), id, ctx, durable, limits, clock, writes: BTreeMap::new(), tells: Vec::new() }
+    }
+
     /// A turn without a node behind it: its actor is alone and its keys are in memory. For tests and measurements of engines.
     #[must_use]
     pub fn detached(id: ActorId) -> Self {
-        Self { id }
+        let ctx = RequestContext::external(id.tenant.clone(), id.namespace.clone(), "detached");
+        Self {
+            runtime: None,
+            id,
+            ctx,
+            durable: true,
+            limits: Limits::default(),
+            clock: Clock::system(),
+            writes: BTreeMap::new(),
+            tells: Vec::new(),
+        }
+    }
+
+    pub(crate) fn into_effects(self) -> Effects {
+        Effects { key_values: self.writes.into_iter().collect(), tells: self.tells }
     }
 
     /// The actor whose turn it is.
@@ -38,53 +88,72 @@ impl Turn {
     /// Milliseconds since the Unix epoch.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
-        0
+        self.clock.now_ms()
     }
 
-    /// Asks another actor and waits for the reply.
+    /// Asks another actor and waits for the reply, never longer than the message that is being handled may take. An actor that already
+    /// waits for this one is a `deadlock`, answered at once.
     pub async fn ask(&mut self, target: &str, operation: &str, payload: Payload, timeout: Duration) -> Result<Payload, Failure> {
-        let _ = (target, operation, timeout);
-        Ok(payload)
+        let (runtime, id) = self.resolve(target)?;
+        self.check_size("payload", payload.len())?;
+        let mut chain = self.ctx.chain.to_vec();
+        chain.push(self.id.clone());
+        if chain.contains(&id) {
+            let links: Vec<String> = chain.iter().chain([&id]).map(ToString::to_string).collect();
+            return Err(Failure::new(Code::Deadlock, format!("the request would wait for itself: {}", links.join(" -> "))));
+        }
+        let deadline = Instant::now() + timeout;
+        let deadline = self.ctx.deadline.map_or(deadline, |outer| outer.min(deadline));
+        let ctx = RequestContext { namespace: id.namespace.clone(), deadline: Some(deadline), chain: Arc::from(chain), ..self.ctx.clone() };
+        let message = self.message(operation, payload, MessageKind::Call);
+        runtime.ask_actor(ctx, id, message).await
     }
 
-    /// Sends to another actor without waiting for the outcome.
+    /// Sends to another actor without waiting for the outcome. In a durable actor it leaves after the commit.
     pub async fn tell(&mut self, target: &str, operation: &str, payload: Payload) -> Result<(), Failure> {
-        let _ = (target, operation, payload);
-        Ok(())
-    }
-
-    /// The value of one of the actor's own keys.
-    pub async fn kv_get(&mut self, key: &str) -> Result<Option<String>, Failure> {
-        let _ = key;
-        Ok(None)
-    }
-
-    /// Sets one of the actor's own keys.
-    pub async fn kv_put(&mut self, key: &str, value: String, ttl: Option<Duration>) -> Result<(), Failure> {
-        let _ = (key, value, ttl);
-        Ok(())
-    }
-
-    /// Removes one of the actor's own keys; true when it was there.
-    pub async fn kv_delete(&mut self, key: &str) -> Result<bool, Failure> {
-        let _ = key;
-        Ok(false)
-    }
-
-    /// Sets a key if its value is `expected`; true when it was set.
-    pub async fn kv_compare_and_set(&mut self, key: &str, expected: Option<&str>, value: String) -> Result<bool, Failure> {
-        let _ = (key, expected, value);
-        Ok(false)
-    }
-
-    /// The actor's keys that begin with `prefix`, after `after`, in byte order, at most `limit`.
-    pub async fn kv_list(&mut self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, Failure> {
-        let _ = (prefix, after, limit);
-        Ok(Vec::new())
+        let (runtime, id) = self.resolve(target)?;
+        self.check_size("payload", payload.len())?;
+        let message = self.message(operation, payload, MessageKind::Cast);
+        if self.durable {
+            if self.tells.len() >= MAX_TELLS {
+                return Err(Failure::new(Code::Overloaded, format!("one turn may send at most {MAX_TELLS} messages")));
+            }
+            self.tells.push((id, message));
+            return Ok(());
+        }
+        let ctx = RequestContext { namespace: id.namespace.clone(), chain: Arc::from([self.id.clone()]), ..self.ctx.clone() };
+        runtime.tell_actor(ctx, &id, message).await
     }
 
     /// Writes a line to the node's log.
     pub fn log(&self, level: LogLevel, message: &str) {
-        let _ = (level, message);
+        let (actor, tenant, trace_id) = (&self.id, &self.id.tenant, self.ctx.trace.trace_id_text());
+        match level {
+            LogLevel::Debug => tracing::debug!(target: "plexspaces::guest", %actor, %tenant, %trace_id, "{message}"),
+            LogLevel::Info => tracing::info!(target: "plexspaces::guest", %actor, %tenant, %trace_id, "{message}"),
+            LogLevel::Warn => tracing::warn!(target: "plexspaces::guest", %actor, %tenant, %trace_id, "{message}"),
+            LogLevel::Error => tracing::error!(target: "plexspaces::guest", %actor, %tenant, %trace_id, "{message}"),
+        }
+    }
+
+    fn resolve(&self, target: &str) -> Result<(Runtime, ActorId), Failure> {
+        let Some(runtime) = &self.runtime else {
+            return Err(Failure::not_found(format!("unknown actor {target:?}: this actor runs without a node")));
+        };
+        // Names mean what they mean where the actor lives, wherever the message came from.
+        let ctx = RequestContext { namespace: self.id.namespace.clone(), ..self.ctx.clone() };
+        Ok((runtime.clone(), runtime.resolve(&ctx, target)?))
+    }
+
+    fn message(&self, operation: &str, payload: Payload, kind: MessageKind) -> Message {
+        Message { operation: operation.to_owned(), kind, payload, sender: self.id.to_string(), idempotency_key: None }
+    }
+
+    fn check_size(&self, what: &'static str, size: usize) -> Result<(), Failure> {
+        if size <= self.limits.payload_bytes {
+            return Ok(());
+        }
+        let message = format!("a {what} of {size} bytes is larger than the limit of {} bytes", self.limits.payload_bytes);
+        Err(Failure::new(Code::PayloadTooLarge, message).with_field(what))
     }
 }

@@ -1,0 +1,226 @@
+//! Which actor types exist in each namespace, and which actor a name means.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use metrics::{Counter, Histogram, counter, histogram};
+use parking_lot::RwLock;
+use plexspaces_types::{ActorId, Code, Failure, Key, Name};
+
+use crate::{Application, Factory, Profile, RestartPolicy};
+
+/// What all actors of an application share.
+pub(crate) struct Shared {
+    pub(crate) name: Name,
+    pub(crate) restarts: RestartPolicy,
+    /// Milliseconds since the Unix epoch; an actor failed too often less than a window before it.
+    pub(crate) degraded_until_ms: AtomicU64,
+}
+
+/// An actor type that can be addressed.
+pub(crate) struct Kind {
+    pub(crate) name: Name,
+    pub(crate) guest_type: String,
+    pub(crate) factory: Arc<dyn Factory>,
+    pub(crate) application: Arc<Shared>,
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) children: HashMap<Key, Arc<Profile>>,
+    /// Whom the type's name means: its only child, else the instance named as the type.
+    default_key: Key,
+    /// Set before its actors are told, so that none is made of it afterwards.
+    pub(crate) retired: AtomicBool,
+    pub(crate) metrics: KindMetrics,
+}
+
+/// The counters of one type; looked up once, since a look-up costs as much as a turn of a native actor.
+pub(crate) struct KindMetrics {
+    pub(crate) handled: Counter,
+    pub(crate) rejected: Counter,
+    pub(crate) crashed: Counter,
+    pub(crate) turn_seconds: Histogram,
+}
+
+impl KindMetrics {
+    fn new(namespace: &Name, name: &Name) -> Self {
+        let outcome = |outcome: &'static str| counter!("plexspaces_actor_messages_total", "namespace" => namespace.to_string(), "type" => name.to_string(), "outcome" => outcome);
+        Self {
+            handled: outcome("handled"),
+            rejected: outcome("rejected"),
+            crashed: outcome("crashed"),
+            turn_seconds: histogram!("plexspaces_actor_turn_seconds", "namespace" => namespace.to_string(), "type" => name.to_string()),
+        }
+    }
+}
+
+impl Kind {
+    /// How the actor with this key lives.
+    pub(crate) fn profile(&self, key: &Key) -> &Arc<Profile> {
+        self.children.get(key).unwrap_or(&self.profile)
+    }
+
+    /// Whether the actor with this key lives from the start.
+    pub(crate) fn is_child(&self, key: &Key) -> bool {
+        self.children.contains_key(key)
+    }
+}
+
+#[derive(Clone)]
+struct Binding {
+    kind: Arc<Kind>,
+    key: Key,
+}
+
+#[derive(Default)]
+struct Scope {
+    /// Types by their own name.
+    types: HashMap<Name, Arc<Kind>>,
+    /// What every other name means: children, roles, aliases.
+    names: HashMap<String, Binding>,
+}
+
+/// Types and names of all namespaces.
+#[derive(Default)]
+pub(crate) struct Registry {
+    scopes: RwLock<HashMap<(Name, Name), Scope>>,
+}
+
+impl Registry {
+    /// Adds or replaces an application; returns the types that it no longer has in this form.
+    pub(crate) fn register(&self, application: &Application) -> Result<Vec<Arc<Kind>>, Failure> {
+        let shared =
+            Arc::new(Shared { name: application.name.clone(), restarts: application.restarts, degraded_until_ms: AtomicU64::new(0) });
+        let mut types = HashMap::new();
+        for spec in &application.types {
+            let children = application.children.iter().filter(|child| child.actor_type == spec.name);
+            let children: HashMap<_, _> = children.map(|child| (child.key.clone(), Arc::new(child.profile.clone()))).collect();
+            let only_child = children.keys().next().filter(|_| children.len() == 1).cloned();
+            let kind = Kind {
+                name: spec.name.clone(),
+                guest_type: spec.guest_type.clone(),
+                factory: application.factory.clone(),
+                application: shared.clone(),
+                profile: Arc::new(spec.profile.clone()),
+                default_key: only_child.unwrap_or_else(|| Key::from(&spec.name)),
+                children,
+                retired: AtomicBool::new(false),
+                metrics: KindMetrics::new(&application.namespace, &spec.name),
+            };
+            types.insert(spec.name.clone(), Arc::new(kind));
+        }
+        let names = names(application, &types)?;
+
+        let mut scopes = self.scopes.write();
+        let scope = scopes.entry((application.tenant.clone(), application.namespace.clone())).or_default();
+        let foreign = |kind: &Arc<Kind>| kind.application.name != application.name;
+        let taken_types = types.keys().filter_map(|name| scope.types.get(name).map(|kind| (name.as_str(), kind)));
+        let taken_names = names.keys().filter_map(|name| scope.names.get(name).map(|binding| (name.as_str(), &binding.kind)));
+        if let Some((name, kind)) = taken_types.chain(taken_names).find(|(_, kind)| foreign(kind)) {
+            let message = format!(
+                "the name {name:?} in namespace {} belongs to application {}: undeploy it or choose another name",
+                application.namespace, kind.application.name
+            );
+            return Err(Failure::new(Code::Conflict, message).with_field("actor_type"));
+        }
+        let replaced = scope.remove(&application.name);
+        scope.types.extend(types);
+        scope.names.extend(names);
+        Ok(replaced)
+    }
+
+    /// Removes an application; returns the types that it had.
+    pub(crate) fn unregister(&self, tenant: &Name, namespace: &Name, application: &Name) -> Vec<Arc<Kind>> {
+        let mut scopes = self.scopes.write();
+        scopes.get_mut(&(tenant.clone(), namespace.clone())).map(|scope| scope.remove(application)).unwrap_or_default()
+    }
+
+    /// The type of an actor.
+    pub(crate) fn kind(&self, id: &ActorId) -> Option<Arc<Kind>> {
+        let scopes = self.scopes.read();
+        scopes.get(&(id.tenant.clone(), id.namespace.clone()))?.types.get(&id.actor_type).cloned()
+    }
+
+    /// The actor that a name means in a namespace; with a key, that one of the name's type.
+    pub(crate) fn resolve(&self, tenant: &Name, namespace: &Name, name: &str, key: Option<&str>) -> Result<ActorId, Failure> {
+        let scopes = self.scopes.read();
+        let scope = scopes.get(&(tenant.clone(), namespace.clone()));
+        let found = scope.and_then(|scope| {
+            let type_name = Name::new("actor type", name).ok();
+            let by_type = type_name.and_then(|name| scope.types.get(&name)).map(|kind| (kind, kind.default_key.clone()));
+            scope.names.get(name).map(|binding| (&binding.kind, binding.key.clone())).or(by_type)
+        });
+        let Some((kind, default_key)) = found else {
+            let known = scope.map(Scope::known).filter(|known| !known.is_empty());
+            let known = known.map_or_else(|| "no actor is deployed there".to_owned(), |known| format!("known are: {known}"));
+            return Err(Failure::not_found(format!("unknown actor {name:?} in namespace {namespace}; {known}")));
+        };
+        let key = match key {
+            Some(key) => Key::new(key).map_err(|error| Failure::invalid("actor_id", error.to_string()))?,
+            None => default_key,
+        };
+        Ok(ActorId { tenant: tenant.clone(), namespace: namespace.clone(), actor_type: kind.name.clone(), key })
+    }
+
+    /// Whether an actor of the application failed too often of late.
+    pub(crate) fn is_degraded(&self, tenant: &Name, namespace: &Name, application: &Name, now_ms: u64) -> bool {
+        let scopes = self.scopes.read();
+        let scope = scopes.get(&(tenant.clone(), namespace.clone()));
+        let mut kinds = scope.into_iter().flat_map(|scope| scope.types.values());
+        kinds.any(|kind| kind.application.name == *application && now_ms < kind.application.degraded_until_ms.load(Ordering::Relaxed))
+    }
+}
+
+impl Scope {
+    fn remove(&mut self, application: &Name) -> Vec<Arc<Kind>> {
+        self.names.retain(|_, binding| binding.kind.application.name != *application);
+        let gone: Vec<_> = self.types.values().filter(|kind| kind.application.name == *application).cloned().collect();
+        self.types.retain(|_, kind| kind.application.name != *application);
+        gone
+    }
+
+    fn known(&self) -> String {
+        let mut names: Vec<&str> = self.types.keys().map(Name::as_str).collect();
+        names.sort_unstable();
+        names.truncate(20);
+        names.join(", ")
+    }
+}
+
+/// What the application's names mean. A child's own key comes first; an alias that two actors share means neither.
+fn names(application: &Application, types: &HashMap<Name, Arc<Kind>>) -> Result<HashMap<String, Binding>, Failure> {
+    let mut names = HashMap::new();
+    let unknown = |name: &Name| {
+        let message = format!("the type {name} is not in the component");
+        Failure::new(Code::InvalidConfig, message).with_field("supervisor.children.type")
+    };
+    for child in &application.children {
+        let kind = types.get(&child.actor_type).ok_or_else(|| unknown(&child.actor_type))?;
+        let binding = Binding { kind: kind.clone(), key: child.key.clone() };
+        if names.insert(child.key.to_string(), binding).is_some() {
+            let message = format!("two children are named {:?}", child.key.as_str());
+            return Err(Failure::new(Code::InvalidConfig, message).with_field("supervisor.children.id"));
+        }
+    }
+    let children = application.children.iter().map(|child| (&child.actor_type, child.key.clone(), &child.aliases));
+    let defaults = application.types.iter().map(|spec| {
+        let key = types.get(&spec.name).map_or_else(|| Key::from(&spec.name), |kind| kind.default_key.clone());
+        (&spec.name, key, &spec.aliases)
+    });
+    let mut aliases: HashMap<&str, Vec<Binding>> = HashMap::new();
+    for (actor_type, key, given) in children.chain(defaults) {
+        let Some(kind) = types.get(actor_type) else { continue };
+        for alias in given {
+            aliases.entry(alias).or_default().push(Binding { kind: kind.clone(), key: key.clone() });
+        }
+    }
+    for (alias, mut bindings) in aliases {
+        let is_type = types.keys().any(|name| name.as_str() == alias);
+        if bindings.len() == 1
+            && !is_type
+            && let Some(binding) = bindings.pop()
+        {
+            names.entry(alias.to_owned()).or_insert(binding);
+        }
+    }
+    Ok(names)
+}

@@ -1,0 +1,217 @@
+//! The records of an actor's partition, and their encoding.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `a` | the epoch: which activation may write |
+//! | `b` | the checkpoint: turn and state |
+//! | `c/` time, idempotency key | nothing; says when a stored answer may go |
+//! | `d/` idempotency key | a stored answer |
+//! | `k/` key | one of the actor's private key-value pairs |
+//!
+//! The first three sort first, so that one scan of three entries recovers an actor.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use plexspaces_types::Payload;
+use sha2::{Digest, Sha256};
+
+/// How long the answer to an idempotency key is kept: 24 hours, in milliseconds.
+pub const RETENTION_MS: u64 = 24 * 60 * 60 * 1000;
+
+pub(crate) const EPOCH: &[u8] = b"a";
+pub(crate) const CHECKPOINT: &[u8] = b"b";
+const EXPIRY: &[u8] = b"c/";
+const ANSWER: &[u8] = b"d/";
+const KEY_VALUE: &[u8] = b"k/";
+
+/// The first byte of each record, so that a later layout is refused and not misread.
+const LAYOUT: u8 = 1;
+
+/// A record that is not what its key says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {record} of this actor cannot be read: expected layout {LAYOUT}, found {found}")]
+pub struct Error {
+    pub(crate) record: &'static str,
+    pub(crate) found: String,
+}
+
+/// The key under which the answer to an idempotency key is kept.
+#[must_use]
+pub fn answer_key(idempotency_key: &str) -> Bytes {
+    [ANSWER, idempotency_key.as_bytes()].concat().into()
+}
+
+/// The key of one of the actor's private pairs.
+#[must_use]
+pub fn key_value_key(key: &str) -> Bytes {
+    key_value_prefix(key)
+}
+
+/// What all private pairs whose keys begin with `prefix` begin with; the rest of a record's key is the pair's.
+#[must_use]
+pub fn key_value_prefix(prefix: &str) -> Bytes {
+    [KEY_VALUE, prefix.as_bytes()].concat().into()
+}
+
+pub(crate) fn expiry_key(expires_ms: u64, idempotency_key: &str) -> Bytes {
+    [EXPIRY, &expires_ms.to_be_bytes(), idempotency_key.as_bytes()].concat().into()
+}
+
+/// When the answer that an expiry key stands for may go, and its idempotency key.
+pub(crate) fn parse_expiry_key(key: &[u8]) -> Option<(u64, &str)> {
+    let (time, idempotency_key) = key.strip_prefix(EXPIRY)?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*time), std::str::from_utf8(idempotency_key).ok()?))
+}
+
+/// What tells one request from another that uses the same idempotency key.
+#[must_use]
+pub fn fingerprint(operation: &str, payload: &Payload) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update((operation.len() as u64).to_be_bytes());
+    hash.update(operation);
+    hash.update([payload_kind(payload)]);
+    hash.update(payload.as_bytes());
+    hash.finalize().into()
+}
+
+/// The stored answer to one idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Of the request that was answered.
+    pub fingerprint: [u8; 32],
+    /// Milliseconds since the Unix epoch from which it counts as gone.
+    pub expires_ms: u64,
+    /// What was answered.
+    pub reply: Payload,
+}
+
+impl Answer {
+    /// The record's value.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(42 + self.reply.len());
+        out.put_u8(LAYOUT);
+        out.put_slice(&self.fingerprint);
+        out.put_u64(self.expires_ms);
+        put_payload(&mut out, &self.reply);
+        out.freeze()
+    }
+
+    /// Reads a record's value.
+    pub fn decode(value: &Bytes) -> Result<Self, Error> {
+        let parse = || {
+            let rest = body(value)?;
+            let (fingerprint, rest) = rest.split_first_chunk::<32>()?;
+            let (expires, rest) = rest.split_first_chunk::<8>()?;
+            let reply = payload(rest)?;
+            Some(Self { fingerprint: *fingerprint, expires_ms: u64::from_be_bytes(*expires), reply })
+        };
+        parse().ok_or_else(|| unreadable("stored answer", value))
+    }
+}
+
+/// One of the actor's private pairs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyValue {
+    /// Milliseconds since the Unix epoch from which it counts as gone; `None` for never.
+    pub expires_ms: Option<u64>,
+    /// What was put.
+    pub value: String,
+}
+
+impl KeyValue {
+    /// The record's value.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(9 + self.value.len());
+        out.put_u8(LAYOUT);
+        out.put_u64(self.expires_ms.unwrap_or(0));
+        out.put_slice(self.value.as_bytes());
+        out.freeze()
+    }
+
+    /// Reads a record's value.
+    pub fn decode(value: &Bytes) -> Result<Self, Error> {
+        let parse = || {
+            let (expires, rest) = body(value)?.split_first_chunk::<8>()?;
+            let expires = u64::from_be_bytes(*expires);
+            Some(Self { expires_ms: (expires != 0).then_some(expires), value: String::from_utf8(rest.to_vec()).ok()? })
+        };
+        parse().ok_or_else(|| unreadable("key-value pair", value))
+    }
+
+    /// Whether it still counts at this time.
+    #[must_use]
+    pub fn is_live(&self, now_ms: u64) -> bool {
+        self.expires_ms.is_none_or(|expires| now_ms < expires)
+    }
+}
+
+/// The state after a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    pub(crate) turn: u64,
+    pub(crate) state: Payload,
+}
+
+impl Checkpoint {
+    pub(crate) fn encode(turn: u64, state: &Payload) -> Bytes {
+        let mut out = BytesMut::with_capacity(10 + state.len());
+        out.put_u8(LAYOUT);
+        out.put_u64(turn);
+        put_payload(&mut out, state);
+        out.freeze()
+    }
+
+    pub(crate) fn decode(value: &Bytes) -> Result<Self, Error> {
+        let parse = || {
+            let (turn, rest) = body(value)?.split_first_chunk::<8>()?;
+            Some(Self { turn: u64::from_be_bytes(*turn), state: payload(rest)? })
+        };
+        parse().ok_or_else(|| unreadable("checkpoint", value))
+    }
+}
+
+pub(crate) fn encode_epoch(epoch: u64) -> Bytes {
+    let mut out = BytesMut::with_capacity(9);
+    out.put_u8(LAYOUT);
+    out.put_u64(epoch);
+    out.freeze()
+}
+
+pub(crate) fn decode_epoch(value: &Bytes) -> Result<u64, Error> {
+    let parse = || Some(u64::from_be_bytes(body(value)?.try_into().ok()?));
+    parse().ok_or_else(|| unreadable("epoch", value))
+}
+
+fn body(value: &Bytes) -> Option<&[u8]> {
+    value.strip_prefix(&[LAYOUT])
+}
+
+fn unreadable(record: &'static str, value: &Bytes) -> Error {
+    let found = match value.first() {
+        Some(&LAYOUT) => format!("{} bytes that do not fit it", value.len()),
+        Some(layout) => format!("layout {layout}"),
+        None => "nothing".to_owned(),
+    };
+    Error { record, found }
+}
+
+fn payload_kind(payload: &Payload) -> u8 {
+    match payload {
+        Payload::Json(_) => 0,
+        Payload::Bytes(_) => 1,
+    }
+}
+
+fn put_payload(out: &mut BytesMut, payload: &Payload) {
+    out.put_u8(payload_kind(payload));
+    out.put_slice(payload.as_bytes());
+}
+
+fn payload(bytes: &[u8]) -> Option<Payload> {
+    match bytes.split_first()? {
+        (0, text) => Some(Payload::Json(String::from_utf8(text.to_vec()).ok()?)),
+        (1, bytes) => Some(Payload::Bytes(Bytes::copy_from_slice(bytes))),
+        _ => None,
+    }
+}
