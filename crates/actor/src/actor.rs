@@ -103,7 +103,7 @@ impl Actor {
     /// When the actor must act without a message: a child that failed comes back, an idle actor goes.
     fn wake(&self, last_message: Instant) -> Option<Instant> {
         match (&self.live, self.profile.idle_timeout) {
-            (None, _) if self.kind.is_child(&self.id.key) => Some(self.next_start),
+            (None, _) if self.profile.resident => Some(self.next_start),
             (Some(_), Some(idle)) => Some(last_message + idle),
             _ => None,
         }
@@ -111,7 +111,7 @@ impl Actor {
 
     /// Without code in memory, without failures to remember and without a reason to stay, the actor's task is of no use.
     fn is_unused(&self) -> bool {
-        self.live.is_none() && self.carried.is_none() && self.restarts.is_empty() && !self.kind.is_child(&self.id.key)
+        self.live.is_none() && self.carried.is_none() && self.restarts.is_empty() && !self.profile.resident
     }
 
     async fn receive(&mut self, envelope: Envelope) {

@@ -60,6 +60,8 @@ pub struct Profile {
     pub durable: bool,
     /// How long it may be idle before it leaves memory; `None` for ever. State of an actor that is not durable is gone then.
     pub idle_timeout: Option<Duration>,
+    /// Whether a child that failed comes back without waiting for a message.
+    pub resident: bool,
     /// What it may use.
     pub limits: Limits,
     /// `args` of its configuration.

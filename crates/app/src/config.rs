@@ -1,0 +1,194 @@
+//! `app-config.toml`: what an application is called, which actors it starts, and what they may use.
+
+use std::collections::BTreeMap;
+
+use plexspaces_actor::Limits;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::strict::{ConfigError, parse};
+use crate::units::{ByteSize, Duration};
+
+/// The whole file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppConfig {
+    /// What the application is called.
+    #[serde(default)]
+    pub app: App,
+    /// The actors that run from the start, and how their failures are answered.
+    pub supervisor: Option<Supervisor>,
+    /// Limits of all actors of the application.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// What differs for single actor types, by type name.
+    #[serde(default)]
+    pub types: BTreeMap<String, TypeConfig>,
+}
+
+/// `[app]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    /// The application's name.
+    pub name: Option<String>,
+    /// The namespace that its actors live in; the application's name unless given.
+    pub namespace: Option<String>,
+    /// The version shown in lists; the beginning of the component's digest unless given.
+    pub version: Option<String>,
+}
+
+/// `[supervisor]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Supervisor {
+    /// A name for logs.
+    pub id: Option<String>,
+    /// What a failure restarts.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// Restarts of one actor within the window that are normal; with more the application is shown as degraded. 5 unless given.
+    pub max_restarts: Option<u32>,
+    /// The window in seconds; 60 unless given.
+    pub max_restart_window_secs: Option<u64>,
+    /// The same as `max_restart_window_secs`.
+    pub max_restart_window_seconds: Option<u64>,
+    /// The window as a duration.
+    pub max_restart_window: Option<Duration>,
+    /// The actors that run from the start, in start order.
+    #[serde(default)]
+    pub children: Vec<Child>,
+}
+
+/// What a failure restarts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// Only the actor that failed.
+    #[default]
+    OneForOne,
+}
+
+/// One entry of `[[supervisor.children]]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Child {
+    /// The actor's name and key.
+    pub id: Option<String>,
+    /// The same as `id`.
+    pub name: Option<String>,
+    /// The actor's type, or the name of the whole module when `role` names the type.
+    #[serde(rename = "type")]
+    pub actor_type: Option<String>,
+    /// The same as `type`.
+    #[serde(rename = "actor_type")]
+    pub actor_type_long: Option<String>,
+    /// Which of the component's types it is.
+    pub role: Option<String>,
+    /// Must be the behavior that the code has.
+    pub behavior_kind: Option<BehaviorKind>,
+    /// Handed to the actor's `init` as `config["args"]`.
+    #[serde(default)]
+    pub args: Map<String, Value>,
+    /// Facets; one of the same type in the code is overridden.
+    #[serde(default)]
+    pub facets: Vec<Facet>,
+    /// When the actor is restarted.
+    #[serde(default)]
+    pub restart: Restart,
+    /// Limits of this actor.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// How an actor handles messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BehaviorKind {
+    /// Request and reply.
+    GenServer,
+}
+
+/// When an actor is restarted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Restart {
+    /// After every failure.
+    #[default]
+    Permanent,
+}
+
+/// A facet and its configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Facet {
+    /// `durability` or `virtual_actor`.
+    #[serde(rename = "type")]
+    pub name: String,
+    /// The facet's place in the pipeline; both of today's facets act outside of it, so that it must be their usual one.
+    pub priority: Option<u32>,
+    /// `durability`: `checkpoint_interval`. `virtual_actor`: `idle_timeout`, `activation_strategy`.
+    #[serde(default)]
+    pub config: Map<String, Value>,
+}
+
+/// `[types.NAME]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TypeConfig {
+    /// Facets; one of the same type in the code is overridden.
+    #[serde(default)]
+    pub facets: Vec<Facet>,
+    /// Limits of the type's actors.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+}
+
+/// What an actor may use. Going over a limit ends that turn and restarts that actor; nobody else notices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Memory of one instance; 256MiB unless given.
+    pub memory: Option<ByteSize>,
+    /// CPU time of one turn; 10s unless given.
+    pub turn_cpu: Option<Duration>,
+    /// Time of one turn, waits included; 5m unless given.
+    pub turn_time: Option<Duration>,
+    /// Size of one message, reply, state or key-value value; 16MiB unless given.
+    pub payload: Option<ByteSize>,
+    /// Messages that may wait for one actor; 1024 unless given.
+    pub mailbox: Option<u32>,
+}
+
+impl LimitsConfig {
+    /// These limits over others.
+    #[must_use]
+    pub fn over(self, limits: Limits) -> Limits {
+        let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+        Limits {
+            memory_bytes: self.memory.map_or(limits.memory_bytes, bytes),
+            turn_cpu: self.turn_cpu.map_or(limits.turn_cpu, |duration| duration.0),
+            turn_time: self.turn_time.map_or(limits.turn_time, |duration| duration.0),
+            payload_bytes: self.payload.map_or(limits.payload_bytes, bytes),
+            mailbox: self.mailbox.map_or(limits.mailbox, |messages| messages as usize),
+        }
+    }
+}
+
+impl AppConfig {
+    /// Reads a file's text.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        parse("app-config.toml", text)
+    }
+}
+
+/// One of several spellings of a key; two that contradict one another are an error.
+pub(crate) fn either<T: PartialEq + std::fmt::Debug>(spellings: [(&str, Option<T>); 2]) -> Result<Option<T>, ConfigError> {
+    match spellings {
+        [(one, Some(a)), (other, Some(b))] if a != b => {
+            let message = format!("{one} = {a:?} and {other} = {b:?} mean the same key; give one of them");
+            Err(ConfigError::new("app-config.toml", message))
+        }
+        [(_, a), (_, b)] => Ok(a.or(b)),
+    }
+}

@@ -1,0 +1,16 @@
+//! Deployed applications: their configuration, how they are deployed, and how they come back when the node starts.
+//!
+//! It knows nothing of HTTP: what arrives here is a component and a text.
+
+mod applications;
+mod config;
+mod facets;
+mod files;
+mod plan;
+mod strict;
+mod units;
+
+pub use applications::{Application, Applications, Config, Deploy, Deployed, Status};
+pub use config::{AppConfig, LimitsConfig};
+pub use strict::{ConfigError, parse as parse_strict};
+pub use units::{ByteSize, Duration};

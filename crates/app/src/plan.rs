@@ -1,0 +1,164 @@
+//! From a component's description and a configuration to an application that the runtime can run, or a precise error.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexspaces_actor::{Application, ChildSpec, Description, Factory, Limits, Profile, RestartPolicy, TypeInfo, TypeSpec};
+use plexspaces_types::{Code, Failure, Key, Name};
+
+use crate::config::{AppConfig, Child, Facet, either};
+use crate::facets::{self, Asked};
+use crate::strict::ConfigError;
+
+/// What a deployment says of an application besides its configuration.
+pub(crate) struct Names<'a> {
+    pub(crate) tenant: &'a Name,
+    pub(crate) namespace: Option<&'a str>,
+    pub(crate) app: Option<&'a str>,
+    /// The name under which the only type of the component is addressed.
+    pub(crate) actor_type: Option<&'a str>,
+}
+
+/// Checks everything and puts it together.
+pub(crate) fn plan(
+    names: &Names<'_>,
+    config: Option<&AppConfig>,
+    factory: Arc<dyn Factory>,
+    limits: Limits,
+) -> Result<Application, Failure> {
+    let description = factory.description().clone();
+    let empty = AppConfig::default();
+    let settings = config.unwrap_or(&empty);
+    let app = same("app", names.app, settings.app.name.as_deref())?.or(names.actor_type);
+    let app = match (app, description.actors.as_slice()) {
+        (Some(app), _) => app,
+        (None, [only]) => only.name.as_str(),
+        (None, _) => return Err(Failure::invalid("app", "the component holds several types, so the application needs a name")),
+    };
+    let name = Name::new("application", app).map_err(|error| Failure::invalid("app", error.to_string()))?;
+    let fallback = if config.is_some() { name.as_str() } else { "default" };
+    let namespace = same("namespace", names.namespace, settings.app.namespace.as_deref())?.unwrap_or(fallback);
+    let namespace = Name::new("namespace", namespace).map_err(|error| Failure::invalid("namespace", error.to_string()))?;
+
+    let limits = settings.limits.over(limits);
+    let types = types(&description, names.actor_type, settings, limits)?;
+    if let Some(unknown) = settings.types.keys().find(|name| !types.iter().any(|spec| spec.name.as_str() == *name)) {
+        let known: Vec<&str> = types.iter().map(|spec| spec.name.as_str()).collect();
+        return Err(invalid(format!("[types.{unknown}] is not a type of the component, which has {}", known.join(", "))));
+    }
+    let supervisor = settings.supervisor.clone().unwrap_or_default();
+    let window = either([
+        ("max_restart_window_secs", supervisor.max_restart_window_secs),
+        ("max_restart_window_seconds", supervisor.max_restart_window_seconds),
+    ])
+    .map_err(config_failure)?
+    .map(Duration::from_secs);
+    let window =
+        either([("max_restart_window_secs", window), ("max_restart_window", supervisor.max_restart_window.map(|window| window.0))])
+            .map_err(config_failure)?;
+    let normal = RestartPolicy::default();
+    let restarts =
+        RestartPolicy { max_restarts: supervisor.max_restarts.unwrap_or(normal.max_restarts), window: window.unwrap_or(normal.window) };
+    let children = supervisor.children.iter().map(|child| plan_child(child, &description, &types, settings));
+    let children = children.collect::<Result<Vec<_>, _>>()?;
+    Ok(Application { tenant: names.tenant.clone(), namespace, name, factory, types, children, restarts })
+}
+
+fn types(description: &Description, actor_type: Option<&str>, settings: &AppConfig, limits: Limits) -> Result<Vec<TypeSpec>, Failure> {
+    let only = description.actors.len() == 1;
+    let mut types = Vec::new();
+    for info in &description.actors {
+        let mut aliases = info.aliases.clone();
+        let name = match actor_type {
+            Some(given) if only => {
+                aliases.push(info.name.clone());
+                given
+            }
+            _ => info.name.as_str(),
+        };
+        let name = Name::new("actor type", name).map_err(|error| Failure::invalid("actor_type", error.to_string()))?;
+        if name.as_str() == "invoke" {
+            return Err(Failure::invalid("actor_type", "the type name \"invoke\" is reserved"));
+        }
+        aliases.retain(|alias| alias != name.as_str());
+        let own = settings.types.get(name.as_str());
+        let facets = own.map(|own| own.facets.as_slice()).unwrap_or_default();
+        let mut profile = profile(info, &[facets])?;
+        profile.limits = own.map(|own| own.limits).unwrap_or_default().over(limits);
+        // Nobody starts a type: only a child can be resident.
+        profile.resident = false;
+        types.push(TypeSpec { name, guest_type: info.name.clone(), aliases, profile });
+    }
+    Ok(types)
+}
+
+fn plan_child(child: &Child, description: &Description, types: &[TypeSpec], settings: &AppConfig) -> Result<ChildSpec, Failure> {
+    let id = either([("id", child.id.as_deref()), ("name", child.name.as_deref())]).map_err(config_failure)?;
+    let id = id.ok_or_else(|| invalid("a child of the supervisor has no id (or name)".to_owned()))?;
+    let in_child = |message: String| invalid(format!("child {id:?}: {message}"));
+    let key = Key::new(id).map_err(|error| in_child(error.to_string()))?;
+    let given =
+        either([("type", child.actor_type.as_deref()), ("actor_type", child.actor_type_long.as_deref())]).map_err(config_failure)?;
+    let role = child.role.as_deref();
+    let args_role = child.args.get("role").and_then(|role| role.as_str());
+    let find = |name: &str| {
+        let spec = types.iter().find(|spec| spec.name.as_str() == name || spec.aliases.iter().any(|alias| alias == name));
+        spec.and_then(|spec| description.actors.iter().find(|info| info.name == spec.guest_type).map(|info| (spec, info)))
+    };
+    // A role that is given must exist; the names after it may be those of the module or of the child.
+    let found = match role.or(args_role) {
+        Some(role) => find(role),
+        None => given.and_then(find).or_else(|| find(id)).or_else(|| match types {
+            [only] => find(only.name.as_str()),
+            _ => None,
+        }),
+    };
+    let Some((spec, info)) = found else {
+        let asked = role.or(args_role).or(given).unwrap_or(id);
+        let known: Vec<&str> = types.iter().map(|spec| spec.name.as_str()).collect();
+        return Err(in_child(format!("the component has no type {asked:?}, it has {}", known.join(", "))));
+    };
+    let own = settings.types.get(spec.name.as_str());
+    let of_type = own.map(|own| own.facets.as_slice()).unwrap_or_default();
+    let mut profile = profile(info, &[of_type, &child.facets]).map_err(|failure| in_child(failure.message))?;
+    profile.limits = child.limits.over(spec.profile.limits);
+    profile.args = child.args.clone();
+    let aliases = role.or(args_role).filter(|role| *role != id).map(str::to_owned).into_iter().collect();
+    Ok(ChildSpec { key, actor_type: spec.name.clone(), aliases, profile })
+}
+
+/// The profile that the facets of the code and then of the configuration make; a later facet replaces an earlier one of its type.
+fn profile(info: &TypeInfo, configured: &[&[Facet]]) -> Result<Profile, Failure> {
+    let mut asked: BTreeMap<&str, Asked<'_>> = BTreeMap::new();
+    for facet in &info.facets {
+        asked.insert(facets::canonical(&facet.name).map_err(invalid)?, Asked { name: &facet.name, config: &facet.config });
+    }
+    for facet in configured.iter().copied().flatten() {
+        asked.insert(facets::canonical(&facet.name).map_err(invalid)?, Asked { name: &facet.name, config: &facet.config });
+    }
+    let mut profile = Profile { resident: !asked.contains_key("virtual_actor"), ..Profile::default() };
+    for facet in asked.values() {
+        facets::apply(&mut profile, facet).map_err(invalid)?;
+    }
+    Ok(profile)
+}
+
+/// A name that two places may give must be the same in both.
+fn same<'a>(field: &str, given: Option<&'a str>, configured: Option<&'a str>) -> Result<Option<&'a str>, Failure> {
+    match (given, configured) {
+        (Some(given), Some(configured)) if given != configured => {
+            let message = format!("{field} is {given:?} in the request and {configured:?} in the configuration");
+            Err(Failure::invalid(field, message))
+        }
+        (given, configured) => Ok(given.or(configured)),
+    }
+}
+
+fn invalid(message: String) -> Failure {
+    Failure::new(Code::InvalidConfig, message).with_field("config")
+}
+
+pub(crate) fn config_failure(error: ConfigError) -> Failure {
+    invalid(error.to_string())
+}

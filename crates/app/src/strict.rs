@@ -1,0 +1,80 @@
+//! Configuration files are read strictly: an unknown key is an error that names the nearest right one.
+
+use serde::de::DeserializeOwned;
+
+/// A configuration that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}{}: {message}", .line.map(|line| format!(", line {line}")).unwrap_or_default())]
+pub struct ConfigError {
+    /// Which file or text.
+    pub what: String,
+    /// Where in it, counted from 1, when it is known.
+    pub line: Option<usize>,
+    /// What was expected and what was found.
+    pub message: String,
+}
+
+impl ConfigError {
+    /// An error of a value as a whole.
+    pub fn new(what: &str, message: impl Into<String>) -> Self {
+        Self { what: what.to_owned(), line: None, message: message.into() }
+    }
+}
+
+/// Reads a TOML text; `what` names it in errors. `T` must deny unknown fields.
+pub fn parse<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+        let message = with_suggestion(error.message().trim().trim_end_matches('.'));
+        ConfigError { what: what.to_owned(), line, message }
+    })
+}
+
+/// Serde lists the known keys after an unknown one, all in backquotes; the nearest is offered.
+fn with_suggestion(message: &str) -> String {
+    if !message.starts_with("unknown field") && !message.starts_with("unknown variant") {
+        return message.to_owned();
+    }
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let Some(found) = quoted.next() else { return message.to_owned() };
+    let nearest = quoted.map(|known| (strsim::damerau_levenshtein(found, known), known)).min();
+    match nearest {
+        Some((distance, known)) if distance <= known.len().max(found.len()) / 2 => format!("{message}; did you mean `{known}`?"),
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[serde(default, rename = "max_restarts")]
+        _max_restarts: u32,
+        #[serde(default, rename = "strategy")]
+        _strategy: String,
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_line_and_the_nearest_right_one() {
+        let error = parse::<Sample>("app-config.toml", "strategy = \"x\"\nmax_restart = 3\n").unwrap_err();
+        assert_eq!(error.line, Some(2));
+        assert!(error.to_string().starts_with("app-config.toml, line 2: unknown field `max_restart`"), "{error}");
+        assert!(error.to_string().ends_with("did you mean `max_restarts`?"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_type_says_what_was_expected() {
+        let error = parse::<Sample>("node.toml", "max_restarts = \"many\"").unwrap_err();
+        assert_eq!(error.to_string(), "node.toml, line 1: invalid type: string \"many\", expected u32");
+    }
+
+    #[test]
+    fn what_is_not_toml_is_refused() {
+        assert!(parse::<Sample>("node.toml", "= 3").is_err());
+    }
+}
