@@ -26,9 +26,9 @@ impl Clock {
     pub fn now_ms(&self) -> u64 {
         match &self.0 {
             Some(manual) => manual.load(Ordering::Relaxed),
-            None => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+            None => {
+                SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+            }
         }
     }
 

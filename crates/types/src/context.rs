@@ -82,14 +82,7 @@ impl RequestContext {
     /// A request from outside, without deadline.
     #[must_use]
     pub fn external(tenant: Name, namespace: Name, principal: &str) -> Self {
-        Self {
-            tenant,
-            namespace,
-            trace: TraceContext::generate(),
-            deadline: None,
-            chain: Arc::from([]),
-            principal: principal.into(),
-        }
+        Self { tenant, namespace, trace: TraceContext::generate(), deadline: None, chain: Arc::from([]), principal: principal.into() }
     }
 
     /// The same request with another deadline.

@@ -21,12 +21,7 @@ pub struct Failure {
 impl Failure {
     /// A failure without field; retryable codes suggest a second's wait.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            field: None,
-            retry_after: code.retryable().then_some(Duration::from_secs(1)),
-        }
+        Self { code, message: message.into(), field: None, retry_after: code.retryable().then_some(Duration::from_secs(1)) }
     }
 
     /// A wrong value of `field`.
