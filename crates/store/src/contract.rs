@@ -57,6 +57,25 @@ impl Batch {
         Self { partition, preconditions: Vec::new(), writes: Vec::new() }
     }
 
+    /// The bytes of its keys and values, written and required.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.items().map(|(key, value)| key + value).sum()
+    }
+
+    /// The lengths of each item's key and value.
+    fn items(&self) -> impl Iterator<Item = (usize, usize)> {
+        let written = self.writes.iter().map(|write| match write {
+            Write::Put { key, value } => (key.len(), value.len()),
+            Write::Delete { key } => (key.len(), 0),
+        });
+        let required = self.preconditions.iter().map(|precondition| match precondition {
+            Precondition::Equals { key, value } => (key.len(), value.len()),
+            Precondition::Absent { key } => (key.len(), 0),
+        });
+        written.chain(required)
+    }
+
     /// Adds a put.
     pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> &mut Self {
         self.writes.push(Write::Put { key: key.into(), value: value.into() });
@@ -80,7 +99,7 @@ impl Batch {
     }
 }
 
-/// A half-open range of keys in byte order.
+/// A half-open range of keys in byte order. One whose end is not above its start holds no key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The first key.
@@ -133,7 +152,7 @@ impl Range {
 pub struct Page {
     /// Keys and values.
     pub entries: Vec<(Bytes, Bytes)>,
-    /// Whether the range goes on after the last entry.
+    /// Whether the range goes on after the last entry. A page may be shorter than asked for and have more: only this says.
     pub more: bool,
 }
 
@@ -159,6 +178,8 @@ pub struct Limits {
     pub batch_bytes: usize,
     /// Entries in one page of a scan; a larger limit asked for gives this many.
     pub page_entries: usize,
+    /// Keys and values of one page together. A page ends before the entry that would exceed it, but holds at least one.
+    pub page_bytes: usize,
     /// What an acknowledged commit survives.
     pub durability: Durability,
 }
@@ -168,29 +189,19 @@ impl Limits {
     pub fn check(&self, batch: &Batch) -> Result<(), Error> {
         let at_most = |what, limit, found| if found > limit { Err(Error::Limit { what, limit, found }) } else { Ok(()) };
         at_most("batch items", self.batch_items, batch.writes.len() + batch.preconditions.len())?;
-        let written = batch.writes.iter().map(|write| match write {
-            Write::Put { key, value } => (key.len(), value.len()),
-            Write::Delete { key } => (key.len(), 0),
-        });
-        let required = batch.preconditions.iter().map(|precondition| match precondition {
-            Precondition::Equals { key, value } => (key.len(), value.len()),
-            Precondition::Absent { key } => (key.len(), 0),
-        });
-        let mut total = 0;
-        for (key, value) in written.chain(required) {
+        for (key, value) in batch.items() {
             at_most("key bytes", self.key_bytes, key)?;
             at_most("value bytes", self.value_bytes, value)?;
-            total += key + value;
         }
-        at_most("batch bytes", self.batch_bytes, total)
+        at_most("batch bytes", self.batch_bytes, batch.bytes())
     }
 }
 
 /// An ordered, transactional key-value store. Its handle is cheap to clone behind an `Arc` and may be used from any task.
 ///
-/// Within one partition commits are linearizable: a `get` or `scan` that begins after a commit was acknowledged sees it, and commits
-/// handed over one after the other by one caller are applied in that order. Dropping a `commit` future does not undo it: it may still
-/// be applied.
+/// Within one partition commits are linearizable: a `get` or `scan` that begins after a commit was acknowledged sees it, through any
+/// handle. Commits whose futures were first polled one after the other are applied in that order, also when none was awaited to its
+/// end before the next. Dropping a `commit` future does not undo it: it may still be applied. The key may be empty.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The backend's name, for logs.
@@ -202,7 +213,8 @@ pub trait Store: Send + Sync + 'static {
     /// The key's value.
     async fn get(&self, partition: &Partition, key: &[u8]) -> Result<Option<Bytes>, Error>;
 
-    /// At most `limit` entries of the range in key order, from one consistent state.
+    /// At most `limit` entries of the range in key order, from one consistent state. The next page is the scan of
+    /// [`Range::after`] the last key; it may see later commits.
     async fn scan(&self, partition: &Partition, range: Range, limit: usize) -> Result<Page, Error>;
 
     /// Applies a batch; returns when it is as durable as [`Limits::durability`] says.

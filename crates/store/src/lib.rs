@@ -6,7 +6,12 @@
 mod contract;
 mod error;
 mod key;
+mod memory;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
 
 pub use contract::{Batch, Durability, Limits, Page, Precondition, Range, Store, Write};
 pub use error::Error;
 pub use key::Partition;
+pub use memory::Memory;
