@@ -55,9 +55,9 @@ pub(crate) async fn run(runtime: Runtime, id: ActorId, kind: Arc<Kind>, mut mail
         carried: None,
         answers: Answers::default(),
         restarts: Restarts::default(),
-        next_start: Instant::now(),
+        next_start: crate::now(),
     };
-    let mut last_message = Instant::now();
+    let mut last_message = crate::now();
     loop {
         let wake = actor.wake(last_message);
         tokio::select! {
@@ -71,7 +71,7 @@ pub(crate) async fn run(runtime: Runtime, id: ActorId, kind: Arc<Kind>, mut mail
             envelope = mailbox.messages.recv() => match envelope {
                 Some(envelope) => {
                     actor.receive(*envelope).await;
-                    last_message = Instant::now();
+                    last_message = crate::now();
                 }
                 None => break,
             },
@@ -115,12 +115,12 @@ impl Actor {
     }
 
     async fn receive(&mut self, envelope: Envelope) {
-        if envelope.ctx.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if envelope.ctx.deadline.is_some_and(|deadline| deadline <= crate::now()) {
             let failure = Failure::new(Code::DeadlineExceeded, format!("the deadline passed before {} could start", self.id));
             answer(envelope, Err(failure));
             return;
         }
-        if let Some(wait) = self.restarts.wait(Instant::now()) {
+        if let Some(wait) = self.restarts.wait(crate::now()) {
             if wait > PATIENCE {
                 let failure = Failure::new(Code::Unavailable, format!("{} failed too often and restarts later", self.id));
                 answer(envelope, Err(failure.with_retry_after(wait)));
@@ -128,7 +128,7 @@ impl Actor {
             }
             tokio::time::sleep(wait).await;
         }
-        let started = Instant::now();
+        let started = crate::now();
         let result = self.turn(&envelope).await;
         self.kind.metrics.turn_seconds.record(started.elapsed());
         answer(envelope, result);
@@ -200,7 +200,7 @@ impl Actor {
         let ctx = RequestContext::external(self.id.tenant.clone(), self.id.namespace.clone(), "supervisor");
         let started = self.activate(&ctx).await;
         if started.is_err() {
-            let now = Instant::now();
+            let now = crate::now();
             self.next_start = now + self.restarts.wait(now).unwrap_or(PATIENCE);
         }
         started
@@ -311,10 +311,10 @@ impl Actor {
         self.answers = Answers::default();
         self.kind.metrics.crashed.increment(1);
         let application = &self.kind.application;
-        let too_often = self.restarts.crashed(Instant::now(), application.restarts);
+        let too_often = self.restarts.crashed(crate::now(), application.restarts);
         let trace_id = ctx.trace.trace_id_text();
         tracing::error!(actor = %self.id, app = %application.name, %trace_id, code = %failure.code, trace, "{}", failure.message);
-        self.next_start = Instant::now() + self.restarts.wait(Instant::now()).unwrap_or_default();
+        self.next_start = crate::now() + self.restarts.wait(crate::now()).unwrap_or_default();
         if too_often {
             let window_ms = u64::try_from(application.restarts.window.as_millis()).unwrap_or(u64::MAX);
             let until = self.runtime.config().clock.now_ms().saturating_add(window_ms);

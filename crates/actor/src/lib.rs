@@ -19,3 +19,8 @@ pub use describe::{Behavior, Description, FacetUse, HandlerInfo, HandlerKind, Sd
 pub use factory::{Factory, Fault, Instance, Limits, Spec};
 pub use runtime::{Config, Request, Runtime, Target};
 pub use turn::{LogLevel, Turn};
+
+/// The monotonic time of the runtime's timers, so that deadlines and timers agree also where a test pauses time.
+pub(crate) fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}

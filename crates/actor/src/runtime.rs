@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metrics::{Gauge, gauge};
 use parking_lot::RwLock;
@@ -104,7 +104,7 @@ impl Runtime {
         let kind = self.0.registry.kind(&id).ok_or_else(|| gone(&id))?;
         let message = message(request, MessageKind::Cast);
         if kind.profile(&id.key).durable {
-            let deadline = ctx.deadline.unwrap_or_else(|| Instant::now() + DURABLE_TELL_TIMEOUT);
+            let deadline = ctx.deadline.unwrap_or_else(|| crate::now() + DURABLE_TELL_TIMEOUT);
             self.ask_actor(ctx.clone().with_deadline(deadline), id, message).await.map(drop)
         } else {
             let envelope = self.envelope(RequestContext { deadline: None, ..ctx.clone() }, message, None);

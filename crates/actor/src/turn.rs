@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use plexspaces_durable::KeyValue;
 use plexspaces_types::{ActorId, Clock, Code, Failure, Message, MessageKind, Payload, RequestContext};
@@ -102,7 +102,7 @@ impl Turn {
             let links: Vec<String> = chain.iter().chain([&id]).map(ToString::to_string).collect();
             return Err(Failure::new(Code::Deadlock, format!("the request would wait for itself: {}", links.join(" -> "))));
         }
-        let deadline = Instant::now() + timeout;
+        let deadline = crate::now() + timeout;
         let deadline = self.ctx.deadline.map_or(deadline, |outer| outer.min(deadline));
         let ctx = RequestContext { namespace: id.namespace.clone(), deadline: Some(deadline), chain: Arc::from(chain), ..self.ctx.clone() };
         let message = self.message(operation, payload, MessageKind::Call);

@@ -1,0 +1,261 @@
+//! A native actor whose operations show what a turn can do, and a node's worth of runtime around it.
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use plexspaces_actor::{
+    Application, Behavior, ChildSpec, Config, Description, Factory, Fault, Instance, Limits, Profile, Request, RestartPolicy, Runtime, Sdk,
+    Spec, Target, Turn, TypeInfo, TypeSpec,
+};
+use plexspaces_store::{Memory, Store};
+use plexspaces_types::{Clock, Code, Failure, Key, Message, Name, Payload, RequestContext};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+/// What the probes of one factory share with the test.
+#[derive(Default)]
+pub struct Watch {
+    pub made: AtomicUsize,
+    pub handled: Mutex<Vec<String>>,
+    pub fail_init: std::sync::atomic::AtomicBool,
+}
+
+pub struct ProbeFactory {
+    description: Description,
+    pub watch: Arc<Watch>,
+    /// `hold` waits here.
+    pub gate: Arc<Semaphore>,
+    pub version: &'static str,
+}
+
+impl ProbeFactory {
+    pub fn new(version: &'static str) -> Arc<Self> {
+        let info = TypeInfo {
+            name: "probe".into(),
+            aliases: vec!["probe_actor".into()],
+            class: "Probe".into(),
+            behavior: Behavior::GenServer,
+            doc: String::new(),
+            facets: Vec::new(),
+            handlers: Vec::new(),
+        };
+        let sdk = Sdk { language: "rust".into(), version: "0".into() };
+        let description = Description { sdk, actors: vec![info] };
+        Arc::new(Self { description, watch: Arc::default(), gate: Arc::new(Semaphore::new(0)), version })
+    }
+}
+
+struct Probe {
+    state: Value,
+    watch: Arc<Watch>,
+    gate: Arc<Semaphore>,
+    version: &'static str,
+    grown: bool,
+    config: Value,
+}
+
+#[async_trait]
+impl Factory for ProbeFactory {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    async fn create(&self, spec: &Spec, mut turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault> {
+        self.watch.made.fetch_add(1, Ordering::SeqCst);
+        if self.watch.fail_init.load(Ordering::SeqCst) {
+            return Err(crash("init failed"));
+        }
+        let config: Value = serde_json::from_str(&spec.config).unwrap();
+        if config["args"]["greet"] == true {
+            turn.kv_put("greeted", "yes".into(), None).await.map_err(Fault::Rejected)?;
+        }
+        let (watch, gate) = (self.watch.clone(), self.gate.clone());
+        Ok((Box::new(Probe { state: json!({"count": 0}), watch, gate, version: self.version, grown: false, config }), turn))
+    }
+}
+
+fn crash(message: &str) -> Fault {
+    Fault::Crashed { failure: Failure::new(Code::HandlerFailed, message), trace: "trace".into() }
+}
+
+#[async_trait]
+impl Instance for Probe {
+    async fn handle(&mut self, message: &Message, mut turn: Turn) -> Result<(Payload, Turn), Fault> {
+        let arguments: Value = serde_json::from_slice(message.payload.as_bytes()).unwrap_or_default();
+        let text = |name: &str| arguments[name].as_str().unwrap_or_default().to_owned();
+        self.watch.handled.lock().unwrap().push(format!("{}{}", message.operation, text("tag")));
+        let failed = |failure: Failure| Fault::Crashed { failure, trace: String::new() };
+        let reply = match message.operation.as_str() {
+            "add" => {
+                self.state["count"] = json!(self.state["count"].as_i64().unwrap() + arguments["by"].as_i64().unwrap_or(1));
+                self.state.clone()
+            }
+            "get" => self.state.clone(),
+            "version" => json!(self.version),
+            "config" => self.config.clone(),
+            "sender" => json!(message.sender),
+            "reject" => return Err(Fault::Rejected(Failure::invalid("by", "by is missing"))),
+            "crash" => {
+                self.state["count"] = json!(-1);
+                turn.kv_put("k", "from a failed turn".into(), None).await.map_err(failed)?;
+                if let Some(target) = arguments["tell"].as_str() {
+                    turn.tell(target, "add", Payload::empty()).await.map_err(failed)?;
+                }
+                return Err(crash("boom"));
+            }
+            "hold" => {
+                self.gate.acquire().await.unwrap().forget();
+                json!({})
+            }
+            "spin" => {
+                tokio::time::sleep(Duration::from_secs(3600)).await;
+                json!({})
+            }
+            "grow" => {
+                self.grown = true;
+                json!({})
+            }
+            "put" => {
+                let ttl = arguments["ttl"].as_u64().map(Duration::from_millis);
+                turn.kv_put(&text("key"), text("value"), ttl).await.map_err(Fault::Rejected)?;
+                json!({"read": turn.kv_get(&text("key")).await.map_err(failed)?})
+            }
+            "read" => json!(turn.kv_get(&text("key")).await.map_err(failed)?),
+            "delete" => json!(turn.kv_delete(&text("key")).await.map_err(failed)?),
+            "cas" => {
+                let expected = arguments["expected"].as_str();
+                json!(turn.kv_compare_and_set(&text("key"), expected, text("value")).await.map_err(failed)?)
+            }
+            "list" => {
+                let limit = arguments["limit"].as_u64().unwrap_or(100) as usize;
+                json!(turn.kv_list(&text("prefix"), arguments["after"].as_str(), limit).await.map_err(failed)?)
+            }
+            "ask" => {
+                let timeout = Duration::from_millis(arguments["timeout"].as_u64().unwrap_or(5000));
+                let payload = Payload::from_value(&arguments["payload"]);
+                match turn.ask(&text("target"), &text("op"), payload, timeout).await {
+                    Ok(reply) => serde_json::from_slice(reply.as_bytes()).unwrap(),
+                    Err(failure) => json!({"code": failure.code.name(), "message": failure.message}),
+                }
+            }
+            "tell" => match turn.tell(&text("target"), &text("op"), Payload::empty()).await {
+                Ok(()) => json!({}),
+                Err(failure) => json!({"code": failure.code.name(), "message": failure.message}),
+            },
+            other => return Err(Fault::Rejected(Failure::new(Code::UnknownOperation, format!("unknown operation {other:?}")))),
+        };
+        Ok((Payload::from_value(&reply), turn))
+    }
+
+    async fn snapshot(&mut self) -> Result<Payload, Fault> {
+        Ok(Payload::from_value(&self.state))
+    }
+
+    async fn restore(&mut self, state: &Payload) -> Result<(), Fault> {
+        self.state = serde_json::from_slice(state.as_bytes()).unwrap();
+        Ok(())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
+    fn wants_replacement(&self) -> bool {
+        self.grown
+    }
+}
+
+pub fn name(text: &str) -> Name {
+    Name::new("name", text).unwrap()
+}
+
+/// A runtime with one application `lab` in `default/default` that has the type `probe`.
+pub struct Lab {
+    pub runtime: Runtime,
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub factory: Arc<ProbeFactory>,
+    pub application: Application,
+}
+
+impl Lab {
+    pub async fn volatile() -> Self {
+        Self::with(Profile::default(), Vec::new()).await
+    }
+
+    pub async fn durable() -> Self {
+        Self::with(Profile { durable: true, ..Profile::default() }, Vec::new()).await
+    }
+
+    pub async fn with(profile: Profile, children: Vec<ChildSpec>) -> Self {
+        Self::on(Arc::new(Memory::new()), profile, children).await
+    }
+
+    pub async fn on(store: Arc<dyn Store>, profile: Profile, children: Vec<ChildSpec>) -> Self {
+        let clock = Clock::manual(1_000_000);
+        let runtime = Runtime::new(Config { node_id: name("node1"), store: store.clone(), clock: clock.clone() });
+        let factory = ProbeFactory::new("v1");
+        let application = application(factory.clone(), profile, children);
+        runtime.deploy(&application).await.unwrap();
+        Self { runtime, store, clock, factory, application }
+    }
+
+    pub fn ctx(&self) -> RequestContext {
+        let scope = Name::default_scope();
+        RequestContext::external(scope.clone(), scope, "test")
+            .with_deadline(tokio::time::Instant::now().into_std() + Duration::from_secs(10))
+    }
+
+    pub async fn ask(&self, key: &str, operation: &str, payload: Value) -> Result<Value, Failure> {
+        self.request(key, operation, payload, None).await
+    }
+
+    pub async fn request(&self, key: &str, operation: &str, payload: Value, idempotency_key: Option<&str>) -> Result<Value, Failure> {
+        let target = Target { name: "probe", key: Some(key) };
+        let reply = self.runtime.ask(&self.ctx(), target, request(operation, &payload, idempotency_key)).await?;
+        Ok(serde_json::from_slice(reply.as_bytes()).unwrap())
+    }
+
+    pub async fn tell(&self, key: &str, operation: &str, payload: Value) -> Result<(), Failure> {
+        let target = Target { name: "probe", key: Some(key) };
+        self.runtime.tell(&self.ctx(), target, request(operation, &payload, None)).await
+    }
+
+    pub async fn count(&self, key: &str) -> i64 {
+        self.ask(key, "get", json!({})).await.unwrap()["count"].as_i64().unwrap()
+    }
+
+    pub fn made(&self) -> usize {
+        self.factory.watch.made.load(Ordering::SeqCst)
+    }
+}
+
+pub fn application(factory: Arc<ProbeFactory>, profile: Profile, children: Vec<ChildSpec>) -> Application {
+    let spec = TypeSpec { name: name("probe"), guest_type: "probe".into(), aliases: vec!["probe_actor".into()], profile };
+    Application {
+        tenant: Name::default_scope(),
+        namespace: Name::default_scope(),
+        name: name("lab"),
+        factory,
+        types: vec![spec],
+        children,
+        restarts: RestartPolicy { max_restarts: 3, window: Duration::from_secs(60) },
+    }
+}
+
+pub fn child(key: &str, profile: Profile) -> ChildSpec {
+    ChildSpec { key: Key::new(key).unwrap(), actor_type: name("probe"), aliases: Vec::new(), profile }
+}
+
+pub fn limits(change: impl FnOnce(&mut Limits)) -> Profile {
+    let mut profile = Profile::default();
+    change(&mut profile.limits);
+    profile
+}
+
+pub fn request(operation: &str, payload: &Value, idempotency_key: Option<&str>) -> Request {
+    Request { operation: operation.to_owned(), payload: Payload::from_value(payload), idempotency_key: idempotency_key.map(str::to_owned) }
+}
