@@ -27,7 +27,7 @@ pub const OPERATIONS: &[(&str, &str)] = &[
     ("spin", "(loop $again (br $again)) (unreachable)"),
     ("allocate", "(loop $again (br_if $again (i32.ne (memory.grow (i32.const 64)) (i32.const -1)))) (unreachable)"),
     ("recurse", "(call $recurse (i32.const 1))"),
-    ("trap", "(unreachable)"),
+    ("trap", "(call $explode)"),
     ("bad_pointer", "(call $reply (i32.const 0) (i32.const -65536) (i32.const 100))"),
     ("bad_utf8", "(call $reply (i32.const 0) (global.get $not_utf8) (i32.const 2))"),
     ("not_json", "(call $reply (i32.const 0) (global.get $not_utf8) (i32.const 0))"),
@@ -71,13 +71,13 @@ pub fn described(description: &str) -> Vec<u8> {
     encode(&core(description), &resolve, world)
 }
 
-/// A valid component of another world: it imports `other:host/api` and exports `other:guest/run`.
+/// A valid component of another world: it imports `other:planet/api` and exports `other:planet/run`.
 #[must_use]
 #[allow(clippy::expect_used)]
 pub fn wrong_world() -> Vec<u8> {
     other_world(
-        "package other:world; interface api { call: func(); } interface run { run: func(); } world other { import api; export run; }",
-        r#"(module (import "other:world/api" "call" (func)) (func (export "other:world/run#run")))"#,
+        "package other:planet; interface api { greet: func(); } interface run { run: func(); } world other { import api; export run; }",
+        r#"(module (import "other:planet/api" "greet" (func)) (func (export "other:planet/run#run")))"#,
     )
 }
 
@@ -85,8 +85,8 @@ pub fn wrong_world() -> Vec<u8> {
 #[must_use]
 pub fn no_actor() -> Vec<u8> {
     other_world(
-        "package other:world; interface run { run: func(); } world other { export run; }",
-        r#"(module (func (export "other:world/run#run")))"#,
+        "package other:planet; interface run { run: func(); } world other { export run; }",
+        r#"(module (func (export "other:planet/run#run")))"#,
     )
 }
 

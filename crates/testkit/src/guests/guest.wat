@@ -180,6 +180,8 @@
   (func $recurse (param $n i32) (result i32)
     (i32.add (call $recurse (i32.add (local.get $n) (i32.const 1))) (local.get $n)))
 
+  (func $explode (result i32) (unreachable))
+
   ;; 32 MiB of bytes.
   (func $huge (result i32)
     (call $reply (i32.const 1) (call $realloc (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 33554432)) (i32.const 33554432)))

@@ -38,7 +38,7 @@ async fn attack(operation: &str) -> (Code, String, String) {
 async fn a_loop_without_end_uses_up_its_time() {
     let (code, message, trace) = attack("spin").await;
     assert_eq!((code, message.as_str()), (Code::LimitExceeded, "the actor used more than 100ms of CPU time in one turn"));
-    assert!(trace.contains("wasm backtrace") || trace.contains("0:"), "{trace:?}");
+    assert!(trace.contains("wasm backtrace"), "{trace:?}");
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn endless_recursion_meets_the_limit() {
 async fn a_trap_is_a_crash_with_a_backtrace() {
     let (code, message, trace) = attack("trap").await;
     assert_eq!((code, message.as_str()), (Code::HandlerFailed, "the actor's code trapped: unreachable instruction"));
-    assert!(trace.contains("guest@0.1.0#handle"), "{trace:?}");
+    assert!(trace.contains("explode"), "{trace:?}");
 }
 
 #[tokio::test]

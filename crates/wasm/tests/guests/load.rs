@@ -28,7 +28,7 @@ async fn what_is_not_a_component_is_named() {
     assert_eq!(refusal(vec![]).await, "expected a WebAssembly component, found nothing (0 bytes)");
     assert_eq!(
         refusal(b"print('hello, world')\n".to_vec()).await,
-        "expected a WebAssembly component, found 22 bytes that begin with \"print(\\'hello, w\""
+        "expected a WebAssembly component, found 22 bytes that begin with \"print(\\'hello, wo\""
     );
     assert_eq!(
         refusal(guests::core_module()).await,
@@ -48,11 +48,11 @@ async fn a_truncated_component_is_refused() {
 async fn a_component_of_another_world_is_refused_by_name() {
     assert_eq!(
         refusal(guests::wrong_world()).await,
-        "expected a component of the world plexspaces:actor/actor@0.1.0, found one that imports other:world/api"
+        "expected a component of the world plexspaces:actor/actor@0.1.0, found one that imports other:planet/api"
     );
     assert_eq!(
         refusal(guests::no_actor()).await,
-        "expected the export plexspaces:actor/guest@0.1.0, found other:world/run"
+        "expected the export plexspaces:actor/guest@0.1.0, found other:planet/run"
     );
 }
 

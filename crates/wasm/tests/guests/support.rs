@@ -9,17 +9,17 @@ use plexspaces_wasm::{Component, Config, Engine};
 use tempfile::TempDir;
 
 /// An engine whose cache goes with it.
-pub struct Node {
-    pub engine: Engine,
-    pub dir: TempDir,
+pub(crate) struct Node {
+    pub(crate) engine: Engine,
+    pub(crate) dir: TempDir,
 }
 
 impl Node {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new(dir.path());
         config.instances = 50;
@@ -32,7 +32,7 @@ impl Node {
     }
 }
 
-pub fn id(actor_type: &str, key: &str) -> ActorId {
+pub(crate) fn id(actor_type: &str, key: &str) -> ActorId {
     ActorId {
         tenant: Name::new("tenant", "acme").unwrap(),
         namespace: Name::new("namespace", "shop").unwrap(),
@@ -42,11 +42,11 @@ pub fn id(actor_type: &str, key: &str) -> ActorId {
 }
 
 /// Limits that a test can reach quickly.
-pub fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits { memory_bytes: 16 << 20, turn_cpu: Duration::from_millis(100), payload_bytes: 1 << 20, ..Limits::default() }
 }
 
-pub fn spec(actor_type: &str) -> Spec {
+pub(crate) fn spec(actor_type: &str) -> Spec {
     Spec { id: id(actor_type, "1"), guest_type: actor_type.to_owned(), config: "{}".to_owned(), limits: limits() }
 }
 
@@ -60,7 +60,7 @@ pub async fn create(component: &Component, actor_type: &str) -> Box<dyn Instance
     try_create(component, &spec(actor_type)).await.unwrap()
 }
 
-pub fn message(operation: &str, payload: Payload) -> Message {
+pub(crate) fn message(operation: &str, payload: Payload) -> Message {
     Message { operation: operation.to_owned(), kind: MessageKind::Call, payload, sender: String::new(), idempotency_key: None }
 }
 
@@ -69,12 +69,12 @@ pub async fn call(instance: &mut dyn Instance, operation: &str, payload: Payload
     Ok(reply)
 }
 
-pub fn json(text: &str) -> Payload {
+pub(crate) fn json(text: &str) -> Payload {
     Payload::Json(text.to_owned())
 }
 
 /// The code, message and trace of a crash.
-pub fn crash<T>(result: Result<T, Fault>) -> (Code, String, String) {
+pub(crate) fn crash<T>(result: Result<T, Fault>) -> (Code, String, String) {
     match result {
         Err(Fault::Crashed { failure, trace }) => (failure.code, failure.message, trace),
         Err(Fault::Rejected(failure)) => panic!("expected a crash, found a rejection: {failure}"),
@@ -83,7 +83,7 @@ pub fn crash<T>(result: Result<T, Fault>) -> (Code, String, String) {
 }
 
 /// The code and message of a rejection.
-pub fn rejection<T>(result: Result<T, Fault>) -> (Code, String) {
+pub(crate) fn rejection<T>(result: Result<T, Fault>) -> (Code, String) {
     match result {
         Err(Fault::Rejected(failure)) => (failure.code, failure.message),
         Err(Fault::Crashed { failure, .. }) => panic!("expected a rejection, found a crash: {failure}"),
