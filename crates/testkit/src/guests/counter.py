@@ -1,0 +1,43 @@
+"""An actor on the bare bindings, without the SDK: what the engine costs with Python inside.
+
+`count` answers how often it was called; every other operation reads the payload's JSON and prints it again.
+"""
+
+import json
+
+from wit_world import exports
+from wit_world.imports.types import Payload_Json
+
+DESCRIPTION = {
+    "sdk": {"language": "python", "version": "0"},
+    "actors": [{"type": "counter", "behavior": "GenServer", "handlers": [{"operation": "*", "kind": "call"}]}],
+}
+
+
+count = 0
+
+
+class Guest(exports.Guest):
+    """The bindings make a new object for each call: state is the module's."""
+
+    def describe(self):
+        return json.dumps(DESCRIPTION)
+
+    def init(self, actor_type, config):
+        pass
+
+    def handle(self, message):
+        global count
+        count += 1
+        if message.operation == "count":
+            return Payload_Json(str(count))
+        if message.operation == "print":
+            print("hello from", message.sender or "outside")
+        return Payload_Json(json.dumps(json.loads(message.payload.value)))
+
+    def snapshot(self):
+        return Payload_Json(json.dumps(count))
+
+    def restore(self, state):
+        global count
+        count = json.loads(state.value)

@@ -1,0 +1,100 @@
+//! A compiled component, from which actors are made.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use plexspaces_actor::{Description, Factory, Fault, Instance, Limits, Spec, Turn};
+use plexspaces_types::{Code, Failure};
+use wasmtime::Store;
+
+use crate::bindings::ActorPre;
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::instance::Guest;
+use crate::{Error, fault, validate};
+
+/// How long a component may take to describe itself.
+const DESCRIBE_TIME: Duration = Duration::from_secs(30);
+
+/// A component that is ready to make actors, with what it says of itself.
+pub struct Component {
+    engine: Engine,
+    pre: ActorPre<Host>,
+    description: Description,
+    digest: String,
+}
+
+impl Component {
+    /// Reads the description of a linked component.
+    pub(crate) async fn describe(engine: Engine, pre: ActorPre<Host>, digest: String) -> Result<Self, Error> {
+        let describe = async {
+            let mut guest = instantiate(&engine, &pre, String::new(), Limits::default(), None).await?;
+            guest.begin(None)?;
+            let result = guest.actor.plexspaces_actor_guest().call_describe(&mut guest.store).await;
+            guest.end(result.map(Ok), |_, _| Ok(())).map(|(json, _)| json)
+        };
+        let json = match tokio::time::timeout(DESCRIBE_TIME, describe).await {
+            Ok(Ok(json)) => json,
+            Ok(Err(fault)) => return Err(Error::Describe(fault.into_failure())),
+            Err(_) => {
+                let message = format!("expected an answer in {DESCRIBE_TIME:?}, found none");
+                return Err(Error::Describe(Failure::new(Code::LimitExceeded, message)));
+            }
+        };
+        let description = validate::description(&json)?;
+        Ok(Self { engine, pre, description, digest })
+    }
+
+    /// The SHA-256 digest of the component's bytes, as 64 hexadecimal digits.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+#[async_trait]
+impl Factory for Component {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    async fn create(&self, spec: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault> {
+        if !self.description.actors.iter().any(|actor| actor.name == spec.guest_type) {
+            let names: Vec<&str> = self.description.actors.iter().map(|actor| actor.name.as_str()).collect();
+            let message = format!("the component has no actor type {:?}, it has {}", spec.guest_type, names.join(", "));
+            return Err(Fault::Rejected(Failure::not_found(message)));
+        }
+        let started = Instant::now();
+        let mut guest = instantiate(&self.engine, &self.pre, spec.id.to_string(), spec.limits, Some(turn)).await?;
+        guest.usable = false;
+        let result = guest.actor.plexspaces_actor_guest().call_init(&mut guest.store, &spec.guest_type, &spec.config).await;
+        let ((), turn) = guest.end(result, |(), _| Ok(()))?;
+        guest.settle();
+        metrics::histogram!("plexspaces_wasm_instantiate_seconds").record(started.elapsed().as_secs_f64());
+        let turn = turn.ok_or_else(|| Fault::Crashed { failure: lost_turn(), trace: String::new() })?;
+        Ok((Box::new(guest), turn))
+    }
+}
+
+pub(crate) fn lost_turn() -> Failure {
+    Failure::new(Code::Internal, "the turn was lost on its way")
+}
+
+/// Makes an instance. `turn` serves the host calls from now until [`Guest::end`].
+async fn instantiate(
+    engine: &Engine,
+    pre: &ActorPre<Host>,
+    id: String,
+    limits: Limits,
+    turn: Option<Turn>,
+) -> Result<Guest, Fault> {
+    let mut store = Store::new(engine.wasmtime(), Host::new(id, limits, engine.ticks()));
+    store.limiter(|host| &mut host.memory);
+    store.epoch_deadline_callback(|mut store| store.data_mut().cpu.tick());
+    store.set_epoch_deadline(1);
+    store.data_mut().begin(turn);
+    match pre.instantiate_async(&mut store).await {
+        Ok(actor) => Ok(Guest::new(store, actor, engine.config().replace_at_bytes)),
+        Err(error) => Err(fault::of_instantiation(&error, engine.config().instances)),
+    }
+}

@@ -1,0 +1,12 @@
+//! What the engine promises, tried with guests made by hand.
+
+#[path = "guests/cache.rs"]
+mod cache;
+#[path = "guests/calls.rs"]
+mod calls;
+#[path = "guests/hostile.rs"]
+mod hostile;
+#[path = "guests/load.rs"]
+mod load;
+#[path = "guests/support.rs"]
+mod support;
