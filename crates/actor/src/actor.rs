@@ -77,7 +77,7 @@ pub(crate) async fn run(runtime: Runtime, id: ActorId, kind: Arc<Kind>, mut mail
             },
             () = sleep_until(wake), if wake.is_some() => if actor.live.is_none() {
                 if let Err(failure) = actor.start().await {
-                    tracing::warn!(actor = %actor.id, %failure, "a child did not restart");
+                    tracing::warn!(actor_id = %actor.id, %failure, "a child did not restart");
                 }
             } else {
                 // What arrived meanwhile is still handled; then the actor ends, and the next message brings it back.
@@ -146,7 +146,8 @@ impl Actor {
             return if stored.fingerprint == fingerprint { Ok(stored.reply) } else { Err(used_for_another(key)) };
         }
         let Some(live) = self.live.as_mut() else { return Err(internal("the actor has no instance")) };
-        let turn = Turn::new(self.runtime.clone(), self.id.clone(), envelope.ctx.clone(), self.profile.durable, self.profile.limits);
+        let turn =
+            Turn::new(self.runtime.clone(), self.id.clone(), self.kind.application.name.clone(), envelope.ctx.clone(), &self.profile);
         let handled = tokio::time::timeout(self.profile.limits.turn_time, live.instance.handle(message, turn)).await;
         let (reply, turn) = match handled.unwrap_or_else(|_| Err(self.took_too_long())) {
             Ok((reply, turn)) => (reply, turn),
@@ -170,7 +171,7 @@ impl Actor {
             if let Err(failure) = commit(&self.runtime, activation, effects.key_values, Some(state), answer).await {
                 // What is in memory is now ahead of what is stored.
                 self.live = None;
-                tracing::error!(actor = %self.id, trace_id = %ctx.trace.trace_id_text(), %failure, "a turn could not be committed");
+                tracing::error!(actor_id = %self.id, tenant = %self.id.tenant, trace_id = %ctx.trace.trace_id_text(), %failure, "a turn could not be committed");
                 return Err(failure);
             }
         } else if let Some((key, fingerprint, reply)) = answer {
@@ -178,7 +179,7 @@ impl Actor {
         }
         for (target, message) in effects.tells {
             if let Err(failure) = self.runtime.tell_actor(self.chained(ctx), &target, message).await {
-                tracing::warn!(actor = %self.id, %target, trace_id = %ctx.trace.trace_id_text(), %failure, "a message was not delivered");
+                tracing::warn!(actor_id = %self.id, tenant = %self.id.tenant, %target, trace_id = %ctx.trace.trace_id_text(), %failure, "a message was not delivered");
             }
         }
         Ok(())
@@ -219,7 +220,7 @@ impl Actor {
             config: self.guest_config(),
             limits: self.profile.limits,
         };
-        let turn = Turn::new(self.runtime.clone(), self.id.clone(), ctx.clone(), self.profile.durable, self.profile.limits);
+        let turn = Turn::new(self.runtime.clone(), self.id.clone(), self.kind.application.name.clone(), ctx.clone(), &self.profile);
         let state = activation.as_ref().and_then(Activation::state).or(self.carried.as_ref());
         let made = async {
             let (mut instance, turn) = self.kind.factory.create(&spec, turn).await?;
@@ -293,7 +294,7 @@ impl Actor {
         self.live = None;
         if self.start().await.is_ok() {
             let after = self.live.as_ref().map_or(0, |live| live.instance.memory_bytes());
-            tracing::debug!(actor = %self.id, before, after, "an instance that had grown was replaced");
+            tracing::debug!(actor_id = %self.id, tenant = %self.id.tenant, before, after, "an instance that had grown was replaced");
         }
     }
 
@@ -313,13 +314,13 @@ impl Actor {
         let application = &self.kind.application;
         let too_often = self.restarts.crashed(crate::now(), application.restarts);
         let trace_id = ctx.trace.trace_id_text();
-        tracing::error!(actor = %self.id, app = %application.name, %trace_id, code = %failure.code, trace, "{}", failure.message);
+        tracing::error!(actor_id = %self.id, tenant = %self.id.tenant, app = %application.name, %trace_id, code = %failure.code, trace, "{}", failure.message);
         self.next_start = crate::now() + self.restarts.wait(crate::now()).unwrap_or_default();
         if too_often {
             let window_ms = u64::try_from(application.restarts.window.as_millis()).unwrap_or(u64::MAX);
             let until = self.runtime.config().clock.now_ms().saturating_add(window_ms);
             application.degraded_until_ms.store(until, std::sync::atomic::Ordering::Relaxed);
-            tracing::error!(actor = %self.id, app = %application.name, "the actor failed too often: its application is degraded");
+            tracing::error!(actor_id = %self.id, tenant = %self.id.tenant, app = %application.name, "the actor failed too often: its application is degraded");
         }
         failure
     }
@@ -373,7 +374,7 @@ fn used_for_another(key: &str) -> Failure {
 }
 
 fn unreadable(id: &ActorId, error: &plexspaces_durable::Error) -> Failure {
-    tracing::error!(actor = %id, %error, "a stored record is unreadable");
+    tracing::error!(actor_id = %id, %error, "a stored record is unreadable");
     Failure::new(Code::StorageFailed, format!("what is stored of {id} cannot be read; the node's log has the details"))
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexspaces_durable::KeyValue;
-use plexspaces_types::{ActorId, Clock, Code, Failure, Message, MessageKind, Payload, RequestContext};
+use plexspaces_types::{ActorId, Clock, Code, Failure, Message, MessageKind, Name, Payload, RequestContext};
 
-use crate::{Limits, Runtime};
+use crate::{Limits, Profile, Runtime};
 
 mod key_value;
 
@@ -19,6 +19,7 @@ pub struct Turn {
     /// `None` for a turn without a node behind it.
     runtime: Option<Runtime>,
     id: ActorId,
+    app: Name,
     ctx: RequestContext,
     durable: bool,
     limits: Limits,
@@ -54,9 +55,10 @@ pub enum LogLevel {
 }
 
 impl Turn {
-    pub(crate) fn new(runtime: Runtime, id: ActorId, ctx: RequestContext, durable: bool, limits: Limits) -> Self {
+    pub(crate) fn new(runtime: Runtime, id: ActorId, app: Name, ctx: RequestContext, profile: &Profile) -> Self {
         let clock = runtime.config().clock.clone();
-        Self { runtime: Some(runtime), id, ctx, durable, limits, clock, writes: BTreeMap::new(), tells: Vec::new() }
+        let (durable, limits) = (profile.durable, profile.limits);
+        Self { runtime: Some(runtime), id, app, ctx, durable, limits, clock, writes: BTreeMap::new(), tells: Vec::new() }
     }
 
     /// A turn without a node behind it: its actor is alone and its keys are in memory. For tests and measurements of engines.
@@ -65,6 +67,7 @@ impl Turn {
         let ctx = RequestContext::external(id.tenant.clone(), id.namespace.clone(), "detached");
         Self {
             runtime: None,
+            app: id.actor_type.clone(),
             id,
             ctx,
             durable: true,
@@ -127,12 +130,12 @@ impl Turn {
 
     /// Writes a line to the node's log.
     pub fn log(&self, level: LogLevel, message: &str) {
-        let (actor, tenant, trace_id) = (&self.id, &self.id.tenant, self.ctx.trace.trace_id_text());
+        let (actor_id, tenant, app, trace_id) = (&self.id, &self.id.tenant, &self.app, self.ctx.trace.trace_id_text());
         match level {
-            LogLevel::Debug => tracing::debug!(target: "plexspaces::guest", %actor, %tenant, %trace_id, "{message}"),
-            LogLevel::Info => tracing::info!(target: "plexspaces::guest", %actor, %tenant, %trace_id, "{message}"),
-            LogLevel::Warn => tracing::warn!(target: "plexspaces::guest", %actor, %tenant, %trace_id, "{message}"),
-            LogLevel::Error => tracing::error!(target: "plexspaces::guest", %actor, %tenant, %trace_id, "{message}"),
+            LogLevel::Debug => tracing::debug!(target: "plexspaces::guest", %actor_id, %tenant, %app, %trace_id, "{message}"),
+            LogLevel::Info => tracing::info!(target: "plexspaces::guest", %actor_id, %tenant, %app, %trace_id, "{message}"),
+            LogLevel::Warn => tracing::warn!(target: "plexspaces::guest", %actor_id, %tenant, %app, %trace_id, "{message}"),
+            LogLevel::Error => tracing::error!(target: "plexspaces::guest", %actor_id, %tenant, %app, %trace_id, "{message}"),
         }
     }
 

@@ -11,6 +11,7 @@ use plexspaces_store::{Batch, Partition, Range, Store};
 use plexspaces_types::{Clock, Code, Failure, Name};
 use plexspaces_wasm::Engine;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::config::AppConfig;
 use crate::files::ComponentFiles;
@@ -429,7 +430,7 @@ fn token_key(tenant: &Name, token: &str) -> Vec<u8> {
 /// What tells one deployment from another under the same token.
 fn fingerprint(request: &Deploy) -> String {
     let Deploy { namespace, app, actor_type, wasm, config, version, client_token: _ } = request;
-    let digest = plexspaces_wasm::digest(wasm);
+    let digest = format!("{:x}", Sha256::digest(wasm));
     serde_json::json!([namespace, app, actor_type, digest, config, version]).to_string()
 }
 

@@ -164,12 +164,8 @@ async fn compare(engine: &Engine, language: &str, actor_type: &str, wasm: Vec<u8
         let (mut raw, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..rounds * 10 {
             let started = Instant::now();
-            let lowered = guest::Message {
-                operation: "echo",
-                kind: guest::MessageKind::Call,
-                payload: types::PayloadParam::Json(text),
-                sender: "",
-            };
+            let lowered =
+                guest::Message { operation: "echo", kind: guest::MessageKind::Call, payload: types::PayloadParam::Json(text), sender: "" };
             black_box(actor.plexspaces_actor_guest().call_handle(&mut store, lowered).await?.ok().context("the guest failed")?);
             raw.push(started.elapsed());
             let turn = Turn::detached(spec.id.clone());
