@@ -1,1 +1,15 @@
-//! x
+//! The node: puts the store, the engine, the actors and the interface together, and takes them apart again in order.
+//!
+//! Nothing here decides anything about actors, messages or storage; it only composes.
+
+mod config;
+mod error;
+mod lock;
+mod node;
+mod probe;
+mod telemetry;
+
+pub use config::{ApiConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig, StoreBackend, StoreConfig, WasmConfig};
+pub use error::Error;
+pub use node::{Addresses, Node};
+pub use telemetry::{Telemetry, init as init_telemetry};

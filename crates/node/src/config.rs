@@ -1,0 +1,248 @@
+//! The node's configuration file. Every key has a default; an unknown one is an error.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use plexspaces_app::{ByteSize, ConfigError, Duration, LimitsConfig, parse_strict};
+use plexspaces_types::Name;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// The whole file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The node itself.
+    pub node: NodeConfig,
+    /// Where durable state is kept.
+    pub store: StoreConfig,
+    /// How guests run.
+    pub wasm: WasmConfig,
+    /// What an actor may use, unless its application says otherwise.
+    pub limits: LimitsConfig,
+    /// The HTTP and gRPC interface.
+    pub api: ApiConfig,
+    /// Who may use the node.
+    pub security: SecurityConfig,
+    /// The node's log.
+    pub log: LogConfig,
+}
+
+/// `[node]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    /// The node's name.
+    #[schemars(with = "String")]
+    pub id: Name,
+    /// Where everything is kept that must survive a restart.
+    pub data_dir: PathBuf,
+    /// Where requests to actors are taken: HTTP/1.1, HTTP/2 and gRPC. Without it 127.0.0.1:8080.
+    pub listen_addr: Option<SocketAddr>,
+    /// The same interface with a budget of its own, so that load on the first cannot keep an operator out. Without it
+    /// 127.0.0.1:8094; if `listen_addr` is given and this is not, a port in use is a warning instead of an error.
+    pub control_addr: Option<SocketAddr>,
+    /// Whether there is a control listener.
+    pub control: bool,
+    /// How long a shutdown waits for what is under way.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            id: Name::new("node", "node1").unwrap_or_else(|_| Name::default_scope()),
+            data_dir: PathBuf::from("plexspaces-data"),
+            listen_addr: None,
+            control_addr: None,
+            control: true,
+            shutdown_grace: Duration(std::time::Duration::from_secs(20)),
+        }
+    }
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// What keeps durable state.
+    pub backend: StoreBackend,
+    /// Checks the whole database when the node starts; it takes as long as reading the file.
+    pub verify: bool,
+}
+
+/// What keeps durable state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreBackend {
+    /// A file in the data directory; an acknowledged change is on disk.
+    #[default]
+    Sqlite,
+    /// Memory: everything is gone when the node ends. For tests.
+    Memory,
+}
+
+/// `[wasm]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WasmConfig {
+    /// Actors in memory at the same time.
+    pub instances: u32,
+    /// An actor that has grown beyond this, and beyond twice its size at its start, gets a fresh instance with the same state.
+    pub replace_at: ByteSize,
+}
+
+impl Default for WasmConfig {
+    fn default() -> Self {
+        let engine = plexspaces_wasm::Config::new("");
+        Self { instances: engine.instances, replace_at: ByteSize(engine.replace_at_bytes as u64) }
+    }
+}
+
+/// `[api]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// The largest deployment.
+    pub max_deploy_size: ByteSize,
+    /// The largest invocation.
+    pub max_request_size: ByteSize,
+    /// Requests under way at the same time on the first listener; more are answered `overloaded`.
+    pub concurrency: u32,
+    /// The same for the control listener.
+    pub control_concurrency: u32,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            max_deploy_size: ByteSize(128 << 20),
+            max_request_size: ByteSize(16 << 20),
+            concurrency: 4096,
+            control_concurrency: 256,
+        }
+    }
+}
+
+/// `[security]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecurityConfig {
+    /// The administrator's token. Without it a node on loopback is open, and one on any other address makes a token and prints it.
+    pub admin_token: Option<String>,
+    /// Lets everybody in, on whatever address. For tests on a closed network.
+    pub disable_auth: bool,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// How lines look.
+    pub format: LogFormat,
+    /// What is logged, as in `RUST_LOG`, which stands over it. Without either: `info`.
+    pub filter: Option<String>,
+}
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::ConfigFile { path: path.to_owned(), source })?;
+        Ok(Self::parse(&path.display().to_string(), &text)?)
+    }
+
+    /// Reads a file's text; `what` names it in errors.
+    pub fn parse(what: &str, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = parse_strict(what, text)?;
+        config.check(what)?;
+        Ok(config)
+    }
+
+    /// What the types of single keys cannot say.
+    fn check(&self, what: &str) -> Result<(), ConfigError> {
+        let wrong = |message: &str| Err(ConfigError::new(what, message));
+        if self.wasm.instances == 0 {
+            return wrong("wasm.instances is 0, expected at least 1");
+        }
+        if self.api.concurrency == 0 || self.api.control_concurrency == 0 {
+            return wrong("api.concurrency and api.control_concurrency must be at least 1");
+        }
+        if self.security.admin_token.as_ref().is_some_and(|token| token.len() < 16) {
+            return wrong("security.admin_token is too short, expected at least 16 characters");
+        }
+        if self.security.admin_token.is_some() && self.security.disable_auth {
+            return wrong("security.admin_token and security.disable_auth contradict one another");
+        }
+        Ok(())
+    }
+
+    /// The whole configuration, defaults included, as a file.
+    pub fn to_toml(&self) -> Result<String, ConfigError> {
+        toml::to_string_pretty(self).map_err(|error| ConfigError::new("configuration", error.to_string()))
+    }
+
+    /// The JSON Schema of the file.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).into()
+    }
+
+    /// Where requests to actors are taken.
+    #[must_use]
+    pub fn listen_addr(&self) -> SocketAddr {
+        self.node.listen_addr.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080))
+    }
+
+    /// Where operators come in.
+    #[must_use]
+    pub fn control_addr(&self) -> SocketAddr {
+        self.node.control_addr.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8094))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_a_valid_file() {
+        let text = Config::default().to_toml().unwrap();
+        assert_eq!(Config::parse("dump", &text), Ok(Config::default()));
+        assert_eq!(Config::parse("empty", ""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn wrong_files_are_refused_with_the_place_and_the_remedy() {
+        let error = |text: &str| Config::parse("node.toml", text).unwrap_err().to_string();
+        assert!(error("[node]\ndata_dri = \"x\"").ends_with("did you mean `data_dir`?"), "{}", error("[node]\ndata_dri = \"x\""));
+        assert!(error("[node]\nlisten_addr = \"nowhere\"").starts_with("node.toml, line 2: "));
+        assert!(error("[wasm]\ninstances = 0").contains("expected at least 1"));
+        assert!(error("[security]\nadmin_token = \"short\"").contains("at least 16"));
+        assert!(error("[store]\nbackend = \"sqlit\"").ends_with("did you mean `sqlite`?"));
+    }
+
+    #[test]
+    fn every_key_of_the_schema_has_a_description() {
+        let schema = Config::schema();
+        let sections = schema["properties"].as_object().unwrap();
+        assert_eq!(sections.len(), 7);
+        for definition in schema["$defs"].as_object().unwrap().values() {
+            for (key, property) in definition["properties"].as_object().into_iter().flatten() {
+                assert!(property.get("description").is_some() || property.get("$ref").is_some(), "{key}");
+            }
+        }
+    }
+}

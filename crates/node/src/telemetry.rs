@@ -1,0 +1,92 @@
+//! Log and metrics of the process: set up once, before anything can speak.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use plexspaces_api::{LogBook, LogEntry};
+use plexspaces_types::{Clock, Name};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt as log_format};
+
+use crate::{Error, LogConfig, LogFormat};
+
+/// Lines of the log that a node remembers for those who ask.
+const LOG_LINES: usize = 10_000;
+
+/// Seconds; from a native actor's turn to a slow commit.
+const BUCKETS: [f64; 14] = [0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+/// The process's log and metrics. Clones are the same.
+#[derive(Clone)]
+pub struct Telemetry {
+    pub(crate) logs: LogBook,
+    pub(crate) metrics: PrometheusHandle,
+}
+
+/// Sets up the log on standard error and the metrics. A process can do this once.
+pub fn init(config: &LogConfig) -> Result<Telemetry, Error> {
+    let filter = match (std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty()), &config.filter) {
+        (Some(filter), _) | (None, Some(filter)) => filter.clone(),
+        (None, None) => "info".to_owned(),
+    };
+    let filter = EnvFilter::try_new(&filter).map_err(|error| Error::Telemetry { what: "the log filter", why: format!("{filter:?}: {error}") })?;
+    let logs = LogBook::new(LOG_LINES, Clock::system());
+    let lines: Box<dyn Layer<_> + Send + Sync> = match config.format {
+        LogFormat::Text => log_format::layer().with_writer(std::io::stderr).with_ansi(use_colour()).boxed(),
+        LogFormat::Json => log_format::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
+    };
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines).with(Remember(logs.clone()));
+    subscriber.try_init().map_err(|error| Error::Telemetry { what: "the log", why: error.to_string() })?;
+    let metrics = recorder().map_err(|error| Error::Telemetry { what: "the metrics", why: error.to_string() })?;
+    Ok(Telemetry { logs, metrics })
+}
+
+fn recorder() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildError> {
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?;
+    let sizes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+    builder.set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &sizes)?.install_recorder()
+}
+
+fn use_colour() -> bool {
+    std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// Copies each line into the log book.
+struct Remember(LogBook);
+
+impl<S: Subscriber> Layer<S> for Remember {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let mut fields = fields.0;
+        let meta = event.metadata();
+        self.0.push(LogEntry {
+            timestamp_ms: Clock::system().now_ms(),
+            level: *meta.level(),
+            source: meta.target().to_owned(),
+            message: fields.remove("message").unwrap_or_default(),
+            tenant: fields.remove("tenant").and_then(|tenant| Name::new("tenant", &tenant).ok()),
+            app: fields.remove("app"),
+            actor_id: fields.remove("actor_id"),
+            trace_id: fields.remove("trace_id"),
+            fields,
+        });
+    }
+}
+
+#[derive(Default)]
+struct Fields(BTreeMap<String, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.to_owned());
+    }
+}
