@@ -433,7 +433,7 @@ pub struct Application {
     /// SHA-256 of the component, in hexadecimal.
     #[prost(string, tag = "5")]
     pub digest: ::prost::alloc::string::String,
-    /// The actor type that it was deployed for; absent when it was deployed with a configuration.
+    /// The name that the deployment gave its type, if it gave one.
     #[prost(string, optional, tag = "6")]
     pub actor_type: ::core::option::Option<::prost::alloc::string::String>,
     /// How it does.
@@ -442,12 +442,15 @@ pub struct Application {
     /// The actor types in the component.
     #[prost(message, repeated, tag = "8")]
     pub types: ::prost::alloc::vec::Vec<ActorType>,
-    /// The supervised actors.
+    /// The actors that live from the start; without children, the default actor of each type.
     #[prost(string, repeated, tag = "9")]
     pub actor_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// When this component was deployed.
     #[prost(message, optional, tag = "10")]
     pub deployed_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Why it failed; absent unless it did.
+    #[prost(string, optional, tag = "11")]
+    pub status_reason: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// One actor type as its code describes itself.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -552,13 +555,14 @@ pub struct DeployApplicationRequest {
     /// The tenant; "default" when empty.
     #[prost(string, tag = "1")]
     pub tenant_id: ::prost::alloc::string::String,
-    /// The namespace; the configuration's, else "default", when absent.
+    /// Where the actors are addressed. Without it the configuration's, else the application's name, and without a configuration "default".
     #[prost(string, optional, tag = "2")]
     pub namespace: ::core::option::Option<::prost::alloc::string::String>,
-    /// The application's name; the configuration's, else the actor type, when absent. `name` is another spelling of it over HTTP.
+    /// The application's name. Without it the configuration's, else `actor_type`, else the name of the component's only type. In a form
+    /// `name` is another spelling of it.
     #[prost(string, optional, tag = "3")]
     pub app: ::core::option::Option<::prost::alloc::string::String>,
-    /// Deploys the component's one type under this name, without configuration.
+    /// The name under which the component's only type is addressed; for a component with several, the name of the whole.
     #[prost(string, optional, tag = "4")]
     pub actor_type: ::core::option::Option<::prost::alloc::string::String>,
     /// The component.
@@ -567,7 +571,7 @@ pub struct DeployApplicationRequest {
     /// The text of an app-config.toml.
     #[prost(string, optional, tag = "6")]
     pub config: ::core::option::Option<::prost::alloc::string::String>,
-    /// The application's version, for people.
+    /// Shown in lists; the configuration's, else the beginning of the digest, when absent.
     #[prost(string, optional, tag = "7")]
     pub version: ::core::option::Option<::prost::alloc::string::String>,
     /// 16 to 128 printable ASCII characters: a repetition answers what the first request did. Over HTTP also the header Idempotency-Key.
@@ -645,10 +649,12 @@ pub struct ListApplicationsResponse {
 pub enum ApplicationStatus {
     /// Never sent.
     Unspecified = 0,
-    /// Every permanent child runs.
+    /// It works.
     Running = 1,
-    /// The root supervisor gave up and restarts the whole tree with growing pauses.
+    /// An actor of it failed too often of late.
     Degraded = 2,
+    /// It could not be brought back when the node started; deploying it again mends it.
+    Failed = 3,
 }
 impl ApplicationStatus {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -660,6 +666,7 @@ impl ApplicationStatus {
             Self::Unspecified => "APPLICATION_STATUS_UNSPECIFIED",
             Self::Running => "APPLICATION_STATUS_RUNNING",
             Self::Degraded => "APPLICATION_STATUS_DEGRADED",
+            Self::Failed => "APPLICATION_STATUS_FAILED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -668,6 +675,7 @@ impl ApplicationStatus {
             "APPLICATION_STATUS_UNSPECIFIED" => Some(Self::Unspecified),
             "APPLICATION_STATUS_RUNNING" => Some(Self::Running),
             "APPLICATION_STATUS_DEGRADED" => Some(Self::Degraded),
+            "APPLICATION_STATUS_FAILED" => Some(Self::Failed),
             _ => None,
         }
     }
