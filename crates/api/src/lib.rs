@@ -1,1 +1,29 @@
-//! x
+//! The node's interface to the outside: gRPC, the same over plain HTTP, authentication, limits, errors.
+//!
+//! Every route comes from the descriptors of `proto/`: [`router`] transcodes HTTP requests into the messages that gRPC carries and calls
+//! the same code. There is no route of its own here, no business rule and no task that outlives a connection.
+
+mod actors;
+mod applications;
+mod auth;
+mod body;
+mod config;
+mod error;
+mod front;
+mod invoke;
+mod logbook;
+mod methods;
+mod openapi;
+mod page;
+mod rules;
+mod serve;
+mod services;
+mod system;
+mod transcode;
+
+pub use config::{AuthConfig, Budget, Config, Limits, ServeConfig};
+pub use front::{Error, router};
+pub use logbook::{LogBook, LogEntry, LogFilter};
+pub use openapi::document as openapi;
+pub use serve::serve;
+pub use services::{Check, NodeInfo, Probe, Readiness, Services, State};

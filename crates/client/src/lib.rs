@@ -1,1 +1,12 @@
-//! x
+//! The client of a node's interface, for the command line and for tests.
+//!
+//! It speaks gRPC, repeats what is safe to repeat, and holds no state but its connection.
+
+mod client;
+mod error;
+mod retry;
+mod wire;
+
+pub use client::{Client, Invoke, Logs, Reply};
+pub use error::Error;
+pub use plexspaces_proto::v1;

@@ -1,0 +1,181 @@
+//! Which code carries out which method, and what its descriptor does not say.
+
+use std::collections::HashMap;
+
+use axum::body::Body;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
+use http::Response;
+use plexspaces_proto::v1::{application_service_server::ApplicationService, system_service_server::SystemService};
+use plexspaces_types::Failure;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use tonic::Status;
+
+use crate::Limits;
+use crate::error::status;
+use crate::front::Error;
+use crate::services::Api;
+use crate::transcode::Incoming;
+
+/// What the descriptor of a method does not say.
+pub(crate) struct Method {
+    /// Its full name.
+    pub(crate) name: &'static str,
+    /// Needs no token, counts for no budget and answers while the node starts.
+    pub(crate) public: bool,
+    /// Answers while the node starts.
+    pub(crate) while_starting: bool,
+    /// Is logged at debug instead of info.
+    pub(crate) quiet: bool,
+    /// With which HTTP statuses it succeeds.
+    pub(crate) statuses: &'static [u16],
+    /// Other names of fields in forms and queries.
+    pub(crate) aliases: &'static [(&'static str, &'static str)],
+    /// The query's parameters where they are not the message's fields.
+    pub(crate) query: &'static [Parameter],
+    /// How large the body may be.
+    pub(crate) body_limit: fn(&Limits) -> usize,
+}
+
+/// A query parameter that is no field.
+pub(crate) struct Parameter {
+    pub(crate) name: &'static str,
+    /// Its type in JSON Schema.
+    pub(crate) schema: &'static str,
+    pub(crate) description: &'static str,
+}
+
+const CONTROL: Method = Method {
+    name: "",
+    public: false,
+    while_starting: false,
+    quiet: false,
+    statuses: &[200],
+    aliases: &[],
+    query: &[],
+    body_limit: |limits| limits.request_bytes,
+};
+const SYSTEM: Method = Method { while_starting: true, ..CONTROL };
+const PUBLIC: Method = Method { public: true, quiet: true, ..SYSTEM };
+
+/// Every method of the contract.
+pub(crate) const METHODS: &[Method] = &[
+    Method {
+        name: "plexspaces.v1.ActorService.InvokeActor",
+        quiet: true,
+        statuses: &[200, 202],
+        query: crate::invoke::PARAMETERS,
+        body_limit: |limits| limits.payload_bytes,
+        ..CONTROL
+    },
+    Method {
+        name: "plexspaces.v1.ApplicationService.DeployApplication",
+        statuses: &[200, 201],
+        aliases: &[("name", "app")],
+        body_limit: |limits| limits.deploy_bytes,
+        ..CONTROL
+    },
+    Method { name: "plexspaces.v1.ApplicationService.UndeployApplication", ..CONTROL },
+    Method { name: "plexspaces.v1.ApplicationService.GetApplication", ..CONTROL },
+    Method { name: "plexspaces.v1.ApplicationService.ListApplications", ..CONTROL },
+    Method { name: "plexspaces.v1.SystemService.GetInfo", ..SYSTEM },
+    Method { name: "plexspaces.v1.SystemService.GetHealth", ..PUBLIC },
+    Method { name: "plexspaces.v1.SystemService.GetLiveness", ..PUBLIC },
+    Method { name: "plexspaces.v1.SystemService.GetDeepHealth", ..SYSTEM },
+    Method { name: "plexspaces.v1.SystemService.Shutdown", statuses: &[202], ..SYSTEM },
+    Method { name: "plexspaces.v1.SystemService.TailLogs", ..SYSTEM },
+    Method { name: "plexspaces.v1.SystemService.GetMetrics", ..PUBLIC },
+    Method { name: "plexspaces.v1.SystemService.GetOpenApi", ..SYSTEM },
+];
+
+/// What is known of a method.
+pub(crate) fn method(name: &str) -> Option<&'static Method> {
+    METHODS.iter().find(|method| method.name == name)
+}
+
+type Unary = Box<dyn Fn(tonic::Request<DynamicMessage>) -> BoxFuture<'static, Result<tonic::Response<DynamicMessage>, Status>> + Send + Sync>;
+type Streaming = Box<dyn Fn(tonic::Request<DynamicMessage>) -> BoxFuture<'static, Result<Messages, Status>> + Send + Sync>;
+/// Reads the HTTP request itself.
+pub(crate) type Hook = for<'a> fn(&'a Api, Incoming<'a>) -> BoxFuture<'a, Result<Response<Body>, Failure>>;
+pub(crate) type Messages = BoxStream<'static, Result<DynamicMessage, Status>>;
+
+/// How a method is called from HTTP.
+pub(crate) enum Call {
+    Unary(Unary),
+    Streaming(Streaming),
+    Hook(Hook),
+}
+
+/// The code of every method that HTTP reaches, by full name.
+pub(crate) fn calls(api: &Api, pool: &DescriptorPool) -> Result<HashMap<&'static str, Call>, Error> {
+    let mut calls = HashMap::new();
+    macro_rules! register {
+        ($kind:ident $service:ident $(($rpc:literal, $function:ident))*) => {$({
+            let name = concat!("plexspaces.v1.", stringify!($service), ".", $rpc);
+            let method = crate::rules::methods(pool).into_iter().find(|method| method.full_name() == name);
+            let output = method.ok_or_else(|| Error::Descriptors(format!("no method {name}")))?.output();
+            calls.insert(name, $kind(api, output, |api, request| async move { $service::$function(&api, request).await }));
+        })*};
+    }
+    calls.insert("plexspaces.v1.ActorService.InvokeActor", Call::Hook(|api, incoming| crate::invoke::http(api, incoming).boxed()));
+    register!(unary ApplicationService
+        ("DeployApplication", deploy_application) ("UndeployApplication", undeploy_application)
+        ("GetApplication", get_application) ("ListApplications", list_applications));
+    register!(unary SystemService
+        ("GetInfo", get_info) ("GetHealth", get_health) ("GetLiveness", get_liveness) ("GetDeepHealth", get_deep_health)
+        ("Shutdown", shutdown) ("GetMetrics", get_metrics) ("GetOpenApi", get_open_api));
+    register!(streaming SystemService ("TailLogs", tail_logs));
+    Ok(calls)
+}
+
+fn unary<T, U, F>(api: &Api, output: MessageDescriptor, call: impl Fn(Api, tonic::Request<T>) -> F + Clone + Send + Sync + 'static) -> Call
+where
+    T: prost::Message + Default + 'static,
+    U: prost::Message + 'static,
+    F: Future<Output = Result<tonic::Response<U>, Status>> + Send + 'static,
+{
+    let api = api.clone();
+    Call::Unary(Box::new(move |request| {
+        let (api, call, output) = (api.clone(), call.clone(), output.clone());
+        async move {
+            let (metadata, response, extensions) = call(api, typed(request)?).await?.into_parts();
+            Ok(tonic::Response::from_parts(metadata, dynamic(output, &response)?, extensions))
+        }
+        .boxed()
+    }))
+}
+
+fn streaming<T, U, S, F>(
+    api: &Api,
+    output: MessageDescriptor,
+    call: impl Fn(Api, tonic::Request<T>) -> F + Clone + Send + Sync + 'static,
+) -> Call
+where
+    T: prost::Message + Default + 'static,
+    U: prost::Message + 'static,
+    S: Stream<Item = Result<U, Status>> + Send + 'static,
+    F: Future<Output = Result<tonic::Response<S>, Status>> + Send + 'static,
+{
+    let api = api.clone();
+    Call::Streaming(Box::new(move |request| {
+        let (api, call, output) = (api.clone(), call.clone(), output.clone());
+        async move {
+            let messages = call(api, typed(request)?).await?.into_inner();
+            Ok(messages.and_then(move |message| futures::future::ready(dynamic(output.clone(), &message))).boxed())
+        }
+        .boxed()
+    }))
+}
+
+fn typed<T: prost::Message + Default>(request: tonic::Request<DynamicMessage>) -> Result<tonic::Request<T>, Status> {
+    let (metadata, extensions, message) = request.into_parts();
+    let message = message.transcode_to().map_err(|error| status(Failure::invalid("body", error.to_string())))?;
+    Ok(tonic::Request::from_parts(metadata, extensions, message))
+}
+
+fn dynamic(descriptor: MessageDescriptor, message: &impl prost::Message) -> Result<DynamicMessage, Status> {
+    let mut dynamic = DynamicMessage::new(descriptor);
+    dynamic.transcode_from(message).map_err(|error| Status::internal(error.to_string()))?;
+    Ok(dynamic)
+}
