@@ -44,8 +44,7 @@ impl ApplicationService for Api {
         };
         let deployed = self.0.services.applications.deploy(&tenant, deploy).await.map_err(status)?;
         let created = deployed.created;
-        let mut response =
-            Response::new(v1::DeployApplicationResponse { application: Some(application(deployed.application)), created });
+        let mut response = Response::new(v1::DeployApplicationResponse { application: Some(application(deployed.application)), created });
         if created {
             response.extensions_mut().insert(HttpStatus(StatusCode::CREATED));
         }

@@ -89,11 +89,6 @@ impl ServeConfig {
     /// The defaults with a budget.
     #[must_use]
     pub fn new(budget: Budget) -> Self {
-        Self {
-            budget,
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(120),
-            grace: Duration::from_secs(30),
-        }
+        Self { budget, header_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(120), grace: Duration::from_secs(30) }
     }
 }

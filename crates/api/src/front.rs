@@ -129,11 +129,8 @@ impl Front {
         let trace = trace(&parts.headers);
         let request_id = trace.trace_id_text();
         let verb = parts.method.clone();
-        let (route, method, mut response) = if is_grpc(&parts.headers) {
-            self.grpc(parts, body, trace).await
-        } else {
-            self.http(&parts, body, trace, &request_id).await
-        };
+        let (route, method, mut response) =
+            if is_grpc(&parts.headers) { self.grpc(parts, body, trace).await } else { self.http(&parts, body, trace, &request_id).await };
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::try_from(&request_id) {
             headers.insert(REQUEST_ID, id);
@@ -294,7 +291,6 @@ fn status_of(response: &Response<Body>) -> u16 {
         (_, None) => 500,
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,11 @@ const OCTETS: &str = "application/octet-stream";
 
 /// The query parameters that are not the actor's.
 pub(crate) const PARAMETERS: &[Parameter] = &[
-    Parameter { name: "invocation", schema: "string", description: "`call` or `ask` waits for the reply; `cast`, `tell` or `send` does not." },
+    Parameter {
+        name: "invocation",
+        schema: "string",
+        description: "`call` or `ask` waits for the reply; `cast`, `tell` or `send` does not.",
+    },
     Parameter { name: "msg_type", schema: "string", description: "The operation." },
     Parameter { name: "op", schema: "string", description: "The operation, unless `msg_type` is given." },
     Parameter { name: "action", schema: "string", description: "Another spelling of `op`." },
@@ -141,7 +145,10 @@ fn query(query: Option<&str>, takes_fields: bool) -> Result<Query, Failure> {
             }
             _ if !takes_fields => {
                 let known = PARAMETERS.iter().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");
-                return Err(Failure::invalid(name.clone(), format!("unknown parameter {name:?}; known are {known}; the payload is the body")));
+                return Err(Failure::invalid(
+                    name.clone(),
+                    format!("unknown parameter {name:?}; known are {known}; the payload is the body"),
+                ));
             }
             _ if parsed.names.contains(&name.as_ref().to_owned()) => {
                 return Err(Failure::invalid(name, "given more than once"));
@@ -215,7 +222,9 @@ mod tests {
         ] {
             assert_eq!(fields(text).unwrap(), expected, "{text}");
         }
-        for broken in ["a=1&a=2", "op=x&action=y", "id=1&actor_id=2", "timeout_ms=0", "timeout_ms=3600001", "timeout_ms=x", "invocation=maybe"] {
+        for broken in
+            ["a=1&a=2", "op=x&action=y", "id=1&actor_id=2", "timeout_ms=0", "timeout_ms=3600001", "timeout_ms=x", "invocation=maybe"]
+        {
             assert!(fields(broken).is_err(), "{broken}");
         }
         assert!(query(Some("a=1"), false).is_err());

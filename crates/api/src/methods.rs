@@ -94,7 +94,8 @@ pub(crate) fn method(name: &str) -> Option<&'static Method> {
     METHODS.iter().find(|method| method.name == name)
 }
 
-type Unary = Box<dyn Fn(tonic::Request<DynamicMessage>) -> BoxFuture<'static, Result<tonic::Response<DynamicMessage>, Status>> + Send + Sync>;
+type Unary =
+    Box<dyn Fn(tonic::Request<DynamicMessage>) -> BoxFuture<'static, Result<tonic::Response<DynamicMessage>, Status>> + Send + Sync>;
 type Streaming = Box<dyn Fn(tonic::Request<DynamicMessage>) -> BoxFuture<'static, Result<Messages, Status>> + Send + Sync>;
 /// Reads the HTTP request itself.
 pub(crate) type Hook = for<'a> fn(&'a Api, Incoming<'a>) -> BoxFuture<'a, Result<Response<Body>, Failure>>;

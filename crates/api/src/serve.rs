@@ -145,4 +145,3 @@ impl HttpBody for Tracked {
         self.body.size_hint()
     }
 }
-

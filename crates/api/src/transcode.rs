@@ -220,7 +220,8 @@ fn set_once(message: &mut DynamicMessage, field: &FieldDescriptor, value: Value)
 }
 
 fn text_value(field: &FieldDescriptor, text: &str) -> Result<Value, Failure> {
-    let expected = |what: &str| Failure::invalid(field.name(), format!("expected {what}, found {:?}", text.chars().take(40).collect::<String>()));
+    let expected =
+        |what: &str| Failure::invalid(field.name(), format!("expected {what}, found {:?}", text.chars().take(40).collect::<String>()));
     match field.kind() {
         _ if field.is_list() || field.is_map() => Err(Failure::invalid(field.name(), "cannot be given as text")),
         Kind::String => Ok(Value::String(text.to_owned())),

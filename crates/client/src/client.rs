@@ -118,21 +118,15 @@ impl Client {
 
     /// Stops an application. The namespace may be left out when the name is unique.
     pub async fn undeploy(&self, tenant: &str, namespace: Option<&str>, app: &str) -> Result<(), Error> {
-        let request = v1::UndeployApplicationRequest {
-            tenant_id: tenant.to_owned(),
-            app: app.to_owned(),
-            namespace: namespace.map(str::to_owned),
-        };
+        let request =
+            v1::UndeployApplicationRequest { tenant_id: tenant.to_owned(), app: app.to_owned(), namespace: namespace.map(str::to_owned) };
         retry(|| async { self.take(self.applications().undeploy_application(request.clone()).await) }).await.map(drop)
     }
 
     /// One application. The namespace may be left out when the name is unique.
     pub async fn get(&self, tenant: &str, namespace: Option<&str>, app: &str) -> Result<Application, Error> {
-        let request = v1::GetApplicationRequest {
-            tenant_id: tenant.to_owned(),
-            app: app.to_owned(),
-            namespace: namespace.map(str::to_owned),
-        };
+        let request =
+            v1::GetApplicationRequest { tenant_id: tenant.to_owned(), app: app.to_owned(), namespace: namespace.map(str::to_owned) };
         retry(|| async { self.take(self.applications().get_application(request.clone()).await) }).await
     }
 
@@ -212,13 +206,8 @@ impl Client {
 
     /// Log lines, oldest first. With `follow` the stream ends when the node stops.
     pub async fn logs(&self, logs: Logs) -> Result<impl Stream<Item = Result<v1::LogEntry, Error>> + Send + use<>, Error> {
-        let request = v1::TailLogsRequest {
-            tenant_id: logs.tenant,
-            follow: logs.follow,
-            app: logs.app,
-            actor_id: logs.actor_id,
-            lines: logs.lines,
-        };
+        let request =
+            v1::TailLogsRequest { tenant_id: logs.tenant, follow: logs.follow, app: logs.app, actor_id: logs.actor_id, lines: logs.lines };
         let entries = self.take(self.system().tail_logs(request).await)?;
         let url = self.url.clone();
         Ok(entries.map(move |entry| entry.map_err(|status| Error::from_status(&url, &status))))

@@ -117,12 +117,7 @@ pub struct ApiConfig {
 
 impl Default for ApiConfig {
     fn default() -> Self {
-        Self {
-            max_deploy_size: ByteSize(128 << 20),
-            max_request_size: ByteSize(16 << 20),
-            concurrency: 4096,
-            control_concurrency: 256,
-        }
+        Self { max_deploy_size: ByteSize(128 << 20), max_request_size: ByteSize(16 << 20), concurrency: 4096, control_concurrency: 256 }
     }
 }
 

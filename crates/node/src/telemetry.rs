@@ -33,7 +33,8 @@ pub fn init(config: &LogConfig) -> Result<Telemetry, Error> {
         (Some(filter), _) | (None, Some(filter)) => filter.clone(),
         (None, None) => "info".to_owned(),
     };
-    let filter = EnvFilter::try_new(&filter).map_err(|error| Error::Telemetry { what: "the log filter", why: format!("{filter:?}: {error}") })?;
+    let filter =
+        EnvFilter::try_new(&filter).map_err(|error| Error::Telemetry { what: "the log filter", why: format!("{filter:?}: {error}") })?;
     let logs = LogBook::new(LOG_LINES, Clock::system());
     let lines: Box<dyn Layer<_> + Send + Sync> = match config.format {
         LogFormat::Text => log_format::layer().with_writer(std::io::stderr).with_ansi(use_colour()).boxed(),

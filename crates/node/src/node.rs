@@ -1,0 +1,216 @@
+//! A node's life: lock, listen, store, engine, actors, interface; and the same backwards.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexspaces_actor::{self as actor, Runtime};
+use plexspaces_api::{self as api, AuthConfig, Budget, NodeInfo, Readiness, ServeConfig, Services, State};
+use plexspaces_app::{self as app, Applications};
+use plexspaces_store::{Batch, Memory, Partition, Store};
+use plexspaces_store_sql::{Sqlite, sqlite};
+use plexspaces_types::Clock;
+use plexspaces_wasm::Engine;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::lock::DataDirLock;
+use crate::{Config, Error, StoreBackend, Telemetry};
+
+/// Where a node can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// For requests to actors.
+    pub data: SocketAddr,
+    /// For operators, if there is a listener of their own.
+    pub control: Option<SocketAddr>,
+    /// The token that the node made because it had none and can be reached from outside.
+    pub made_token: Option<String>,
+}
+
+/// A node that answers.
+pub struct Node {
+    addresses: Addresses,
+    applications: Applications,
+    runtime: Runtime,
+    readiness: Readiness,
+    store: OpenStore,
+    servers: JoinSet<()>,
+    shutdown: CancellationToken,
+    grace: Duration,
+    _lock: DataDirLock,
+}
+
+/// The store; SQLite wants to be closed.
+#[derive(Clone)]
+enum OpenStore {
+    Sqlite(Sqlite),
+    Memory(Arc<Memory>),
+}
+
+impl OpenStore {
+    fn handle(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Sqlite(sqlite) => Arc::new(sqlite.clone()),
+            Self::Memory(memory) => memory.clone(),
+        }
+    }
+}
+
+impl Node {
+    /// Starts a node; it answers when this returns. It runs until `shutdown` is cancelled, by the caller or through its interface.
+    pub async fn start(config: &Config, telemetry: &Telemetry, shutdown: CancellationToken) -> Result<Self, Error> {
+        let lock = DataDirLock::acquire(&config.node.data_dir)?;
+        let (data, control) = listen(config).await?;
+        let store = open_store(config).await?;
+        let engine = Engine::new(plexspaces_wasm::Config {
+            cache_dir: config.node.data_dir.join("compiled"),
+            instances: config.wasm.instances,
+            replace_at_bytes: usize::try_from(config.wasm.replace_at.0).unwrap_or(usize::MAX),
+        })?;
+        let clock = Clock::system();
+        let runtime = Runtime::new(actor::Config { node_id: config.node.id.clone(), store: store.handle(), clock: clock.clone() });
+        let limits = config.limits.over(actor::Limits::default());
+        let components = config.node.data_dir.join("components");
+        let app_config = app::Config { components, limits, clock: clock.clone() };
+        let applications = Applications::open(app_config, store.handle(), runtime.clone(), engine).await.map_err(Error::Applications)?;
+
+        let exposed = ![&data, &control.as_ref().unwrap_or(&data)].into_iter().all(|listener| is_loopback(listener));
+        let (auth, made_token) = authentication(config, exposed);
+        let readiness = Readiness::default();
+        let metrics = telemetry.metrics.clone();
+        let services = Services {
+            runtime: runtime.clone(),
+            applications: applications.clone(),
+            logs: telemetry.logs.clone(),
+            node: NodeInfo { id: config.node.id.to_string(), version: env!("CARGO_PKG_VERSION").to_owned(), started_at_ms: clock.now_ms() },
+            readiness: readiness.clone(),
+            probe: crate::probe::probe(store.handle(), applications.clone()),
+            metrics: Arc::new(move || metrics.render()),
+            shutdown: shutdown.clone(),
+        };
+        let mut api_config = api::Config::new(auth, page_key(&*store.handle()).await?);
+        api_config.limits.deploy_bytes = usize::try_from(config.api.max_deploy_size.0).unwrap_or(usize::MAX);
+        api_config.limits.payload_bytes = usize::try_from(config.api.max_request_size.0).unwrap_or(usize::MAX);
+        let router = api::router(services, &api_config)?;
+
+        let grace = config.node.shutdown_grace.0;
+        let addresses = Addresses { data: address(&data), control: control.as_ref().map(address), made_token };
+        let mut servers = JoinSet::new();
+        let listeners = [(Some(data), config.api.concurrency), (control, config.api.control_concurrency)];
+        for (listener, concurrency) in listeners {
+            let Some(listener) = listener else { continue };
+            let serve_config = ServeConfig { grace, ..ServeConfig::new(Budget::new(concurrency as usize)) };
+            servers.spawn(api::serve(listener, router.clone(), serve_config, shutdown.clone()));
+        }
+        readiness.set(State::Ready);
+        Ok(Self { addresses, applications, runtime, readiness, store, servers, shutdown, grace, _lock: lock })
+    }
+
+    /// Where it can be reached.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Its applications.
+    #[must_use]
+    pub fn applications(&self) -> &Applications {
+        &self.applications
+    }
+
+    /// Runs until the shutdown: then nothing more is accepted, what is under way is finished, and everything is flushed. Returns
+    /// whether all of that was done within the grace period.
+    pub async fn run(mut self) -> bool {
+        self.shutdown.cancelled().await;
+        tracing::info!("shutting down");
+        self.readiness.set(State::Draining);
+        while self.servers.join_next().await.is_some() {}
+        let drained = self.runtime.shutdown(self.grace).await;
+        if let OpenStore::Sqlite(sqlite) = &self.store
+            && let Err(error) = sqlite.close().await
+        {
+            tracing::error!(%error, "the store was not closed cleanly; everything acknowledged is in it");
+        }
+        tracing::info!(drained, "stopped");
+        drained
+    }
+}
+
+/// Both listeners. An address that the configuration names must be free; the control listener's default may be taken when another main
+/// address was chosen, so that a second node on a laptop needs one option.
+async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), Error> {
+    let bind = async |address: SocketAddr| TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source });
+    let data = bind(config.listen_addr()).await?;
+    if !config.node.control {
+        return Ok((data, None));
+    }
+    match bind(config.control_addr()).await {
+        Ok(control) => Ok((data, Some(control))),
+        Err(error) if config.node.listen_addr.is_some() && config.node.control_addr.is_none() => {
+            tracing::warn!(%error, "there is no control listener; the main one serves everything");
+            Ok((data, None))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn open_store(config: &Config) -> Result<OpenStore, Error> {
+    let path = config.node.data_dir.join("plexspaces.db");
+    let opened = match config.store.backend {
+        StoreBackend::Memory => {
+            tracing::warn!(backend = "memory", "storage initialized: everything is gone when the node ends");
+            OpenStore::Memory(Arc::new(Memory::new()))
+        }
+        StoreBackend::Sqlite => {
+            let settings = sqlite::Config { verify: config.store.verify, ..sqlite::Config::new(&path) };
+            let opened = tokio::task::spawn_blocking(move || Sqlite::open(settings)).await;
+            let failed = |error: tokio::task::JoinError| plexspaces_store::Error::Failed(error.to_string());
+            let sqlite = opened.map_err(failed)??;
+            tracing::info!(db_path = %path.display(), backend = "SQLite", "storage initialized");
+            OpenStore::Sqlite(sqlite)
+        }
+    };
+    Ok(opened)
+}
+
+/// Page tokens are sealed with a key that outlives a restart, so that a client can go on with its list.
+async fn page_key(store: &dyn Store) -> Result<[u8; 32], Error> {
+    let partition = Partition::node("keys");
+    if let Some(key) = store.get(&partition, b"page").await?
+        && let Ok(key) = key.as_ref().try_into()
+    {
+        return Ok(key);
+    }
+    let key: [u8; 32] = rand::random();
+    let mut batch = Batch::new(partition);
+    batch.put("page", key.to_vec());
+    store.commit(batch).await?;
+    Ok(key)
+}
+
+/// Who may come in: see `[security]`.
+fn authentication(config: &Config, exposed: bool) -> (AuthConfig, Option<String>) {
+    if config.security.disable_auth {
+        tracing::warn!("authentication is disabled: everybody who reaches this node may do everything");
+        return (AuthConfig::Open, None);
+    }
+    if let Some(token) = &config.security.admin_token {
+        return (AuthConfig::Token(token.clone()), None);
+    }
+    if exposed {
+        let token: String = rand::random::<[u8; 24]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        return (AuthConfig::Token(token.clone()), Some(token));
+    }
+    tracing::info!("no credentials are configured: the node is open to every process on this machine");
+    (AuthConfig::Open, None)
+}
+
+fn is_loopback(listener: &TcpListener) -> bool {
+    listener.local_addr().is_ok_and(|address| address.ip().is_loopback())
+}
+
+fn address(listener: &TcpListener) -> SocketAddr {
+    listener.local_addr().unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))
+}
