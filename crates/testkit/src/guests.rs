@@ -130,8 +130,7 @@ fn core(description: &str) -> Vec<u8> {
     }
     let globals = format!("{globals} (global $heap_start i32 (i32.const {}))", texts.next.next_multiple_of(8));
     let heap = format!("(global $heap (mut i32) (i32.const {}))", texts.next.next_multiple_of(8));
-    let program =
-        PROGRAM.replace(";; @texts", &format!("{globals} {heap} {}", texts.segments)).replace(";; @dispatch", &dispatch);
+    let program = PROGRAM.replace(";; @texts", &format!("{globals} {heap} {}", texts.segments)).replace(";; @dispatch", &dispatch);
     wat::parse_str(program).expect("guest.wat is valid")
 }
 

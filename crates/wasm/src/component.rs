@@ -81,13 +81,7 @@ pub(crate) fn lost_turn() -> Failure {
 }
 
 /// Makes an instance. `turn` serves the host calls from now until [`Guest::end`].
-async fn instantiate(
-    engine: &Engine,
-    pre: &ActorPre<Host>,
-    id: String,
-    limits: Limits,
-    turn: Option<Turn>,
-) -> Result<Guest, Fault> {
+async fn instantiate(engine: &Engine, pre: &ActorPre<Host>, id: String, limits: Limits, turn: Option<Turn>) -> Result<Guest, Fault> {
     let mut store = Store::new(engine.wasmtime(), Host::new(id, limits, engine.ticks()));
     store.limiter(|host| &mut host.memory);
     store.epoch_deadline_callback(|mut store| store.data_mut().cpu.tick());

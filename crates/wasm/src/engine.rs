@@ -103,11 +103,7 @@ impl Engine {
 
     fn link(&self, component: &wasmtime::component::Component) -> Result<ActorPre<Host>, Error> {
         validate::world(&self.0.wasmtime, component)?;
-        self.0
-            .linker
-            .instantiate_pre(component)
-            .and_then(ActorPre::new)
-            .map_err(|error| Error::OtherWorld { detail: format!("{error:#}") })
+        self.0.linker.instantiate_pre(component).and_then(ActorPre::new).map_err(|error| Error::OtherWorld { detail: format!("{error:#}") })
     }
 
     pub(crate) fn config(&self) -> &Config {

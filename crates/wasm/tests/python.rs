@@ -1,5 +1,7 @@
 //! Python actors: that they run at all, and that a long life does not make them grow.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
 #[path = "guests/support.rs"]
 #[allow(dead_code)]
 mod support;
@@ -49,17 +51,18 @@ async fn a_python_actor_stays_as_small_as_it_was() {
     let (mut largest, mut replaced) = (0, 0);
     for n in 1..=calls {
         assert_eq!(call(&mut *counter, "echo", payload.clone()).await.unwrap(), payload);
-        largest = largest.max(counter.memory_bytes());
+        if counter.memory_bytes() > largest {
+            largest = counter.memory_bytes();
+            println!("call {n}: {} KiB", largest >> 10);
+        }
         if counter.wants_replacement() {
             let state = counter.snapshot().await.unwrap();
             counter = actor(&*component).await;
             counter.restore(&state).await.unwrap();
             replaced += 1;
         }
-        if n == 1 || n == calls {
-            println!("after {n} calls: {} KiB now, {} KiB at most, replaced {replaced} times", counter.memory_bytes() >> 10, largest >> 10);
-        }
     }
+    println!("after {calls} calls: {} KiB now, {} KiB at most, replaced {replaced} times", counter.memory_bytes() >> 10, largest >> 10);
     assert_eq!(call(&mut *counter, "count", Payload::empty()).await.unwrap(), json(&(calls + 1).to_string()));
-    assert!(largest <= 64 << 20, "{largest} bytes");
+    assert!(largest <= 33 << 20, "{largest} bytes");
 }

@@ -28,12 +28,7 @@ impl key_value::Host for Host {
         Ok(Self::wait(&self.ticks, &mut self.cpu, turn.kv_delete(&key)).await.map_err(refuse))
     }
 
-    async fn compare_and_set(
-        &mut self,
-        key: String,
-        expected: Option<String>,
-        value: String,
-    ) -> wasmtime::Result<Result<bool, Error>> {
+    async fn compare_and_set(&mut self, key: String, expected: Option<String>, value: String) -> wasmtime::Result<Result<bool, Error>> {
         if let Err(error) = self.check_size("value", value.len()) {
             return Ok(Err(error));
         }
@@ -42,12 +37,7 @@ impl key_value::Host for Host {
         Ok(Self::wait(&self.ticks, &mut self.cpu, set).await.map_err(refuse))
     }
 
-    async fn list_keys(
-        &mut self,
-        prefix: String,
-        after: Option<String>,
-        limit: u32,
-    ) -> wasmtime::Result<Result<Vec<String>, Error>> {
+    async fn list_keys(&mut self, prefix: String, after: Option<String>, limit: u32) -> wasmtime::Result<Result<Vec<String>, Error>> {
         let limit = match usize::try_from(limit) {
             Ok(limit @ 1..=1000) => limit,
             _ => {

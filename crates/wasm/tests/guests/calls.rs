@@ -77,7 +77,10 @@ async fn a_reported_failure_keeps_what_the_guest_says() {
     let node = Node::new();
     let mut actor = create(&*node.load(guests::echo()).await, "echo").await;
     let Err(Fault::Rejected(failure)) = call(&mut *actor, "reject", json("no such thing")).await else { panic!("expected a rejection") };
-    assert_eq!((failure.code, failure.message.as_str(), failure.field.as_deref()), (Code::InvalidArgument, "no such thing", Some("reject")));
+    assert_eq!(
+        (failure.code, failure.message.as_str(), failure.field.as_deref()),
+        (Code::InvalidArgument, "no such thing", Some("reject"))
+    );
     assert_eq!(call(&mut *actor, "count", Payload::empty()).await.unwrap(), json("1"), "a rejection ends nothing");
     let Err(Fault::Crashed { failure, trace }) = call(&mut *actor, "fail", json("boom")).await else { panic!("expected a crash") };
     assert_eq!((failure.code, failure.message.as_str(), trace.as_str()), (Code::HandlerFailed, "boom", "boom"));

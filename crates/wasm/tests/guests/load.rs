@@ -50,10 +50,7 @@ async fn a_component_of_another_world_is_refused_by_name() {
         refusal(guests::wrong_world()).await,
         "expected a component of the world plexspaces:actor/actor@0.1.0, found one that imports other:planet/api"
     );
-    assert_eq!(
-        refusal(guests::no_actor()).await,
-        "expected the export plexspaces:actor/guest@0.1.0, found other:planet/run"
-    );
+    assert_eq!(refusal(guests::no_actor()).await, "expected the export plexspaces:actor/guest@0.1.0, found other:planet/run");
 }
 
 #[tokio::test]
