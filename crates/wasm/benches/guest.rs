@@ -7,13 +7,13 @@ use std::fs;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
 use plexspaces_actor::{Factory, Instance, Limits, Spec, Turn};
 use plexspaces_testkit::{guests, python};
 use plexspaces_types::{ActorId, Key, Message, MessageKind, Name, Payload};
 use plexspaces_wasm::{Config, Engine};
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
-use wasmtime::{InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::error::Context;
+use wasmtime::{InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 mod bindings {
@@ -131,7 +131,7 @@ async fn run(instances: u32) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let engine = Engine::new(Config { instances: instances.max(100), ..Config::new(dir.path()) })?;
     println!("{:<28} {:>12} {:>12} {:>8}", "p50", "wasmtime", "plexspaces", "ratio");
-    let python = fs::read(python::counter()?)?;
+    let python = fs::read(python::counter().map_err(|error| wasmtime::format_err!("{error:#}"))?)?;
     for (language, actor_type, wasm, rounds) in [("wat", "echo", guests::echo(), 2000), ("python", "counter", python.clone(), 300)] {
         compare(&engine, language, actor_type, wasm, rounds).await?;
     }
@@ -202,7 +202,7 @@ async fn create(component: &dyn Factory, spec: &Spec) -> Result<Box<dyn Instance
     Ok(component.create(spec, Turn::detached(spec.id.clone())).await.map_err(failed)?.0)
 }
 
-fn failed(fault: plexspaces_actor::Fault) -> anyhow::Error {
+fn failed(fault: plexspaces_actor::Fault) -> wasmtime::Error {
     fault.into_failure().into()
 }
 

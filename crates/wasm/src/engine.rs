@@ -16,8 +16,8 @@ use crate::host::{self, Host};
 use crate::limiter::{TABLE_ELEMENTS, TICK};
 use crate::{Component, Config, Error, validate};
 
-/// The most instances whose memories fit into the 128 TiB of addresses that a process has.
-const MAX_INSTANCES: u32 = 14_000;
+/// The most instances whose memories fit into the addresses of a process: of 128 TiB, the largest piece below the program is 85 TiB.
+const MAX_INSTANCES: u32 = 10_000;
 /// Memories that the pool holds for each instance: most guests have one, some runtimes three.
 const MEMORIES: u32 = 2;
 const TABLES: u32 = 4;

@@ -13,10 +13,10 @@ pub(crate) fn of_instantiation(error: &wasmtime::Error, instances: u32) -> Fault
     if error.is::<PoolConcurrencyLimitError>() {
         return Fault::Rejected(Failure::new(Code::Overloaded, format!("the node's instance limit of {instances} is reached")));
     }
-    let system = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
-    if let Some(system) = system {
-        tracing::warn!("an instance cannot be made: {error:#}; is vm.max_map_count too low for {instances} instances?");
-        return Fault::Rejected(Failure::new(Code::Overloaded, format!("the system has no memory for another instance: {system}")));
+    if !error.is::<WasmBacktrace>() && !error.is::<Exceeded>() {
+        tracing::warn!("an instance cannot be made, is vm.max_map_count too low for {instances} of them? {error:#}");
+        let message = format!("the system has no room for another instance: {}", error.root_cause());
+        return Fault::Rejected(Failure::new(Code::Overloaded, message));
     }
     of_call(error)
 }

@@ -106,3 +106,32 @@ impl CpuUse {
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_memories_of_an_instance_count_together() {
+        let mut memory = MemoryUse::new(100);
+        assert!(memory.memory_growing(0, 60, None).unwrap());
+        assert!(memory.memory_growing(0, 40, None).unwrap());
+        let error = memory.memory_growing(40, 41, None).unwrap_err();
+        assert_eq!(error.downcast_ref(), Some(&Exceeded::Memory(100)));
+        assert_eq!(memory.bytes(), 100);
+    }
+
+    #[test]
+    fn waiting_is_not_cpu_time() {
+        let mut cpu = CpuUse::new(2 * TICK);
+        for _ in 0..100 {
+            cpu.waited();
+            assert!(cpu.tick().is_ok());
+        }
+        assert!(cpu.tick().is_ok() && cpu.tick().is_ok());
+        let error = cpu.tick().map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "the actor used more than 20ms of CPU time in one turn");
+        cpu.begin();
+        assert!(cpu.tick().is_ok(), "the next turn begins at nothing");
+    }
+}

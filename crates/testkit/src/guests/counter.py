@@ -1,12 +1,13 @@
 """An actor on the bare bindings, without the SDK: what the engine costs with Python inside.
 
-`count` answers how often it was called; every other operation reads the payload's JSON and prints it again.
+`count` answers how often it was called; every other operation reads the payload's JSON and prints it again, or
+answers its bytes.
 """
 
 import json
 
 from wit_world import exports
-from wit_world.imports.types import Payload_Json
+from wit_world.imports.types import Payload_Bytes, Payload_Json
 
 DESCRIPTION = {
     "sdk": {"language": "python", "version": "0"},
@@ -33,6 +34,8 @@ class Guest(exports.Guest):
             return Payload_Json(str(count))
         if message.operation == "print":
             print("hello from", message.sender or "outside")
+        if isinstance(message.payload, Payload_Bytes):
+            return Payload_Bytes(message.payload.value)
         return Payload_Json(json.dumps(json.loads(message.payload.value)))
 
     def snapshot(self):

@@ -17,6 +17,12 @@ use super::Host;
 /// What a guest may print between two messages, in bytes; the rest is dropped.
 const OUTPUT_BYTES: usize = 64 << 10;
 
+/// Streams, timers and the like that a guest may hold at the same time: they are the node's memory.
+const RESOURCES: usize = 4096;
+
+/// Random bytes that a guest may take in one call.
+const RANDOM_BYTES: u64 = 1 << 20;
+
 pub(super) struct Wasi {
     ctx: WasiCtx,
     table: ResourceTable,
@@ -30,11 +36,13 @@ impl WasiView for Host {
                 .allow_tcp(false)
                 .allow_udp(false)
                 .allow_ip_name_lookup(false)
-                .allow_blocking_current_thread(false)
+                .max_random_size(RANDOM_BYTES)
                 .stdout(output.stdout.clone())
                 .stderr(output.stderr.clone())
                 .build();
-            Box::new(Wasi { ctx, table: ResourceTable::new() })
+            let mut table = ResourceTable::new();
+            table.set_max_capacity(RESOURCES);
+            Box::new(Wasi { ctx, table })
         });
         WasiCtxView { ctx: &mut wasi.ctx, table: &mut wasi.table }
     }

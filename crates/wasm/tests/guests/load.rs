@@ -75,6 +75,6 @@ async fn an_impossible_number_of_instances_is_refused() {
         let config = plexspaces_wasm::Config { instances, ..plexspaces_wasm::Config::new(tempfile::tempdir().unwrap().path()) };
         let error = plexspaces_wasm::Engine::new(config).map(|_| ()).unwrap_err();
         assert_eq!(error.code(), Code::InvalidConfig);
-        assert_eq!(error.to_string(), format!("instances must be a number of instances from 1 to 14000, found {instances}"));
+        assert_eq!(error.to_string(), format!("instances must be a number of instances from 1 to 10000, found {instances}"));
     }
 }

@@ -27,7 +27,7 @@ impl Node {
         Self { engine: Engine::new(config).unwrap(), dir }
     }
 
-    pub async fn load(&self, wasm: Vec<u8>) -> Arc<Component> {
+    pub(crate) async fn load(&self, wasm: Vec<u8>) -> Arc<Component> {
         self.engine.load(wasm.into()).await.unwrap()
     }
 }
@@ -50,13 +50,13 @@ pub(crate) fn spec(actor_type: &str) -> Spec {
     Spec { id: id(actor_type, "1"), guest_type: actor_type.to_owned(), config: "{}".to_owned(), limits: limits() }
 }
 
-pub async fn try_create(component: &Component, spec: &Spec) -> Result<Box<dyn Instance>, Fault> {
+pub(crate) async fn try_create(component: &Component, spec: &Spec) -> Result<Box<dyn Instance>, Fault> {
     let (instance, turn) = component.create(spec, Turn::detached(spec.id.clone())).await?;
     assert_eq!(turn.actor_id(), &spec.id);
     Ok(instance)
 }
 
-pub async fn create(component: &Component, actor_type: &str) -> Box<dyn Instance> {
+pub(crate) async fn create(component: &Component, actor_type: &str) -> Box<dyn Instance> {
     try_create(component, &spec(actor_type)).await.unwrap()
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn message(operation: &str, payload: Payload) -> Message {
     Message { operation: operation.to_owned(), kind: MessageKind::Call, payload, sender: String::new(), idempotency_key: None }
 }
 
-pub async fn call(instance: &mut dyn Instance, operation: &str, payload: Payload) -> Result<Payload, Fault> {
+pub(crate) async fn call(instance: &mut dyn Instance, operation: &str, payload: Payload) -> Result<Payload, Fault> {
     let (reply, _) = instance.handle(&message(operation, payload), Turn::detached(id("echo", "1"))).await?;
     Ok(reply)
 }
