@@ -180,6 +180,12 @@ impl AppConfig {
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         parse("app-config.toml", text)
     }
+
+    /// The JSON Schema of the file.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).into()
+    }
 }
 
 /// One of several spellings of a key; two that contradict one another are an error.

@@ -9,4 +9,4 @@ mod wire;
 
 pub use client::{Client, Invoke, Logs, Reply};
 pub use error::Error;
-pub use plexspaces_proto::v1;
+pub use plexspaces_proto::{to_json, v1};

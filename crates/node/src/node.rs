@@ -43,16 +43,15 @@ pub struct Node {
 }
 
 /// The store; SQLite wants to be closed.
-#[derive(Clone)]
 enum OpenStore {
-    Sqlite(Sqlite),
+    Sqlite(Arc<Sqlite>),
     Memory(Arc<Memory>),
 }
 
 impl OpenStore {
     fn handle(&self) -> Arc<dyn Store> {
         match self {
-            Self::Sqlite(sqlite) => Arc::new(sqlite.clone()),
+            Self::Sqlite(sqlite) => sqlite.clone(),
             Self::Memory(memory) => memory.clone(),
         }
     }
@@ -76,7 +75,7 @@ impl Node {
         let app_config = app::Config { components, limits, clock: clock.clone() };
         let applications = Applications::open(app_config, store.handle(), runtime.clone(), engine).await.map_err(Error::Applications)?;
 
-        let exposed = ![&data, &control.as_ref().unwrap_or(&data)].into_iter().all(|listener| is_loopback(listener));
+        let exposed = ![&data, control.as_ref().unwrap_or(&data)].into_iter().all(is_loopback);
         let (auth, made_token) = authentication(config, exposed);
         let readiness = Readiness::default();
         let metrics = telemetry.metrics.clone();
@@ -169,7 +168,7 @@ async fn open_store(config: &Config) -> Result<OpenStore, Error> {
             let failed = |error: tokio::task::JoinError| plexspaces_store::Error::Failed(error.to_string());
             let sqlite = opened.map_err(failed)??;
             tracing::info!(db_path = %path.display(), backend = "SQLite", "storage initialized");
-            OpenStore::Sqlite(sqlite)
+            OpenStore::Sqlite(Arc::new(sqlite))
         }
     };
     Ok(opened)

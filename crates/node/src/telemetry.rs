@@ -29,10 +29,8 @@ pub struct Telemetry {
 
 /// Sets up the log on standard error and the metrics. A process can do this once.
 pub fn init(config: &LogConfig) -> Result<Telemetry, Error> {
-    let filter = match (std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty()), &config.filter) {
-        (Some(filter), _) | (None, Some(filter)) => filter.clone(),
-        (None, None) => "info".to_owned(),
-    };
+    let environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = environment.or_else(|| config.filter.clone()).unwrap_or_else(|| "info".to_owned());
     let filter =
         EnvFilter::try_new(&filter).map_err(|error| Error::Telemetry { what: "the log filter", why: format!("{filter:?}: {error}") })?;
     let logs = LogBook::new(LOG_LINES, Clock::system());

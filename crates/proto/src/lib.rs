@@ -23,3 +23,14 @@ pub use plexspaces::v1;
 
 /// Every file of the contract with its imports and comments, as an encoded `FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
+
+/// A message as JSON, with the names of the contract; `name` is the message's full name. `None` when there is no such message, or when
+/// `message` is not one of it.
+#[must_use]
+pub fn to_json(name: &str, message: &impl prost::Message) -> Option<serde_json::Value> {
+    let pool = prost_reflect::DescriptorPool::decode(DESCRIPTORS).ok()?;
+    let descriptor = pool.get_message_by_name(name)?;
+    let message = prost_reflect::DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok()?;
+    let options = prost_reflect::SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(false);
+    message.serialize_with_options(serde_json::value::Serializer, &options).ok()
+}

@@ -1,0 +1,214 @@
+//! Every flag, once: parsing, help and completions come from here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// An application server for durable, supervised, sandboxed actors.
+#[derive(Debug, Parser)]
+#[command(name = "plexspaces", version, propagate_version = true, max_term_width = 120)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which node, and how to print.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Remote {
+    /// The node's address
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "PLEXSPACES_NODE",
+        default_value = "http://127.0.0.1:8094",
+        help_heading = "Node"
+    )]
+    pub(crate) node: String,
+    /// The token that the node wants
+    #[arg(long, global = true, env = "PLEXSPACES_TOKEN", hide_env_values = true, help_heading = "Node")]
+    pub(crate) token: Option<String>,
+    /// The tenant to act for
+    #[arg(long, global = true, default_value = "default", env = "PLEXSPACES_TENANT", help_heading = "Node")]
+    pub(crate) tenant: String,
+    /// Print JSON
+    #[arg(long, global = true, help_heading = "Node")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node
+    Start(Start),
+    /// Build, run and watch an actor: one command while you write it
+    Dev(Dev),
+    /// Make a WebAssembly component of a source file
+    Build(Build),
+    /// Deploy an application, or replace it by a new version
+    Deploy(Deploy),
+    /// Stop an application; what its durable actors stored stays
+    Undeploy(Undeploy),
+    /// List the applications
+    List(List),
+    /// Show what the node is and whether it is well
+    Status,
+    /// Send a message to an actor
+    Invoke(Invoke),
+    /// Show the node's log
+    Logs(Logs),
+    /// Check and show configurations
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Start {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", env = "PLEXSPACES_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// The node's name
+    #[arg(long, value_name = "NAME", env = "PLEXSPACES_NODE_ID")]
+    pub(crate) node_id: Option<String>,
+    /// Where requests to actors are taken [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT", env = "PLEXSPACES_LISTEN_ADDR")]
+    pub(crate) listen_addr: Option<SocketAddr>,
+    /// Where operators come in [default: 127.0.0.1:8094]
+    #[arg(long, value_name = "HOST:PORT", env = "PLEXSPACES_CONTROL_ADDR")]
+    pub(crate) control_addr: Option<SocketAddr>,
+    /// Open no port but that of --listen-addr
+    #[arg(long, conflicts_with = "control_addr")]
+    pub(crate) no_default_ports: bool,
+    /// Where everything is kept [default: ./plexspaces-data]
+    #[arg(long, value_name = "DIR", env = "PLEXSPACES_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The administrator's token
+    #[arg(long, value_name = "TOKEN", env = "PLEXSPACES_ADMIN_TOKEN", hide_env_values = true)]
+    pub(crate) admin_token: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Dev {
+    /// A source file, or a directory with one and possibly an app-config.toml
+    pub(crate) path: PathBuf,
+    /// Where requests to actors are taken
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) listen_addr: SocketAddr,
+    /// Where state is kept from one run to the next [default: .plexspaces beside the source]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Build {
+    /// The source file
+    pub(crate) file: PathBuf,
+    /// Where to write the component [default: the source's name with .wasm]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Deploy {
+    /// The component
+    #[arg(long, value_name = "FILE")]
+    pub(crate) wasm: PathBuf,
+    /// The application's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) app: Option<String>,
+    /// Its app-config.toml
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where its actors are addressed
+    #[arg(long)]
+    pub(crate) namespace: Option<String>,
+    /// The name of the component's only actor type
+    #[arg(long, value_name = "NAME")]
+    pub(crate) actor_type: Option<String>,
+    /// The version to show in lists
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) app_version: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Undeploy {
+    /// The application's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) app: String,
+    /// Its namespace; needed only when several have an application of this name
+    #[arg(long)]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// Only those of this namespace
+    #[arg(long)]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Invoke {
+    /// TYPE, NAMESPACE/TYPE or NAMESPACE/TYPE/KEY
+    #[arg(value_name = "ACTOR")]
+    pub(crate) actor: String,
+    /// What to do
+    pub(crate) operation: String,
+    /// The arguments, a JSON object
+    #[arg(default_value = "{}")]
+    pub(crate) payload: String,
+    /// Do not wait for a reply
+    #[arg(long)]
+    pub(crate) tell: bool,
+    /// How long to wait, such as 500ms or 10s
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<String>,
+    /// Apply the message once however often it is sent: 16 to 128 printable characters
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Logs {
+    /// Go on with new lines
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// How many old lines
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) lines: Option<u32>,
+    /// Only those of this application
+    #[arg(long, value_name = "NAME")]
+    pub(crate) app: Option<String>,
+    /// Only those of this actor
+    #[arg(long, value_name = "ID")]
+    pub(crate) actor_id: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check a configuration file
+    Check {
+        /// The file; one named app-config.toml is checked as an application's
+        file: PathBuf,
+        /// Check it as an application's configuration
+        #[arg(long)]
+        app: bool,
+    },
+    /// Print the whole configuration of a node, defaults included
+    Dump(Start),
+    /// Print the JSON Schema of the configuration file
+    Schema {
+        /// That of app-config.toml
+        #[arg(long)]
+        app: bool,
+    },
+}

@@ -1,0 +1,54 @@
+//! The `plexspaces` command: the node itself, and what an operator or developer does with one.
+//!
+//! Exit status: 0 when it was done, 1 when it failed, 2 when the command was wrong.
+
+mod args;
+mod builder;
+mod config;
+mod deploy;
+mod dev;
+mod inspect;
+mod start;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("cannot start the runtime")),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Start(start) => start::run(&start).await,
+        Command::Dev(dev) => dev::run(&dev).await,
+        Command::Build(build) => builder::run(&build),
+        Command::Deploy(deploy) => deploy::deploy(&cli.remote, &deploy).await,
+        Command::Undeploy(undeploy) => deploy::undeploy(&cli.remote, &undeploy).await,
+        Command::List(list) => inspect::list(&cli.remote, &list).await,
+        Command::Status => inspect::status(&cli.remote).await,
+        Command::Invoke(invoke) => inspect::invoke(&cli.remote, &invoke).await,
+        Command::Logs(logs) => inspect::logs(&cli.remote, &logs).await,
+        Command::Config { command } => config::run(&command),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "plexspaces", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `plexspaces start`: a node in the foreground, until a signal.
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use plexspaces_node::{Addresses, Config, Node, init_telemetry};
+use plexspaces_types::Name;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Start;
+
+/// The configuration file with the flags and the environment over it.
+pub(crate) fn configuration(start: &Start) -> anyhow::Result<Config> {
+    let mut config = match &start.config {
+        Some(path) => Config::load(path)?,
+        None => Config::default(),
+    };
+    if let Some(id) = &start.node_id {
+        config.node.id = Name::new("node id", id)?;
+    }
+    config.node.listen_addr = start.listen_addr.or(config.node.listen_addr);
+    config.node.control_addr = start.control_addr.or(config.node.control_addr);
+    config.node.control &= !start.no_default_ports;
+    if let Some(directory) = &start.data_dir {
+        config.node.data_dir.clone_from(directory);
+    }
+    config.security.admin_token = start.admin_token.clone().or(config.security.admin_token);
+    if let Ok(value) = std::env::var("PLEXSPACES_DISABLE_AUTH") {
+        config.security.disable_auth = match value.to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" => true,
+            "" | "0" | "false" | "no" | "off" => false,
+            _ => anyhow::bail!("PLEXSPACES_DISABLE_AUTH is {value:?}, expected 1 or 0"),
+        };
+    }
+    // What flags and environment made of it must hold as well.
+    Ok(Config::parse("the configuration", &config.to_toml()?)?)
+}
+
+pub(crate) async fn run(start: &Start) -> anyhow::Result<()> {
+    let config = configuration(start)?;
+    let telemetry = init_telemetry(&config.log)?;
+    let shutdown = CancellationToken::new();
+    stop_on_signal(shutdown.clone())?;
+    let node = Node::start(&config, &telemetry, shutdown).await?;
+    announce(node.addresses());
+    if node.run().await { Ok(()) } else { anyhow::bail!("not everything that was under way was finished before the node stopped") }
+}
+
+/// Cancels at the first SIGTERM or SIGINT; a second one ends the process at once.
+pub(crate) fn stop_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if shutdown.is_cancelled() {
+                std::process::exit(1);
+            }
+            shutdown.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// For people and for programs that wait for this line.
+fn announce(addresses: &Addresses) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "plexspaces is ready on http://{}", addresses.data);
+    if let Some(control) = addresses.control {
+        let _ = writeln!(out, "control is on http://{control}");
+    }
+    if let Some(token) = &addresses.made_token {
+        let _ =
+            writeln!(out, "\nNo credentials are configured and this node can be reached from outside, so it made a token for this run:");
+        let _ = writeln!(out, "\n    export PLEXSPACES_TOKEN={token}");
+        let _ = writeln!(out, "    curl -H 'Authorization: Bearer {token}' http://{}/api/v1/applications\n", addresses.data);
+    }
+    let _ = out.flush();
+}

@@ -1,0 +1,17 @@
+//! The connection to the node that the command line names.
+
+use plexspaces_client::Client;
+
+use crate::args::Remote;
+
+pub(crate) async fn connect(remote: &Remote) -> anyhow::Result<Client> {
+    Ok(Client::connect(&remote.node, remote.token.as_deref()).await?)
+}
+
+/// Prints a message of the contract as JSON.
+pub(crate) fn print_json(name: &str, message: &impl prost::Message) -> anyhow::Result<()> {
+    let json = plexspaces_client::to_json(name, message);
+    let json = json.ok_or_else(|| anyhow::anyhow!("{name} is not in the contract"))?;
+    println!("{}", serde_json::to_string_pretty(&json)?);
+    Ok(())
+}
