@@ -1,4 +1,5 @@
 //! A full disk refuses commits and harms nothing. The disk is a small one in memory, so mounting must be allowed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
 
 use std::fs;
 use std::path::Path;
