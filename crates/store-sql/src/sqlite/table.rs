@@ -26,8 +26,7 @@ const SCAN_TO: &str = "SELECT key, sum, value FROM entries WHERE partition = ?1 
 const BEFORE: &str = "SELECT partition, key, sum FROM entries WHERE (partition, key) < (?1, ?2) \
      ORDER BY partition DESC, key DESC LIMIT 1";
 const FROM: &str = "SELECT partition, key, sum FROM entries WHERE (partition, key) >= (?1, ?2) ORDER BY partition, key LIMIT 1";
-const PUT: &str = "INSERT INTO entries (partition, key, sum, value) VALUES (?1, ?2, ?3, ?4) \
-     ON CONFLICT (partition, key) DO UPDATE SET sum = excluded.sum, value = excluded.value";
+const PUT: &str = "REPLACE INTO entries (partition, key, sum, value) VALUES (?1, ?2, ?3, ?4)";
 const DELETE: &str = "DELETE FROM entries WHERE partition = ?1 AND key = ?2";
 
 /// The statements that read.
