@@ -4,7 +4,8 @@
 //! without reading its value.
 //!
 //! A key that is not found is believed only if the rows on both sides of its place are undamaged. A search that a damaged key misleads
-//! ends beside that key, so one flipped bit can hide neither its own row nor another.
+//! ends beside that key, so a flipped bit in a row can hide neither it nor another. What this does not see is a pointer between pages
+//! that was changed to lead to another sound page: rows can then seem absent, and only the check of the whole file finds it.
 
 use bytes::Bytes;
 use crc32fast::Hasher;
