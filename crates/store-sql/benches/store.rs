@@ -1,1 +1,248 @@
+<<<<<<< HEAD
 fn main() {}
+=======
+//! The SQLite store against plain SQLite that writes the same rows in the same groups: what the contract costs.
+//!
+//! `cargo bench -p plexspaces-store-sql` prints one table. The plain side has the same settings and no checksums, threads or tasks. It
+//! writes groups of the sizes that the store made, and, for comparison, groups of as many rows as there are callers.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use metrics::{Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, SharedString, Unit};
+use plexspaces_store::{Batch, Partition, Store};
+use plexspaces_store_sql::Sqlite;
+use plexspaces_store_sql::sqlite::Config;
+use plexspaces_types::Name;
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+const ROUNDS: usize = 9;
+const ROUND: Duration = Duration::from_millis(800);
+const VALUE: [u8; 200] = [7; 200];
+const READS: u64 = 20_000;
+
+fn main() {
+    let sizes = Sizes::default();
+    if metrics::set_global_recorder(sizes.clone()).is_err() {
+        eprintln!("the group sizes cannot be recorded: there is another recorder");
+        std::process::exit(1);
+    }
+    println!("commits of one 200-byte value, {} cores; rows per second, medians of {ROUNDS} rounds", cores());
+    println!(
+        "{:>8} {:>10} {:>10} {:>12} {:>7} {:>14} {:>7}",
+        "callers", "store", "mean group", "plain, same", "ratio", "plain, full", "ratio"
+    );
+    for callers in [1, 16, 256] {
+        commits(callers, &sizes);
+    }
+    println!("\nreads of one 200-byte value among {READS}; reads per second");
+    println!("{:>8} {:>10} {:>12} {:>7}", "callers", "store", "plain, 1", "ratio");
+    for callers in [1, 16] {
+        reads(callers);
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(0, usize::from)
+}
+
+fn commits(callers: usize, sizes: &Sizes) {
+    let (mut store, mut same, mut full, mut groups) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    // The rounds of all sides follow one another, so that what the machine does besides meets all.
+    for _ in 0..ROUNDS {
+        sizes.take();
+        store.push(through_store(callers));
+        let made = sizes.take();
+        groups.push(made.iter().sum::<usize>() as f64 / made.len().max(1) as f64);
+        same.push(plain(callers, made.into_iter().cycle()));
+        full.push(plain(callers, std::iter::repeat(callers)));
+    }
+    // A ratio is that of neighbours in time.
+    let ratio = |of: &[f64]| median(store.iter().zip(of).map(|(store, plain)| store / plain).collect());
+    let (to_same, to_full) = (ratio(&same), ratio(&full));
+    let (store, same, full, groups) = (median(store), median(same), median(full), median(groups));
+    println!("{callers:>8} {store:>10.0} {groups:>10.1} {same:>12.0} {to_same:>7.2} {full:>14.0} {to_full:>7.2}");
+}
+
+fn through_store(callers: usize) -> f64 {
+    let directory = directory();
+    let store = open(&directory);
+    let runtime = runtime();
+    let stop = Arc::new(AtomicBool::new(false));
+    let begin = Instant::now();
+    let tasks: Vec<_> = (0..callers)
+        .map(|caller| {
+            let (store, stop, partition) = (Arc::clone(&store), Arc::clone(&stop), partition(caller));
+            runtime.spawn(async move {
+                let mut n = 0_u64;
+                while !stop.load(Ordering::Relaxed) {
+                    let mut batch = Batch::new(partition.clone());
+                    batch.put(n.to_be_bytes().to_vec(), &VALUE[..]);
+                    store.commit(batch).await.map(|()| n += 1)?;
+                }
+                Ok::<_, plexspaces_store::Error>(n)
+            })
+        })
+        .collect();
+    std::thread::sleep(ROUND);
+    stop.store(true, Ordering::Relaxed);
+    let rows: u64 = tasks.into_iter().map(|task| ok(ok(runtime.block_on(task)))).sum();
+    rows as f64 / begin.elapsed().as_secs_f64()
+}
+
+fn plain(callers: usize, groups: impl Iterator<Item = usize>) -> f64 {
+    let directory = directory();
+    let connection = ok(plain_connection(&directory));
+    let begin = Instant::now();
+    let write = || -> rusqlite::Result<usize> {
+        let mut rows = 0;
+        let mut put = connection.prepare("INSERT INTO entries (partition, key, value) VALUES (?1, ?2, ?3)")?;
+        let (mut begin_group, mut commit) = (connection.prepare("BEGIN IMMEDIATE")?, connection.prepare("COMMIT")?);
+        let partitions: Vec<_> = (0..callers).map(partition).collect();
+        let mut next = (0_u64..).flat_map(|n| partitions.iter().map(move |partition| (partition, n)));
+        for size in groups {
+            begin_group.execute([])?;
+            for (partition, n) in next.by_ref().take(size) {
+                put.execute((partition.as_bytes(), n.to_be_bytes(), VALUE))?;
+            }
+            commit.execute([])?;
+            rows += size;
+            if begin.elapsed() >= ROUND {
+                break;
+            }
+        }
+        Ok(rows)
+    };
+    ok(write()) as f64 / begin.elapsed().as_secs_f64()
+}
+
+fn plain_connection(directory: &TempDir) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(directory.path().join("plain.db"))?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -16384; \
+         CREATE TABLE entries (partition BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (partition, key)) WITHOUT ROWID",
+    )?;
+    Ok(connection)
+}
+
+fn reads(callers: usize) {
+    let runtime = runtime();
+    let directory = directory();
+    let store = open(&directory);
+    let connection = ok(plain_connection(&directory));
+    let here = partition(0);
+    for first in (0..READS).step_by(1_000) {
+        let mut batch = Batch::new(here.clone());
+        for n in first..first + 1_000 {
+            batch.put(n.to_be_bytes().to_vec(), &VALUE[..]);
+            ok(connection.execute("INSERT INTO entries VALUES (?1, ?2, ?3)", (here.as_bytes(), n.to_be_bytes(), VALUE)));
+        }
+        ok(runtime.block_on(store.commit(batch)));
+    }
+    let begin = Instant::now();
+    let tasks: Vec<_> = (0..callers)
+        .map(|_| {
+            let (store, here) = (Arc::clone(&store), here.clone());
+            runtime.spawn(async move {
+                for n in 0..READS {
+                    assert!(store.get(&here, &n.to_be_bytes()).await.is_ok_and(|value| value.is_some()));
+                }
+            })
+        })
+        .collect();
+    let total = READS * tasks.len() as u64;
+    tasks.into_iter().for_each(|task| ok(runtime.block_on(task)));
+    let through_store = total as f64 / begin.elapsed().as_secs_f64();
+
+    let begin = Instant::now();
+    let mut get = ok(connection.prepare("SELECT value FROM entries WHERE partition = ?1 AND key = ?2"));
+    for n in 0..READS {
+        let value: Vec<u8> = ok(get.query_row((here.as_bytes(), n.to_be_bytes()), |row| row.get(0)));
+        assert_eq!(value.len(), VALUE.len());
+    }
+    let plain = READS as f64 / begin.elapsed().as_secs_f64();
+    println!("{callers:>8} {through_store:>10.0} {plain:>12.0} {:>7.2}", through_store / plain);
+}
+
+fn open(directory: &TempDir) -> Arc<Sqlite> {
+    Arc::new(ok(Sqlite::open(Config::new(directory.path().join("store.db")))))
+}
+
+fn directory() -> TempDir {
+    ok(TempDir::new())
+}
+
+fn runtime() -> Runtime {
+    ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build())
+}
+
+fn partition(caller: usize) -> Partition {
+    Partition::tenant(&Name::default_scope(), &format!("caller{caller}"))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+fn ok<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        std::process::exit(1)
+    })
+}
+
+/// Records the sizes of the store's groups.
+#[derive(Clone, Default)]
+struct Sizes(Arc<Mutex<Vec<usize>>>);
+
+impl Sizes {
+    fn take(&self) -> Vec<usize> {
+        self.0.lock().map(|mut sizes| std::mem::take(&mut *sizes)).unwrap_or_default()
+    }
+}
+
+impl HistogramFn for Sizes {
+    fn record(&self, value: f64) {
+        if let Ok(mut sizes) = self.0.lock() {
+            sizes.push(value as usize);
+        }
+    }
+}
+
+struct Ignored;
+
+impl HistogramFn for Ignored {
+    fn record(&self, _: f64) {}
+}
+
+impl CounterFn for Ignored {
+    fn increment(&self, _: u64) {}
+    fn absolute(&self, _: u64) {}
+}
+
+impl metrics::Recorder for Sizes {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(Arc::new(Ignored))
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        if key.name() == "plexspaces_store_group_size" {
+            Histogram::from_arc(Arc::new(self.clone()))
+        } else {
+            Histogram::from_arc(Arc::new(Ignored))
+        }
+    }
+}
+>>>>>>> store

@@ -1,4 +1,5 @@
 //! SQLite passes the suite.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
 
 use std::sync::Arc;
 

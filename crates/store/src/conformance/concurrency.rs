@@ -54,10 +54,11 @@ pub async fn counters_lose_nothing(fixture: &impl Fixture) {
 
 /// Commits that are begun one after the other without waiting are applied in that order: each requires what the one before wrote.
 pub async fn one_callers_commits_keep_their_order(fixture: &impl Fixture) {
+    type Commit<'s> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 's>>;
     const COMMITS: u64 = 3_000;
     let store = fixture.open().await;
     let here = partition("order");
-    let mut commits: Vec<Pin<Box<dyn Future<Output = Result<(), Error>> + Send + '_>>> = Vec::new();
+    let mut commits: Vec<Commit<'_>> = Vec::new();
     for n in 1..=COMMITS {
         let mut batch = Batch::new(here.clone());
         batch.require("n", (n > 1).then(|| Bytes::from((n - 1).to_string()))).put("n", n.to_string());

@@ -57,19 +57,18 @@ class Node:
 class Guest:
     """The export `guest`. A component's entry module makes a subclass with `entry`."""
 
+    # Each call from the node makes a new object of the class; what lasts is the class's.
     entry: ClassVar[ModuleType]
     types: ClassVar[dict[str, ActorType]]
     description: ClassVar[str]
+    spec: ClassVar[ActorSpec]
+    actor: ClassVar[Any]
+    actor_id: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
         """Do at build time what need not be done for every actor."""
         cls.types = types_of(cls.entry)
         cls.description = dumps(describe(cls.entry, __version__), "the description")
-
-    def __init__(self) -> None:
-        self._actor: Any = None
-        self._actor_id = ""
-        self._spec: ActorSpec | None = None
 
     def describe(self) -> str:
         return self.description
@@ -81,11 +80,12 @@ class Guest:
             if kind is None:
                 raise ArgumentError(f"unknown actor type {actor_type!r}, expected one of {', '.join(self.types)}", field="type")
             settings = loads(config)
-            self._spec, self._actor_id = kind.spec, settings.get("actor_id", "")
-            self._actor = kind.spec.cls()
-            self._actor.actor_id = self._actor_id
+            live = type(self)
+            live.spec, live.actor_id = kind.spec, settings.get("actor_id", "")
+            live.actor = kind.spec.cls()
+            live.actor.actor_id = live.actor_id
             if kind.spec.init is not None:
-                kind.spec.init(self._actor, settings)
+                kind.spec.init(live.actor, settings)
         except BaseException as error:
             raise _failed(error) from None
 
@@ -95,15 +95,14 @@ class Guest:
             payload = given.value if given.__class__ is Payload_Bytes else loads(given.value)
             if payload.__class__ is not dict and payload.__class__ is not bytes:
                 payload = {"value": payload}
-            assert self._spec is not None
-            handler = self._spec.handler_for(operation_of(message.operation, payload))
+            handler = self.spec.handler_for(operation_of(message.operation, payload))
             arguments = handler.bind(payload, message.sender)
         except (ArgumentError, UnknownOperationError) as error:
             raise _rejected(error) from None
         except BaseException as error:
             raise _failed(error) from None
         try:
-            reply = handler.function(self._actor, **arguments)
+            reply = handler.function(self.actor, **arguments)
             if reply.__class__ is bytes:
                 return Payload_Bytes(reply)
             return Payload_Json(dumps(reply if handler.kind == "call" else None, "the reply"))
@@ -112,20 +111,18 @@ class Guest:
 
     def snapshot(self) -> Any:
         try:
-            actor = self._actor
-            assert self._spec is not None
-            return Payload_Json(dumps({name: getattr(actor, name) for name in self._spec.fields}, "the state"))
+            actor = self.actor
+            return Payload_Json(dumps({name: getattr(actor, name) for name in self.spec.fields}, "the state"))
         except BaseException as error:
             raise _failed(error) from None
 
     def restore(self, state: Any) -> None:
         try:
-            assert self._spec is not None
             stored = loads(state.value)
-            for name in self._spec.fields:
+            for name in self.spec.fields:
                 if name in stored:
-                    setattr(self._actor, name, stored[name])
-            self._actor.actor_id = self._actor_id
+                    setattr(self.actor, name, stored[name])
+            self.actor.actor_id = self.actor_id
         except BaseException as error:
             raise _failed(error) from None
 
