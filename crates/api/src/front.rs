@@ -291,6 +291,3 @@ fn status_of(response: &Response<Body>) -> u16 {
         (_, None) => 500,
     }
 }
-
-#[cfg(test)]
-mod tests;
