@@ -1,6 +1,6 @@
 //! Deploying, undeploying and listing.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use axum::body::Bytes;
 use base64::Engine as _;
@@ -8,7 +8,6 @@ use plexspaces_client::v1;
 use plexspaces_testkit::guests;
 use plexspaces_types::{Code, Name};
 use serde_json::json;
-use std::sync::Arc;
 
 use crate::support::Node;
 
@@ -71,7 +70,10 @@ async fn pages_hold_everything_once_and_their_tokens_serve_only_their_list() {
     let node = Node::start().await;
     let tenant = Name::default_scope();
     for (namespace, app) in [("b", "1"), ("a", "2"), ("a", "1"), ("c", "1"), ("b", "2")] {
-        assert_eq!(node.deploy(&[("namespace", namespace), ("app", app), ("actor_type", &format!("t{app}"))]).await.status, 201);
+        let wasm = guests::described(&guests::description(&format!("type{app}")));
+        let parts: [(&str, &[u8]); 3] = [("namespace", namespace.as_bytes()), ("app", app.as_bytes()), ("wasm", &wasm)];
+        let deployed = node.form("/api/v1/deploy", &parts).await;
+        assert_eq!(deployed.status, 201, "{deployed:?}");
     }
     assert_eq!(node.services.applications.list(&tenant, None, None, 10).await.unwrap().0.len(), 5);
     let mut found = Vec::new();
@@ -89,7 +91,7 @@ async fn pages_hold_everything_once_and_their_tokens_serve_only_their_list() {
     assert_eq!(found, ["a/1", "a/2", "b/1", "b/2", "c/1"]);
     assert_eq!(tokens.len(), 2);
 
-    let page = |rest: String| async { node.get(&format!("/api/v1/applications?{rest}")).await };
+    let page = async |rest: String| node.get(&format!("/api/v1/applications?{rest}")).await;
     let first = &tokens[0];
     assert_eq!(page(format!("page_token={first}&page_size=1")).await.json()["applications"][0]["namespace"], "b");
     assert_eq!(page(format!("page_token={first}&tenant_id=acme")).await.reason(), "permission_denied");

@@ -52,7 +52,7 @@ async fn an_endless_body_is_refused_at_the_limit() {
         ("/api/v1/deploy", "multipart/form-data; boundary=xyz"),
     ] {
         let head = Bytes::from_static(b"--xyz\r\nContent-Disposition: form-data; name=\"wasm\"\r\n\r\n");
-        let pieces = futures::stream::once(async { head }).chain(futures::stream::repeat(Bytes::from(vec![b'1'; 10_000])).take(1_000));
+        let pieces = futures::stream::iter([head]).chain(futures::stream::repeat(Bytes::from(vec![b'1'; 10_000])).take(1_000));
         let body = StreamBody::new(pieces.map(|piece| Ok::<_, std::convert::Infallible>(Frame::data(piece))));
         let request = Request::post(format!("{}{path}", node.url())).header("content-type", content_type).body(body).unwrap();
         let response = http.request(request).await.unwrap();

@@ -32,7 +32,7 @@ async fn every_error_has_the_same_shape() {
         ("POST", "/api/v1/actors/mirror", &large, "payload_too_large", ""),
         ("GET", "/api/v1/actors/mirror?timeout_ms=x", "", "invalid_argument", "timeout_ms"),
         ("GET", "/api/v1/actors/mirror?timeout_ms=3600001", "", "invalid_argument", "timeout_ms"),
-        ("GET", "/api/v1/actors/mirror?op=never&timeout_ms=10", "", "deadline_exceeded", ""),
+        ("GET", "/api/v1/actors/mirror?op=never&timeout_ms=10&id=stuck", "", "deadline_exceeded", ""),
         ("GET", "/api/v1/actors/mirror?op=fail", "", "handler_failed", ""),
         ("GET", "/api/v1/actors/mirror?op=unknown", "", "unknown_operation", ""),
         ("GET", "/api/v1/applications?page_size=-1", "", "invalid_argument", "page_size"),

@@ -149,7 +149,10 @@ async fn grpc_fails_as_http_does() {
     for (path, invoke) in [
         (ask("op=unknown"), invoke("unknown", Payload::empty())),
         (ask("op=fail"), invoke("fail", Payload::empty())),
-        (ask("op=never&timeout_ms=20"), Invoke { timeout: Some(Duration::from_millis(20)), ..invoke("never", Payload::empty()) }),
+        (
+            ask("op=never&timeout_ms=20&id=stuck"),
+            Invoke { actor_id: Some("stuck".to_owned()), timeout: Some(Duration::from_millis(20)), ..invoke("never", Payload::empty()) },
+        ),
         (ask("timeout_ms=0"), Invoke { timeout: Some(Duration::ZERO), ..invoke("", Payload::empty()) }),
         (ask("id=a/b"), Invoke { actor_id: Some("a/b".to_owned()), ..invoke("", Payload::empty()) }),
         ("/api/v1/actors/nobody/invoke".to_owned(), Invoke { actor_type: "nobody".to_owned(), ..invoke("", Payload::empty()) }),
