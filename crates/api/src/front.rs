@@ -149,6 +149,7 @@ impl Front {
         trace: TraceContext,
         request_id: &str,
     ) -> (SharedString, Option<&'static Method>, Response<Body>) {
+        let body = Limited::new(body, self.api.0.limits.body_idle);
         let Ok(found) = self.routes.at(parts.uri.path()) else {
             let shown: String = parts.uri.path().chars().take(200).collect();
             let failure = Failure::not_found(format!("there is no path {shown:?}; /openapi.json lists those that there are"));
@@ -177,13 +178,12 @@ impl Front {
         binding: &Binding,
         parts: &Parts,
         params: &Params<'_, '_>,
-        body: Body,
+        mut body: Limited,
         trace: TraceContext,
         request_id: &str,
     ) -> Result<Response<Body>, Failure> {
-        let limits = &self.api.0.limits;
-        let body = Limited::new(body, &parts.headers, (binding.method.body_limit)(limits), limits.body_idle)?;
         let (caller, _permit) = self.admit(binding.method, parts, trace)?;
+        body.admit((binding.method.body_limit)(&self.api.0.limits), &parts.headers)?;
         let incoming = Incoming { parts, params, body, caller };
         match binding.call.as_ref() {
             Call::Hook(hook) => hook(&self.api, incoming).await,

@@ -9,13 +9,14 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
-use plexspaces_api::{Budget, Limits};
-use plexspaces_client::{Client, Error};
-use plexspaces_types::Code;
+use plexspaces_api::{AuthConfig, Budget, Limits};
+use plexspaces_client::{Client, Error, Invoke};
+use plexspaces_types::{Code, Payload};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::Node;
+use crate::invoke::invoke;
+use crate::support::{Node, TOKEN};
 
 const GATE: &str = "/api/v1/actors/mirror?op=gate";
 
@@ -57,6 +58,38 @@ async fn an_endless_body_is_refused_at_the_limit() {
         let request = Request::post(format!("{}{path}", node.url())).header("content-type", content_type).body(body).unwrap();
         let response = http.request(request).await.unwrap();
         assert_eq!(response.status(), 413, "{path} {content_type}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_early_is_still_answered() {
+    let node = Node::start_with(|setup| setup.api.auth = AuthConfig::Token(TOKEN.to_owned())).await;
+    let large = Bytes::from(vec![0; 8 << 20]);
+    let token = format!("Bearer {TOKEN}");
+    let authorization = ("authorization", token.as_str());
+    let form = ("content-type", "multipart/form-data; boundary=xyz");
+    let parts = [&b"--xyz\r\nContent-Disposition: form-data; name=\"isolation\"\r\n\r\n"[..], &large].concat();
+    for (method, path, headers, status) in [
+        ("POST", "/api/v1/deploy", vec![form], 401),
+        ("POST", "/api/v1/deploy", vec![form, authorization], 400),
+        ("POST", "/nowhere", vec![authorization], 404),
+        ("PUT", "/api/v1/deploy", vec![authorization], 405),
+        ("GET", "/api/v1/actors/mirror", vec![authorization], 400),
+    ] {
+        let answer = node.send(method, path, &headers, parts.clone()).await;
+        assert_eq!(answer.status, status, "{method} {path}");
+        answer.reason();
+    }
+}
+
+#[tokio::test]
+async fn grpc_refuses_what_is_too_large() {
+    let limits = Limits { payload_bytes: 1000, ..Limits::default() };
+    let node = Node::start_with(|setup| setup.api.limits = limits).await;
+    let client = node.client().await;
+    for size in [1_000_000, 2_000] {
+        let refused = client.invoke(Invoke { payload: Payload::Bytes(vec![0; size].into()), ..invoke("x", Payload::empty()) }).await;
+        assert_eq!(refused.unwrap_err().code(), Code::PayloadTooLarge, "{size}");
     }
 }
 

@@ -109,7 +109,7 @@ async fn a_durable_actor_answers_a_repeated_key_with_the_stored_reply() {
     }
 }
 
-fn invoke(operation: &str, payload: Payload) -> Invoke {
+pub(crate) fn invoke(operation: &str, payload: Payload) -> Invoke {
     Invoke {
         tenant: String::new(),
         namespace: String::new(),
