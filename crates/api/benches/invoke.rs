@@ -23,6 +23,7 @@ const BODY: &str = r#"{"op":"verbatim","items":[1,2,3],"name":"a name of some le
 
 #[tokio::main]
 async fn main() {
+    metrics::set_global_recorder(metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder()).unwrap();
     let node = Node::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let bare = listener.local_addr().unwrap();

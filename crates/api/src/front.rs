@@ -27,7 +27,7 @@ use crate::body::Limited;
 use crate::config::{Budget, Config};
 use crate::methods::{Call, Method, calls, method};
 use crate::page::Pages;
-use crate::rules::{Rule, methods, pool, rules};
+use crate::rules::{Rule, RuleBody, methods, pool, rules};
 use crate::services::{Api, Services, Shared};
 use crate::transcode::{self, Incoming};
 use crate::{error, openapi};
@@ -95,6 +95,9 @@ impl Front {
             grpc_methods.insert(format!("/{}/{}", descriptor.parent_service().full_name(), descriptor.name()), method);
             let call = Arc::new(calls.remove(name).ok_or_else(missing)?);
             for rule in rules(&descriptor)? {
+                if matches!(rule.body, RuleBody::Raw(_)) && !matches!(*call, Call::Hook(_)) {
+                    return Err(Error::Descriptors(format!("{name}: a body of bytes needs code that reads it")));
+                }
                 let binding = Binding { method, call: call.clone(), input: descriptor.input(), rule };
                 match routes.iter_mut().find(|route| *route.template == *binding.rule.template) {
                     Some(route) => route.bindings.push(binding),
