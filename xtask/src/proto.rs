@@ -1,7 +1,7 @@
 //! Rust code and the descriptor set from `proto/`, without protoc.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
@@ -48,7 +48,7 @@ fn render(protos: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     Ok(rendered)
 }
 
-fn read(directory: &PathBuf) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+fn read(directory: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     if !directory.exists() {
         return Ok(files);
@@ -58,4 +58,12 @@ fn read(directory: &PathBuf) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
         files.insert(entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path())?);
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_committed_code_is_what_proto_gives() {
+        super::generate(true).unwrap();
+    }
 }

@@ -65,7 +65,7 @@ impl ActorService for Api {
     async fn invoke_actor(&self, request: tonic::Request<InvokeActorRequest>) -> Result<Response<InvokeActorResponse>, Status> {
         let caller = caller(&request)?;
         let request = request.into_inner();
-        let outcome = self.invoke(&caller, read(&request).map_err(status)?).await.map_err(status)?;
+        let outcome = self.invoke(&caller, read(&request, self.0.limits.payload_bytes).map_err(status)?).await.map_err(status)?;
         let body = |kind: &str, data| HttpBody { content_type: kind.to_owned(), data };
         let outcome = match outcome {
             Ok(Payload::Json(json)) => Outcome::Reply(body("application/json", json.into())),
@@ -82,9 +82,12 @@ pub(crate) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
     request.extensions().get().cloned().ok_or_else(unknown)
 }
 
-fn read(request: &InvokeActorRequest) -> Result<Invocation<'_>, Failure> {
+fn read(request: &InvokeActorRequest, limit: usize) -> Result<Invocation<'_>, Failure> {
     let payload = match &request.payload {
         None => Payload::empty(),
+        Some(body) if body.data.len() > limit => {
+            return Err(Failure::new(Code::PayloadTooLarge, format!("the payload is larger than {limit} bytes")));
+        }
         Some(body) => {
             let is_octets = match body.content_type.as_str() {
                 "" | "application/json" => false,

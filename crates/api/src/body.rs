@@ -10,7 +10,7 @@ use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt as _;
 use plexspaces_types::{Code, Failure};
 
-/// How long the rest of a refused body is read, so that the client gets to see the answer instead of a broken connection.
+/// How long the rest of a refused body is read.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A request's body.
@@ -22,14 +22,19 @@ pub(crate) struct Limited {
 }
 
 impl Limited {
-    /// Fails at once when the declared length is over the limit.
-    pub(crate) fn new(body: Body, headers: &HeaderMap, limit: usize, idle: Duration) -> Result<Self, Failure> {
-        let mut limited = Self { body: Some(body), limit, left: limit, idle };
+    /// A body that may stand still for `idle`. Nothing of it is taken before [`Self::admit`].
+    pub(crate) fn new(body: Body, idle: Duration) -> Self {
+        Self { body: Some(body), limit: 0, left: 0, idle }
+    }
+
+    /// Takes at most `limit` bytes; fails when more are declared.
+    pub(crate) fn admit(&mut self, limit: usize, headers: &HeaderMap) -> Result<(), Failure> {
+        (self.limit, self.left) = (limit, limit);
         let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if declared.is_some_and(|declared| declared > u64::try_from(limit).unwrap_or(u64::MAX)) {
-            return Err(limited.too_large());
+        match declared {
+            Some(declared) if declared > u64::try_from(limit).unwrap_or(u64::MAX) => Err(self.too_large()),
+            _ => Ok(()),
         }
-        Ok(limited)
     }
 
     /// Whether nothing was sent.
@@ -78,10 +83,19 @@ impl Limited {
         futures::stream::try_unfold(self, |mut body| async move { Ok(body.next().await?.map(|piece| (piece, body))) })
     }
 
-    fn too_large(&mut self) -> Failure {
-        if let Some(mut rest) = self.body.take() {
-            tokio::spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = rest.frame().await {} }));
-        }
+    fn too_large(&self) -> Failure {
         Failure::new(Code::PayloadTooLarge, format!("the body is larger than {} bytes", self.limit))
+    }
+}
+
+impl Drop for Limited {
+    /// Whoever is still sending would not see the answer if the connection broke now.
+    fn drop(&mut self) {
+        if let Some(mut rest) = self.body.take()
+            && !http_body::Body::is_end_stream(&rest)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = rest.frame().await {} }));
+        }
     }
 }

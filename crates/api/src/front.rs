@@ -27,7 +27,7 @@ use crate::body::Limited;
 use crate::config::{Budget, Config};
 use crate::methods::{Call, Method, calls, method};
 use crate::page::Pages;
-use crate::rules::{Rule, methods, pool, rules};
+use crate::rules::{Rule, RuleBody, methods, pool, rules};
 use crate::services::{Api, Services, Shared};
 use crate::transcode::{self, Incoming};
 use crate::{error, openapi};
@@ -95,6 +95,9 @@ impl Front {
             grpc_methods.insert(format!("/{}/{}", descriptor.parent_service().full_name(), descriptor.name()), method);
             let call = Arc::new(calls.remove(name).ok_or_else(missing)?);
             for rule in rules(&descriptor)? {
+                if matches!(rule.body, RuleBody::Raw(_)) && !matches!(*call, Call::Hook(_)) {
+                    return Err(Error::Descriptors(format!("{name}: a body of bytes needs code that reads it")));
+                }
                 let binding = Binding { method, call: call.clone(), input: descriptor.input(), rule };
                 match routes.iter_mut().find(|route| *route.template == *binding.rule.template) {
                     Some(route) => route.bindings.push(binding),
@@ -149,6 +152,7 @@ impl Front {
         trace: TraceContext,
         request_id: &str,
     ) -> (SharedString, Option<&'static Method>, Response<Body>) {
+        let body = Limited::new(body, self.api.0.limits.body_idle);
         let Ok(found) = self.routes.at(parts.uri.path()) else {
             let shown: String = parts.uri.path().chars().take(200).collect();
             let failure = Failure::not_found(format!("there is no path {shown:?}; /openapi.json lists those that there are"));
@@ -177,13 +181,12 @@ impl Front {
         binding: &Binding,
         parts: &Parts,
         params: &Params<'_, '_>,
-        body: Body,
+        mut body: Limited,
         trace: TraceContext,
         request_id: &str,
     ) -> Result<Response<Body>, Failure> {
-        let limits = &self.api.0.limits;
-        let body = Limited::new(body, &parts.headers, (binding.method.body_limit)(limits), limits.body_idle)?;
         let (caller, _permit) = self.admit(binding.method, parts, trace)?;
+        body.admit((binding.method.body_limit)(&self.api.0.limits), &parts.headers)?;
         let incoming = Incoming { parts, params, body, caller };
         match binding.call.as_ref() {
             Call::Hook(hook) => hook(&self.api, incoming).await,
@@ -291,6 +294,3 @@ fn status_of(response: &Response<Body>) -> u16 {
         (_, None) => 500,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -180,3 +180,62 @@ fn dynamic(descriptor: MessageDescriptor, message: &impl prost::Message) -> Resu
     dynamic.transcode_from(message).map_err(|error| Status::internal(error.to_string()))?;
     Ok(dynamic)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use plexspaces_proto::google::api::HttpBody;
+    use prost_reflect::{Kind, ReflectMessage as _};
+
+    use super::*;
+    use crate::rules::{methods, pool, rules};
+
+    #[test]
+    fn every_method_is_known_and_nothing_else_is() {
+        let pool = pool().unwrap();
+        let described: BTreeSet<_> = methods(&pool).iter().map(|method| method.full_name().to_owned()).collect();
+        let known: Vec<_> = METHODS.iter().map(|method| method.name.to_owned()).collect();
+        assert_eq!(known.len(), described.len());
+        assert_eq!(known.into_iter().collect::<BTreeSet<_>>(), described);
+        for descriptor in methods(&pool) {
+            assert!(!rules(&descriptor).unwrap().is_empty(), "{} has no HTTP rule", descriptor.full_name());
+            let input = descriptor.input();
+            for (alias, field) in method(descriptor.full_name()).unwrap().aliases {
+                assert!(input.get_field_by_name(alias).is_none() && input.get_field_by_name(field).is_some(), "{alias}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_contract_follows_the_rules_of_the_interface() {
+        let pool = pool().unwrap();
+        let own = |name: &str| name.starts_with("plexspaces.");
+        for values in pool.all_enums().filter(|values| own(values.full_name())) {
+            let zero = values.get_value(0).unwrap();
+            assert!(zero.name().ends_with("_UNSPECIFIED"), "{}: {}", values.full_name(), zero.name());
+        }
+        for message in pool.all_messages().filter(|message| own(message.full_name()) && !message.is_map_entry()) {
+            for field in message.fields() {
+                let is_time = field.name().ends_with("_at") || field.name() == "timestamp";
+                let is_timestamp = matches!(field.kind(), Kind::Message(kind) if kind.full_name() == "google.protobuf.Timestamp");
+                assert_eq!(is_time, is_timestamp, "{}", field.full_name());
+                assert_eq!(field.name(), field.name().to_ascii_lowercase(), "{}", field.full_name());
+            }
+        }
+        for descriptor in methods(&pool).into_iter().filter(|method| method.name().starts_with("List")) {
+            let (input, output) = (descriptor.input(), descriptor.output());
+            assert!(input.get_field_by_name("page_size").is_some_and(|field| matches!(field.kind(), Kind::Int32)));
+            assert!(input.get_field_by_name("page_token").is_some());
+            assert!(output.get_field_by_name("next_page_token").is_some_and(|field| field.supports_presence()), "absent on the last page");
+        }
+    }
+
+    #[test]
+    fn bodies_of_bytes_are_messages_of_the_contract() {
+        let pool = pool().unwrap();
+        let descriptor = pool.get_message_by_name("google.api.HttpBody").unwrap();
+        let body = HttpBody { content_type: "text/plain".to_owned(), data: "x".into() };
+        assert!(crate::rules::is_http_body(&dynamic(descriptor, &body).unwrap().descriptor()));
+    }
+}

@@ -270,6 +270,3 @@ fn error_schema() -> Value {
         },
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,11 @@
+//! The interface over real sockets, with the real runtime behind it.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod applications;
+mod auth;
+mod connections;
+mod errors;
+mod invoke;
+mod support;
+mod system;
