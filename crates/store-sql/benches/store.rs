@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-fn main() {}
-=======
 //! The SQLite store against plain SQLite that writes the same rows in the same groups: what the contract costs.
 //!
 //! `cargo bench -p plexspaces-store-sql` prints one table. The plain side has the same settings and no checksums, threads or tasks. It
@@ -245,4 +242,3 @@ impl metrics::Recorder for Sizes {
         }
     }
 }
->>>>>>> store

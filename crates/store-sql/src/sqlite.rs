@@ -1,11 +1,7 @@
 //! One file of SQLite: one thread writes, a few read.
 //!
 //! Invariant: a commit is acknowledged after the fsync of the transaction that holds it, never before.
-<<<<<<< HEAD
-//! Invariant: what is read is checked against the checksum that was written with it, and so is what stands beside a gap.
-=======
 //! Invariant: what is read is checked against the checksum that was written with it, and so are the rows beside a gap.
->>>>>>> store
 
 mod config;
 mod fault;

@@ -13,11 +13,7 @@ pub struct Config {
     /// Threads that read, at least one. Each has a connection with a page cache of its own of up to 2 MiB.
     pub readers: usize,
     /// Checks every row and every index page of the file when it is opened. It reads the whole file, so the time it takes grows with
-<<<<<<< HEAD
-    /// it. Without it damage is found when what is damaged is read.
-=======
     /// it. Without it damage of rows is found when they are read, and damage of what leads to them in most cases but not in all.
->>>>>>> store
     pub verify: bool,
 }
 

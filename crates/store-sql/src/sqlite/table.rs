@@ -4,12 +4,8 @@
 //! without reading its value.
 //!
 //! A key that is not found is believed only if the rows on both sides of its place are undamaged. A search that a damaged key misleads
-<<<<<<< HEAD
-//! ends beside that key, so one flipped bit can hide neither its own row nor another.
-=======
 //! ends beside that key, so a flipped bit in a row can hide neither it nor another. What this does not see is a pointer between pages
 //! that was changed to lead to another sound page: rows can then seem absent, and only the check of the whole file finds it.
->>>>>>> store
 
 use bytes::Bytes;
 use crc32fast::Hasher;
@@ -31,12 +27,7 @@ const SCAN_TO: &str = "SELECT key, sum, value FROM entries WHERE partition = ?1 
 const BEFORE: &str = "SELECT partition, key, sum FROM entries WHERE (partition, key) < (?1, ?2) \
      ORDER BY partition DESC, key DESC LIMIT 1";
 const FROM: &str = "SELECT partition, key, sum FROM entries WHERE (partition, key) >= (?1, ?2) ORDER BY partition, key LIMIT 1";
-<<<<<<< HEAD
-const PUT: &str = "INSERT INTO entries (partition, key, sum, value) VALUES (?1, ?2, ?3, ?4) \
-     ON CONFLICT (partition, key) DO UPDATE SET sum = excluded.sum, value = excluded.value";
-=======
 const PUT: &str = "REPLACE INTO entries (partition, key, sum, value) VALUES (?1, ?2, ?3, ?4)";
->>>>>>> store
 const DELETE: &str = "DELETE FROM entries WHERE partition = ?1 AND key = ?2";
 
 /// The statements that read.
