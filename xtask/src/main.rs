@@ -1,6 +1,12 @@
-//! The repository's own commands: `cargo xtask gen`.
+//! The repository's own commands, behind the Makefile.
 
+mod bench;
+mod edges;
 mod proto;
+mod run;
+mod shell;
+mod test;
+mod tidy;
 
 use clap::{Parser, Subcommand};
 
@@ -13,16 +19,37 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Generates what is made from proto/
+    /// Generates what is made from proto/ and wit/
     Gen {
         /// Changes nothing; fails when a committed file is not what would be generated
         #[arg(long)]
         check: bool,
     },
+    /// Checks the sources' form
+    Tidy,
+    /// Checks which crate depends on which
+    Edges,
+    /// Runs every check and every test, and counts them
+    Test,
+    /// Runs the checks without the tests
+    Check,
+    /// Starts a node with the bank account example
+    Run,
+    /// Runs every benchmark
+    Bench,
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
-        Command::Gen { check } => proto::generate(check),
+        Command::Gen { check } => {
+            proto::generate(check)?;
+            shell::copy_wit(check)
+        }
+        Command::Tidy => tidy::run(),
+        Command::Edges => edges::run(),
+        Command::Test => test::run(true),
+        Command::Check => test::run(false),
+        Command::Run => run::run(),
+        Command::Bench => bench::run(),
     }
 }

@@ -1,0 +1,100 @@
+//! Which crate may depend on which. A new edge is a decision, so it is made here and in ARCHITECTURE.md.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::shell::root;
+
+/// Each crate with the workspace crates that it may depend on.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("types", &[]),
+    ("proto", &["types"]),
+    ("store", &["types"]),
+    ("store-sql", &["types", "store"]),
+    ("durable", &["types", "store"]),
+    ("actor", &["types", "store", "durable"]),
+    ("wasm", &["types", "actor"]),
+    ("app", &["types", "store", "actor", "wasm"]),
+    ("api", &["types", "proto", "actor", "app"]),
+    ("client", &["types", "proto"]),
+    ("node", &["types", "store", "store-sql", "actor", "wasm", "app", "api"]),
+    ("cli", &["types", "app", "client", "node"]),
+    ("testkit", &[]),
+];
+
+/// Libraries that only some crates may know.
+const RESTRICTED: &[(&str, &[&str])] =
+    &[("wasmtime", &["wasm"]), ("wasmtime-wasi", &["wasm"]), ("rusqlite", &["store-sql"]), ("tonic", &["proto", "api", "client"])];
+
+pub(crate) fn run() -> Result<()> {
+    let output = Command::new("cargo").args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(root()?).output()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")?;
+    let wrong = violations(&metadata);
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", wrong.join("\n"))
+}
+
+fn violations(metadata: &Value) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for package in list(metadata, "packages") {
+        let Some(name) = text(package, "name").and_then(|name| name.strip_prefix("plexspaces-")) else { continue };
+        let Some((_, allowed)) = ALLOWED.iter().find(|(known, _)| *known == name) else {
+            wrong.push(format!("crate {name} is not in the table of xtask/src/edges.rs"));
+            continue;
+        };
+        for dependency in list(package, "dependencies") {
+            // Tests may use what they need; nobody ships them.
+            if text(dependency, "kind").is_some() {
+                continue;
+            }
+            let Some(target) = text(dependency, "name") else { continue };
+            let own = target.strip_prefix("plexspaces-");
+            if own.is_some_and(|own| !allowed.contains(&own)) {
+                wrong.push(format!("{name} depends on {target}; allowed are: {}", allowed.join(", ")));
+            }
+            if let Some((_, may)) = RESTRICTED.iter().find(|(library, _)| *library == target)
+                && !may.contains(&name)
+            {
+                wrong.push(format!("{name} depends on {target}, which only {} may know", may.join(", ")));
+            }
+        }
+    }
+    wrong
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key).and_then(Value::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn package(name: &str, dependencies: &[(&str, Value)]) -> Value {
+        let dependencies: Vec<Value> = dependencies.iter().map(|(name, kind)| json!({"name": name, "kind": kind})).collect();
+        json!({"packages": [{"name": name, "dependencies": dependencies}]})
+    }
+
+    #[test]
+    fn an_edge_that_is_not_in_the_table_is_named() {
+        let found = violations(&package("plexspaces-actor", &[("plexspaces-wasm", Value::Null)]));
+        assert_eq!(found, ["actor depends on plexspaces-wasm; allowed are: types, store, durable"]);
+        let found = violations(&package("plexspaces-app", &[("wasmtime", Value::Null)]));
+        assert_eq!(found, ["app depends on wasmtime, which only wasm may know"]);
+    }
+
+    #[test]
+    fn tests_may_use_anything() {
+        assert!(violations(&package("plexspaces-actor", &[("plexspaces-wasm", json!("dev"))])).is_empty());
+    }
+}

@@ -1,0 +1,136 @@
+//! Every check and every test, one step after the other, counted.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::shell::{missing, path_with, python, root};
+use crate::{edges, proto, shell, tidy};
+
+/// How many tests a step ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+pub(crate) fn run(with_tests: bool) -> Result<()> {
+    let bin = python()?;
+    let path = path_with(&bin)?;
+    let program = |name: &str, arguments: &[&str]| {
+        let mut command = Command::new(name);
+        command.args(arguments).env("PATH", &path).env("RUST_BACKTRACE", "0");
+        command
+    };
+    let mut total = Count::default();
+    let mut failures = Vec::new();
+    let mut note = |name: &str, result: Result<Count>| {
+        let count = result.unwrap_or_else(|error| {
+            eprintln!("{error:#}");
+            Count { failed: 1, ..Count::default() }
+        });
+        total.passed += count.passed;
+        // What was not run was not shown to work.
+        total.failed += count.failed + count.skipped;
+        if count.failed + count.skipped > 0 {
+            failures.push(format!("{name}: {} failed, {} skipped", count.failed, count.skipped));
+        }
+    };
+    let one = |()| Count { passed: 1, ..Count::default() };
+    note("tidy", step("tidy", || tidy::run().map(one)));
+    note("edges", step("dependency edges", || edges::run().map(one)));
+    note("generated", step("generated code", || proto::generate(true).and_then(|()| shell::copy_wit(true)).map(one)));
+    note("format", step("format", || checked(program("cargo", &["fmt", "--all", "--check"]))));
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    note("clippy", step("clippy", || checked(program("cargo", &clippy))));
+    note("mypy", step("mypy", || checked(program("mypy", &["--strict", "--config-file", "sdk/python/pyproject.toml", "-p", "plexspaces"]))));
+    if with_tests {
+        note("pytest", step("pytest", || counted(program("python", &["-m", "pytest", "-q", "-rs", "sdk/python/tests", "examples/python"]))));
+        note("cargo test", step("cargo test", || counted(program("cargo", &["test", "--workspace", "--no-fail-fast"]))));
+    }
+    for failure in &failures {
+        println!("{failure}");
+    }
+    println!("{} passed, {} failed", total.passed, total.failed);
+    if total.failed > 0 {
+        bail!("not everything passed");
+    }
+    Ok(())
+}
+
+fn step(name: &str, what: impl FnOnce() -> Result<Count>) -> Result<Count> {
+    println!("==> {name}");
+    let started = Instant::now();
+    let result = what();
+    let outcome = if result.as_ref().is_ok_and(|count| count.failed + count.skipped == 0) { "ok" } else { "FAILED" };
+    println!("<== {name}: {outcome} ({:.1} s)", started.elapsed().as_secs_f64());
+    result
+}
+
+/// A command that passes or fails as a whole.
+fn checked(mut command: Command) -> Result<Count> {
+    let status = command.stdin(Stdio::null()).current_dir(root()?).status().with_context(|| missing(&command))?;
+    Ok(if status.success() { Count { passed: 1, ..Count::default() } } else { Count { failed: 1, ..Count::default() } })
+}
+
+/// A test runner, whose output is shown and whose closing lines are added up.
+fn counted(mut command: Command) -> Result<Count> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).current_dir(root()?);
+    let mut child = command.spawn().with_context(|| missing(&command))?;
+    let output = child.stdout.take().context("the command has no output")?;
+    let mut count = Count::default();
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        let _ = writeln!(std::io::stdout(), "{line}");
+        if let Some(found) = summary(&line) {
+            count.passed += found.passed;
+            count.failed += found.failed;
+            count.skipped += found.skipped;
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() && count.failed == 0 {
+        count.failed = 1;
+    }
+    if count.passed == 0 && count.failed == 0 {
+        bail!("{command:?} ran no test");
+    }
+    Ok(count)
+}
+
+/// The counts in a closing line of cargo test or pytest.
+fn summary(line: &str) -> Option<Count> {
+    let cargo = line.starts_with("test result: ");
+    let pytest = line.trim_matches(['=', ' ']).rsplit_once(" in ").is_some_and(|(_, time)| time.contains('s'))
+        && ["passed", "failed", "error"].iter().any(|word| line.contains(word));
+    if !cargo && !pytest {
+        return None;
+    }
+    let words: Vec<&str> = line.split([' ', ',', ';', '=', '.']).filter(|word| !word.is_empty()).collect();
+    let number = |names: &[&str]| {
+        words.iter().zip(words.iter().skip(1)).filter(|(_, name)| names.contains(name)).filter_map(|(number, _)| number.parse::<u32>().ok()).sum()
+    };
+    Some(Count {
+        passed: number(&["passed"]),
+        failed: number(&["failed", "error", "errors"]),
+        skipped: number(&["ignored", "skipped", "xfailed", "xpassed", "deselected"]),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_read() {
+        let cargo = "test result: ok. 17 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        assert_eq!(summary(cargo), Some(Count { passed: 17, failed: 1, skipped: 2 }));
+        assert_eq!(summary("40 passed, 1 skipped in 1.25s"), Some(Count { passed: 40, failed: 0, skipped: 1 }));
+        assert_eq!(summary("===== 1 failed, 2 passed, 1 error in 0.10s ====="), Some(Count { passed: 2, failed: 2, skipped: 0 }));
+        assert_eq!(summary("running 3 tests"), None);
+        assert_eq!(summary("test a_thing_passed_in_time ... ok"), None);
+    }
+}
