@@ -77,7 +77,7 @@ impl Budget {
 pub struct ServeConfig {
     /// How many requests at a time.
     pub budget: Budget,
-    /// How long a client may take to send a request's head.
+    /// How long a client may take to send a request's head, and how long it may keep an HTTP/1 connection without one.
     pub header_timeout: Duration,
     /// How long a connection may be without a request.
     pub idle_timeout: Duration,
@@ -89,6 +89,6 @@ impl ServeConfig {
     /// The defaults with a budget.
     #[must_use]
     pub fn new(budget: Budget) -> Self {
-        Self { budget, header_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(120), grace: Duration::from_secs(30) }
+        Self { budget, header_timeout: Duration::from_secs(60), idle_timeout: Duration::from_secs(120), grace: Duration::from_secs(30) }
     }
 }

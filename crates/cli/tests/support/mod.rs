@@ -1,0 +1,179 @@
+//! Real nodes: the built program in a process of its own, on a free port, with its data in a temporary directory.
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+pub const PLEXSPACES: &str = env!("CARGO_BIN_EXE_plexspaces");
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// The component of an example.
+pub fn example(name: &str) -> PathBuf {
+    plexspaces_testkit::python::component(&root().join(format!("examples/python/{name}/{name}.py"))).unwrap()
+}
+
+/// A node that is killed when the test ends, however it ends.
+pub struct Node {
+    child: Child,
+    pub url: String,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Node {
+    pub fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    pub fn start_with(data: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(PLEXSPACES);
+        command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data).args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Waits for the line that says that it is ready.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let errors = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+        let mut node = Self { child, url: String::new(), lines };
+        loop {
+            match node.lines.recv_timeout(Duration::from_secs(120)) {
+                Ok(line) => {
+                    let found = line.split_whitespace().find_map(|word| word.strip_prefix("http://"));
+                    if let Some(address) = found {
+                        node.url = format!("http://{}", address.trim_end_matches([';', ',', '\'']));
+                        return node;
+                    }
+                }
+                Err(_) => {
+                    let _ = node.child.kill();
+                    panic!("the node did not start: {}", errors.join().unwrap());
+                }
+            }
+        }
+    }
+
+    /// The next line on standard output that holds a text.
+    pub fn line_with(&self, text: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(120)).unwrap_or_else(|_| panic!("no line with {text:?}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    pub fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    /// SIGKILL: nothing is flushed, nothing is said.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; returns the exit status.
+    pub fn terminate(mut self) -> Option<i32> {
+        assert!(Command::new("kill").arg(self.pid()).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+
+    /// Runs a command of the command line against this node.
+    pub fn cli(&self, arguments: &[&str]) -> Output {
+        cli(&[arguments, &["--node", &self.url]].concat())
+    }
+
+    pub fn deploy_example(&self, name: &str) {
+        let component = example(name);
+        let config = root().join(format!("examples/python/{name}/app-config.toml"));
+        let mut arguments = vec!["deploy", "--wasm", component.to_str().unwrap()];
+        if config.is_file() {
+            arguments.extend(["--config", config.to_str().unwrap()]);
+        } else {
+            arguments.extend(["--actor-type", name]);
+        }
+        let output = self.cli(&arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn cli(arguments: &[&str]) -> Output {
+    Command::new(PLEXSPACES).args(arguments).stdin(Stdio::null()).env_remove("PLEXSPACES_NODE").output().unwrap()
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// An HTTP client that does nothing by itself.
+#[derive(Clone)]
+pub struct Http(Client<HttpConnector, Full<Bytes>>);
+
+pub struct Answer {
+    pub status: u16,
+    pub headers: http::HeaderMap,
+    pub body: Value,
+}
+
+impl Http {
+    pub fn new() -> Self {
+        Self(Client::builder(TokioExecutor::new()).build_http())
+    }
+
+    pub async fn send(&self, method: Method, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Result<Answer, String> {
+        let mut request = Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).unwrap();
+        let response = self.0.request(request).await.map_err(|error| error.to_string())?;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+
+    /// Asks an actor by POST.
+    pub async fn ask(&self, node: &Node, actor: &str, body: Value) -> Answer {
+        let mark = if actor.contains('?') { '&' } else { '?' };
+        let url = format!("{}/api/v1/actors/{actor}{mark}invocation=call", node.url);
+        self.send(Method::POST, &url, &[], body.to_string()).await.unwrap()
+    }
+
+    pub async fn get(&self, node: &Node, path: &str) -> Answer {
+        self.send(Method::GET, &format!("{}{path}", node.url), &[], "").await.unwrap()
+    }
+}
