@@ -9,7 +9,7 @@ help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 build: ## Build the node
-	cargo build --release --package plexspaces-cli
+	cargo build --release --workspace --bin plexspaces
 
 run: ## Start a node with the bank account example
 	cargo xtask run

@@ -13,7 +13,7 @@ const URL: &str = "http://127.0.0.1:8080";
 pub(crate) fn run() -> Result<()> {
     let (root, bin) = (root()?, python()?);
     println!("building the node; the first time takes some minutes");
-    visibly(Command::new("cargo").args(["build", "--release", "--package", "plexspaces-cli"]).current_dir(&root))?;
+    visibly(Command::new("cargo").args(["build", "--release", "--workspace", "--bin", "plexspaces"]).current_dir(&root))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let plexspaces = target.join("release/plexspaces");
     let directory = cache()?.join("run");
@@ -26,7 +26,8 @@ pub(crate) fn run() -> Result<()> {
     visibly(Command::new(&plexspaces).arg("build").arg(source).arg("-o").arg(&component).env("PATH", &path))?;
 
     let mut start = Command::new(&plexspaces);
-    let mut node = start.arg("start").arg("--data-dir").arg(directory.join("data")).stdin(Stdio::null()).spawn().with_context(|| missing(&start))?;
+    let mut node =
+        start.arg("start").arg("--data-dir").arg(directory.join("data")).stdin(Stdio::null()).spawn().with_context(|| missing(&start))?;
     wait_until_ready(&plexspaces, &mut node)?;
     let mut deploy = Command::new(&plexspaces);
     deploy.args(["deploy", "--app", "bank", "--wasm"]).arg(&component).arg("--config").arg(example.join("app-config.toml"));

@@ -46,9 +46,15 @@ pub(crate) fn run(with_tests: bool) -> Result<()> {
     note("format", step("format", || checked(program("cargo", &["fmt", "--all", "--check"]))));
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     note("clippy", step("clippy", || checked(program("cargo", &clippy))));
-    note("mypy", step("mypy", || checked(program("mypy", &["--strict", "--config-file", "sdk/python/pyproject.toml", "-p", "plexspaces"]))));
+    note(
+        "mypy",
+        step("mypy", || checked(program("mypy", &["--strict", "--config-file", "sdk/python/pyproject.toml", "-p", "plexspaces"]))),
+    );
     if with_tests {
-        note("pytest", step("pytest", || counted(program("python", &["-m", "pytest", "-q", "-rs", "sdk/python/tests", "examples/python"]))));
+        note(
+            "pytest",
+            step("pytest", || counted(program("python", &["-m", "pytest", "-q", "-rs", "sdk/python/tests", "examples/python"]))),
+        );
         note("cargo test", step("cargo test", || counted(program("cargo", &["test", "--workspace", "--no-fail-fast"]))));
     }
     for failure in &failures {
@@ -111,7 +117,12 @@ fn summary(line: &str) -> Option<Count> {
     }
     let words: Vec<&str> = line.split([' ', ',', ';', '=', '.']).filter(|word| !word.is_empty()).collect();
     let number = |names: &[&str]| {
-        words.iter().zip(words.iter().skip(1)).filter(|(_, name)| names.contains(name)).filter_map(|(number, _)| number.parse::<u32>().ok()).sum()
+        words
+            .iter()
+            .zip(words.iter().skip(1))
+            .filter(|(_, name)| names.contains(name))
+            .filter_map(|(number, _)| number.parse::<u32>().ok())
+            .sum()
     };
     Some(Count {
         passed: number(&["passed"]),

@@ -22,10 +22,22 @@ pub(crate) fn run() -> Result<()> {
             wrong.extend(check(path, &text).into_iter().map(|what| format!("{path}: {what}")));
         }
     }
+    let guarantees = fs::read_to_string(root.join("docs/semantics.md"))?;
+    let tests = String::from_utf8_lossy(&Command::new("git").args(["grep", "-hE", "fn [a-z_]+\\(\\)"]).current_dir(&root).output()?.stdout)
+        .into_owned();
+    wrong.extend(unproved(&guarantees, &tests).into_iter().map(|name| format!("docs/semantics.md: there is no test {name}")));
     if wrong.is_empty() {
         return Ok(());
     }
     bail!("{}", wrong.join("\n"))
+}
+
+/// The tests that the guarantees name and that are not there.
+fn unproved<'a>(guarantees: &'a str, tests: &str) -> Vec<&'a str> {
+    let rows = guarantees.lines().filter(|line| line.starts_with('|') && line.contains('`'));
+    let cells = rows.filter_map(|row| row.trim_end_matches([' ', '|']).rsplit('|').next());
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    names.filter(|name| !tests.contains(&format!("fn {name}()"))).collect()
 }
 
 fn belongs(path: &str) -> bool {
@@ -97,6 +109,12 @@ mod tests {
         }
         assert!(check("src/a.rs", "//! Why.\n").is_empty());
         assert!(!belongs("run.log") && belongs("docs/log.md"));
+    }
+
+    #[test]
+    fn a_guarantee_without_its_test_is_found() {
+        let page = "| guarantee | test |\n| --- | --- |\n| It `works`. | `one`, `two` |\n";
+        assert_eq!(unproved(page, "async fn one() {\n"), ["two"]);
     }
 
     #[test]

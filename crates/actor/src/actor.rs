@@ -270,7 +270,7 @@ impl Actor {
     async fn replace(&mut self, kind: Arc<Kind>) {
         let profile = kind.profile(&self.id.key).clone();
         if let Some(mut live) = self.live.take()
-            && !profile.durable
+            && !(live.activation.is_some() && profile.durable)
         {
             self.carried = live.instance.snapshot().await.ok();
         }

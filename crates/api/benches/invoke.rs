@@ -29,7 +29,7 @@ async fn main() {
     let bare = listener.local_addr().unwrap();
     let echo = axum::Router::new().route("/echo", post(|body: Bytes| async move { ([("content-type", "application/json")], body) }));
     tokio::spawn(async move { axum::serve(listener, echo).await });
-    for connections in [1, 32] {
+    for connections in [1, 64] {
         let (mut ours, mut theirs) = (0.0_f64, 0.0_f64);
         for _ in 0..ROUNDS {
             theirs = theirs.max(load(bare, "/echo", connections).await);

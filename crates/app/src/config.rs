@@ -125,7 +125,8 @@ pub struct Facet {
     /// `durability` or `virtual_actor`.
     #[serde(rename = "type")]
     pub name: String,
-    /// The facet's place in the pipeline; both of today's facets act outside of it, so that it must be their usual one.
+    /// The facet's place among those that wrap the handling of a message. The two facets that there are do not wrap it, so it decides
+    /// nothing between them.
     pub priority: Option<u32>,
     /// `durability`: `checkpoint_interval`. `virtual_actor`: `idle_timeout`, `activation_strategy`.
     #[serde(default)]

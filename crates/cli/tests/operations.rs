@@ -109,7 +109,9 @@ async fn health_metrics_and_the_contract_are_served() {
     }
     let metrics = http.get(&node, "/metrics").await.body;
     let metrics = metrics.as_str().unwrap();
-    for name in ["plexspaces_actor_messages_total", "plexspaces_actors 1", "plexspaces_http_request_seconds", "plexspaces_store_commit_seconds"] {
+    for name in
+        ["plexspaces_actor_messages_total", "plexspaces_actors 1", "plexspaces_http_request_seconds", "plexspaces_store_commit_seconds"]
+    {
         assert!(metrics.contains(name), "{name} is not in {metrics}");
     }
     assert_eq!(http.get(&node, "/openapi.json").await.body["openapi"], "3.1.0");
