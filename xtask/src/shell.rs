@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 /// What the Python environment holds.
-const PACKAGES: [&str; 6] = ["componentize-py==0.25.1", "mypy==2.3.0", "openapi-spec-validator", "pytest", "setuptools", "wheel"];
+const PACKAGES: [&str; 7] =
+    ["componentize-py==0.25.1", "mypy==2.4.1", "openapi-spec-validator", "pytest", "setuptools>=77", "wasmtime==50.0.1", "wheel"];
 
 /// The repository.
 pub(crate) fn root() -> Result<PathBuf> {

@@ -46,10 +46,6 @@ pub(crate) fn run(with_tests: bool) -> Result<()> {
     note("format", step("format", || checked(program("cargo", &["fmt", "--all", "--check"]))));
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     note("clippy", step("clippy", || checked(program("cargo", &clippy))));
-    note(
-        "mypy",
-        step("mypy", || checked(program("mypy", &["--strict", "--config-file", "sdk/python/pyproject.toml", "-p", "plexspaces"]))),
-    );
     if with_tests {
         note(
             "pytest",

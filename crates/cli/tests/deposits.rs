@@ -49,7 +49,7 @@ async fn deposits_count_once_though_the_node_is_killed_ten_times() {
         let reply = http.ask(&node, &format!("bank/bank_account?actor_id=account-{account}"), json!({"op": "replay"})).await;
         assert_eq!(reply.body, json!({"balance": expected, "replayed": expected, "consistent": true}), "account {account}");
         let reply = http.ask(&node, &format!("bank/bank_account?actor_id=account-{account}"), json!({"op": "get"})).await;
-        transactions += reply.body["transactions"].as_u64().unwrap();
+        transactions += reply.body["transaction_count"].as_u64().unwrap();
     }
     assert_eq!(transactions, DEPOSITS);
 }

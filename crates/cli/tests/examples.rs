@@ -48,5 +48,5 @@ async fn bank_account_survives_a_kill() {
     let node = Node::start(data.path());
     let alice = http.ask(&node, "bank/bank_account?actor_id=alice", json!({"op": "replay"})).await;
     assert_eq!(alice.body, json!({"balance": 55, "replayed": 55, "consistent": true}));
-    assert_eq!(http.get(&node, "/api/v1/actors/bank/branch").await.body, json!({"balance": 7, "transactions": 1}));
+    assert_eq!(http.get(&node, "/api/v1/actors/bank/branch").await.body, json!({"balance": 7, "transaction_count": 1}));
 }

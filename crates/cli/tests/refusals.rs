@@ -109,7 +109,7 @@ async fn requests_that_cannot_be_served_get_the_error_shape() {
     let missing = post("bank/bank_account?invocation=call", r#"{"op": "deposit"}"#).await;
     assert_eq!(missing.body["field_violations"][0]["field"], "amount");
     // None of that cost the account anything.
-    assert_eq!(http.get(&node, "/api/v1/actors/bank/branch").await.body, json!({"balance": 0, "transactions": 0}));
+    assert_eq!(http.get(&node, "/api/v1/actors/bank/branch").await.body, json!({"balance": 0, "transaction_count": 0}));
 }
 
 #[tokio::test]

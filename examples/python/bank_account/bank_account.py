@@ -1,4 +1,4 @@
-"""A durable bank account: every acknowledged deposit survives the node."""
+"""A bank account whose every transaction outlives a crash of the node: its state is stored before a caller gets the answer."""
 
 from plexspaces import actor, handler, host, state
 
@@ -12,43 +12,49 @@ class BankAccount:
 
     @handler("deposit")
     def deposit(self, amount: float, memo: str = "") -> dict:
-        """Add money."""
-        if not isinstance(amount, (int, float)) or isinstance(amount, bool) or amount <= 0:
-            return {"error": "amount must be a positive number", "balance": self.balance}
-        self.balance += amount
-        return self._record("deposit", amount, memo)
+        """Adds money."""
+        refused = self._refuse(amount)
+        return refused or self._book("deposit", amount, memo)
 
     @handler("withdraw")
-    def withdraw(self, amount: float, memo: str = "") -> dict:
-        """Take money out, as far as there is any."""
-        if not isinstance(amount, (int, float)) or isinstance(amount, bool) or amount <= 0:
-            return {"error": "amount must be a positive number", "balance": self.balance}
-        if amount > self.balance:
-            return {"error": "insufficient funds", "balance": self.balance}
-        self.balance -= amount
-        return self._record("withdraw", amount, memo)
+    def withdraw(self, amount: float) -> dict:
+        """Takes money, if there is enough."""
+        refused = self._refuse(amount)
+        if refused is None and amount > self.balance:
+            refused = {"error": "insufficient funds", "balance": self.balance, "requested": amount}
+        return refused or self._book("withdraw", -amount)
 
     @handler("get")
     def get(self) -> dict:
-        """Return the balance and how many transactions led to it."""
-        return {"balance": self.balance, "transactions": len(self.transactions)}
+        """The balance and the number of transactions."""
+        return {"balance": self.balance, "transaction_count": len(self.transactions)}
 
     @handler("balance")
-    def current(self) -> dict:
-        """Return the balance."""
+    def get_balance(self) -> dict:
+        """The balance."""
         return {"balance": self.balance}
 
     @handler("history")
-    def history(self, limit: int = 100) -> dict:
-        """Return the latest transactions, newest last."""
-        return {"transactions": self.transactions[-limit:] if limit > 0 else []}
+    def history(self) -> dict:
+        """All transactions, the oldest first."""
+        return {"transactions": self.transactions, "count": len(self.transactions)}
 
     @handler("replay")
     def replay(self) -> dict:
-        """Derive the balance again from the transactions and compare."""
-        derived = sum(t["amount"] if t["kind"] == "deposit" else -t["amount"] for t in self.transactions)
-        return {"balance": self.balance, "replayed": derived, "consistent": derived == self.balance}
+        """Computes the balance again from the transactions and compares."""
+        replayed = 0
+        for transaction in self.transactions:
+            replayed += transaction["amount"]  # in the order of booking, and not with sum(), which rounds differently
+        return {"balance": self.balance, "replayed": replayed, "consistent": replayed == self.balance}
 
-    def _record(self, kind: str, amount: float, memo: str) -> dict:
-        self.transactions.append({"kind": kind, "amount": amount, "memo": memo, "at_ms": host.now_ms()})
-        return {"balance": self.balance, "transactions": len(self.transactions)}
+    def _refuse(self, amount: float) -> dict | None:
+        # Messages carry whatever JSON holds; True is an int to Python, but no amount of money.
+        if isinstance(amount, bool) or not isinstance(amount, (int, float)) or amount <= 0:
+            return {"error": "amount must be a number above zero"}
+        return None
+
+    def _book(self, kind: str, amount: float, memo: str = "") -> dict:
+        self.balance += amount
+        entry = {"type": kind, "amount": amount, "balance": self.balance, "at_ms": host.now_ms()}
+        self.transactions.append(entry | {"memo": memo} if memo else entry)
+        return {"balance": self.balance}

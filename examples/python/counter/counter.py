@@ -1,33 +1,33 @@
-"""A counter: the smallest actor with a state."""
+"""A counter: the smallest actor that keeps state."""
 
 from plexspaces import actor, handler, state
 
 
 @actor
 class CounterActor:
-    """Counts."""
+    """Counts up and down."""
 
     count: int = state(default=0)
 
     @handler("increment")
     def increment(self, amount: int = 1) -> dict:
-        """Count up."""
+        """Adds to the count."""
         self.count += amount
         return {"count": self.count}
 
     @handler("decrement")
     def decrement(self, amount: int = 1) -> dict:
-        """Count down."""
+        """Takes from the count."""
         self.count -= amount
         return {"count": self.count}
 
     @handler("get")
     def get(self) -> dict:
-        """Return the count."""
+        """The count."""
         return {"count": self.count}
 
     @handler("reset")
     def reset(self) -> dict:
-        """Start again at zero."""
+        """Sets the count to zero."""
         self.count = 0
         return {"count": self.count}

@@ -1,21 +1,16 @@
-"""A greeter: handlers take their arguments by name."""
+"""A greeter: an argument by name, and state that counts."""
 
 from plexspaces import actor, handler, state
 
 
 @actor
 class GreeterActor:
-    """Greets, and counts whom it greeted."""
+    """Greets by name and counts the greetings."""
 
     total: int = state(default=0)
 
     @handler("greet")
-    def greet(self, name: str = "World") -> dict:
-        """Greet somebody."""
+    def greet(self, name: str) -> dict:
+        """Greets somebody."""
         self.total += 1
         return {"message": f"Hello, {name}!", "total": self.total}
-
-    @handler("get")
-    def get(self) -> dict:
-        """Return how many were greeted."""
-        return {"total": self.total}

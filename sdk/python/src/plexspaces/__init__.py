@@ -1,46 +1,70 @@
-"""Write actors in Python; PlexSpaces runs them durably, supervised and sandboxed."""
+"""Durable actors in Python for the PlexSpaces application server.
 
-from plexspaces._actor import actor, gen_server_actor, handler, init_handler
-from plexspaces._host import host
-from plexspaces._later import event_actor, fsm_actor, query_handler, run_handler, signal_handler, workflow_actor
-from plexspaces._state import state
-from plexspaces.errors import (
+    from plexspaces import actor, handler, state
+
+    @actor
+    class Counter:
+        count: int = state(default=0)
+
+        @handler("increment")
+        def increment(self, amount: int = 1) -> dict:
+            self.count += amount
+            return {"count": self.count}
+"""
+
+from ._decorators import actor, gen_server_actor, handler, init_handler, state
+from ._unavailable import event_actor, fsm_actor, query_handler, run_handler, signal_handler, workflow_actor
+from ._version import __version__
+from .errors import (
     ActorNotFoundError,
-    ArgumentError,
     AskTimeoutError,
     ConflictError,
     DeadlockError,
-    DefinitionError,
     HandlerFailedError,
+    InternalError,
+    InvalidArgumentError,
+    LimitExceededError,
     NotAvailableError,
+    OutsideActorError,
     OverloadedError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
     PlexSpacesError,
+    StorageFailedError,
+    StorageFullError,
     UnavailableError,
     UnknownOperationError,
 )
-
-__version__ = "0.1.0"
+from ._host import Host, host
 
 
 def actor_application_id(actor_id: str) -> str:
-    """Return the namespace of the application that an actor belongs to; "" when the text is no full actor id."""
-    namespace, _, rest = actor_id.partition("/")
-    return namespace if "/" in rest else ""
+    """The namespace of an actor's printed identity ``namespace/type/key``; ``""`` if it has none."""
+    parts = actor_id.split("/")
+    return parts[0] if len(parts) == 3 and all(parts) else ""
 
 
 __all__ = [
     "ActorNotFoundError",
-    "ArgumentError",
     "AskTimeoutError",
     "ConflictError",
     "DeadlockError",
-    "DefinitionError",
     "HandlerFailedError",
+    "Host",
+    "InternalError",
+    "InvalidArgumentError",
+    "LimitExceededError",
     "NotAvailableError",
+    "OutsideActorError",
     "OverloadedError",
+    "PayloadTooLargeError",
+    "PermissionDeniedError",
     "PlexSpacesError",
+    "StorageFailedError",
+    "StorageFullError",
     "UnavailableError",
     "UnknownOperationError",
+    "__version__",
     "actor",
     "actor_application_id",
     "event_actor",

@@ -1,105 +1,114 @@
-"""From a payload to a handler's arguments. The handler's signature is read once, when its class is decorated."""
+"""From a message's payload to a handler's arguments. The signature is read once, when the class is decorated; a message costs a few
+dictionary look-ups."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, get_origin
+from typing import Any
 
-from plexspaces.errors import ArgumentError, DefinitionError
-
-ROUTING = ("op", "action")
-_SENDER = ("from_actor", "sender")
-_WHOLE = ("payload", "data", "request", "input_data", "message", "msg")
-_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", list: "array", tuple: "array", dict: "object"}
-_NAMES = {kind.__name__: schema for kind, schema in _TYPES.items()}
-
-Bind = Callable[[Any, str], dict[str, Any]]
+ROUTING_KEYS = ("op", "action")
+SENDER_PARAMETERS = ("from_actor", "sender")
+_WHOLE_PAYLOAD_NAMES = frozenset({"payload", "data", "request", "input_data", "message", "msg"})
+_DICT_ANNOTATIONS = ("dict", "Dict", "Mapping", "MutableMapping")
 
 
-def compile_binding(operation: str, function: Callable[..., Any]) -> Bind:
-    """Return the function that makes keyword arguments of a payload and a sender."""
-    parameters = _parameters(function)
-    named = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
-    rest = len(named) != len(parameters)
-    required = [p.name for p in named if p.default is p.empty and p.name not in _SENDER]
-    wildcard = operation == "*"
-    whole = None
-    if len(required) == 1:
-        parameter = next(p for p in named if p.name == required[0])
-        if wildcard or parameter.name in _WHOLE or _is_dict(parameter.annotation):
-            whole = parameter.name
-    names = [p.name for p in named]
-    known = set(names)
-    senders = [name for name in names if name in _SENDER]
+class ArgumentError(Exception):
+    """A payload that does not fit the handler's parameters; ``field`` is the parameter at fault, if it is one."""
 
-    def bind(payload: Any, sender: str) -> dict[str, Any]:
-        if payload.__class__ is not dict:
-            return bind_bytes(payload, sender)
-        arguments = {name: payload[name] for name in names if name in payload}
-        for name in required:
-            if name not in arguments:
-                if name != whole:
-                    raise ArgumentError(f"operation {operation!r} needs the argument {name!r}", field=name)
-                arguments[name] = payload if wildcard else {k: v for k, v in payload.items() if k not in ROUTING}
-        for name in senders:
-            if name not in arguments:
-                arguments[name] = sender
-        if rest:
-            arguments.update((k, v) for k, v in payload.items() if k not in known and k not in ROUTING)
-        return arguments
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
-    def bind_bytes(payload: Any, sender: str) -> dict[str, Any]:
-        if len(required) > 1 or not names:
-            raise ArgumentError(f"operation {operation!r} takes a JSON object, found {len(payload)} bytes")
-        arguments = {required[0] if required else names[0]: payload}
-        for name in senders:
+
+def takes_dict(annotation: Any) -> bool:
+    """Whether an annotation says that a JSON object is expected. Annotations may be text, and may name what is not defined yet."""
+    if annotation is inspect.Parameter.empty:
+        return False
+    if not isinstance(annotation, str):
+        annotation = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    text = annotation.replace("typing.", "").replace("collections.abc.", "")
+    return bool(text.removeprefix("Optional[").startswith(_DICT_ANNOTATIONS))
+
+
+class Binding:
+    """How one handler takes its payload."""
+
+    __slots__ = ("_dict_only", "_exact", "_names", "_required", "_sender", "_single", "_whole", "_wildcard", "parameters")
+
+    def __init__(self, function: Callable[..., Any], wildcard: bool) -> None:
+        """Reads the signature of an unbound method; raises ``TypeError`` if messages cannot be bound to it."""
+        parameters = list(inspect.signature(function).parameters.values())
+        if not parameters or parameters[0].kind in (parameters[0].KEYWORD_ONLY, parameters[0].VAR_KEYWORD):
+            raise TypeError("it needs a first parameter 'self'")
+        parameters = parameters[1:]
+        for parameter in parameters:
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                raise TypeError(f"parameter {parameter.name!r} is positional-only, but payloads are bound by name")
+        named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        self.parameters = [p for p in named if p.name not in SENDER_PARAMETERS]
+        self._wildcard = wildcard
+        self._names = frozenset(p.name for p in named)
+        self._sender = tuple(p.name for p in named if p.name in SENDER_PARAMETERS)
+        self._exact = not any(p.kind is p.VAR_KEYWORD for p in parameters)
+        routing = (*ROUTING_KEYS, "msg_type") if wildcard else ()
+        free = [p for p in self.parameters if p.name not in routing]
+        self._required = tuple(p.name for p in free if p.default is p.empty)
+        # The one parameter that a payload may fill as a whole.
+        candidates = [p for p in free if p.default is p.empty] or free
+        only = candidates[0] if len(candidates) == 1 else None
+        self._single = only.name if only else None
+        self._dict_only = only is not None and takes_dict(only.annotation)
+        whole = only is not None and (
+            wildcard or (only.default is only.empty and (self._dict_only or only.name in _WHOLE_PAYLOAD_NAMES))
+        )
+        self._whole = self._single if whole else None
+
+    @property
+    def takes_whole_payload(self) -> bool:
+        """Whether a payload without the parameter's own name is passed as a whole."""
+        return self._whole is not None
+
+    def bind(self, payload: Any, operation: str, sender: str) -> dict[str, Any]:
+        """The keyword arguments for a payload, or an ``ArgumentError``."""
+        if type(payload) is not dict:
+            return self._bind_other(payload, operation, sender)
+        names = self._names
+        if self._wildcard:
+            arguments = self._bind_wildcard(payload, operation)
+        elif self._exact:
+            arguments = {key: value for key, value in payload.items() if key in names}
+        else:
+            arguments = {key: value for key, value in payload.items() if key in names or key not in ROUTING_KEYS}
+            arguments.pop("self", None)
+        for name in self._sender:
             arguments.setdefault(name, sender)
+        for name in self._required:
+            if name not in arguments:
+                if name != self._whole:
+                    raise ArgumentError(f"{operation}: field {name!r} is missing", name)
+                arguments[name] = {key: value for key, value in payload.items() if key not in ROUTING_KEYS}
         return arguments
 
-    return bind
+    def _bind_wildcard(self, payload: dict[str, Any], operation: str) -> dict[str, Any]:
+        names = self._names
+        arguments = {k: v for k, v in payload.items() if (k in names or not self._exact) and k != "self"}
+        if self._whole is not None:
+            # Whoever takes everything wants to see it as it came, whatever its fields are called.
+            arguments[self._whole] = payload
+        for name in (*ROUTING_KEYS, "msg_type"):
+            if name in names:
+                arguments.setdefault(name, operation)
+        return arguments
 
-
-def schema_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return a JSON Schema of the payload object that a handler takes."""
-    properties: dict[str, Any] = {}
-    required: list[str] = []
-    for parameter in _parameters(function):
-        if parameter.kind is parameter.VAR_KEYWORD or parameter.name in _SENDER:
-            continue
-        described: dict[str, Any] = {}
-        kind = _schema_type(parameter.annotation)
-        if kind is not None:
-            described["type"] = kind
-        if parameter.default is parameter.empty:
-            required.append(parameter.name)
-        elif parameter.default is None or isinstance(parameter.default, (bool, int, float, str)):
-            described["default"] = parameter.default
-        properties[parameter.name] = described
-    schema: dict[str, Any] = {"type": "object", "properties": properties}
-    if required:
-        schema["required"] = required
-    return schema
-
-
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    parameters = list(inspect.signature(function).parameters.values())
-    if not parameters:
-        raise DefinitionError(f"{function.__qualname__} takes no self")
-    for parameter in parameters[1:]:
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
-            raise DefinitionError(f"{function.__qualname__}: {parameter} cannot be bound by name")
-    return parameters[1:]
-
-
-def _is_dict(annotation: Any) -> bool:
-    if isinstance(annotation, str):
-        return annotation.removeprefix("typing.").lower().startswith("dict")
-    return annotation is dict or get_origin(annotation) is dict
-
-
-def _schema_type(annotation: Any) -> str | None:
-    if isinstance(annotation, str):
-        return _NAMES.get(annotation.removeprefix("typing.").partition("[")[0].lower())
-    kind = get_origin(annotation) or annotation
-    return _TYPES.get(kind) if isinstance(kind, type) else None
+    def _bind_other(self, payload: Any, operation: str, sender: str) -> dict[str, Any]:
+        """A payload that is no object comes from another actor: it goes to the only parameter there is."""
+        if payload is None:
+            return self.bind({}, operation, sender)
+        if self._single is None or self._dict_only:
+            kind = "bytes" if isinstance(payload, bytes) else f"a JSON {type(payload).__name__}"
+            raise ArgumentError(f"{operation}: the payload must be a JSON object, but it is {kind}")
+        arguments = {self._single: payload, **dict.fromkeys(self._sender, sender)}
+        if self._wildcard:
+            arguments.update((n, operation) for n in (*ROUTING_KEYS, "msg_type") if n in self._names)
+        return arguments

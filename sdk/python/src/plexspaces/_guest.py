@@ -1,158 +1,170 @@
-"""The component's side of the contract in `wit/`: what the node calls. Nothing that happens in here may trap, so everything is caught."""
+"""The component's exports. Only here does the SDK touch the generated bindings.
+
+Whatever escapes an export traps and kills the instance, so each one catches everything, ``SystemExit`` and ``RecursionError`` included.
+"""
 
 from __future__ import annotations
 
-import traceback
+import sys
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import TypeVar
 
 from componentize_py_types import Err
-from wit_world.exports.guest import Failure, FailureKind
+from wit_world import exports
+from wit_world.exports.guest import Failure, FailureKind, Message
 from wit_world.imports import context, key_value, logging, messaging
-from wit_world.imports.types import Payload_Bytes, Payload_Json
+from wit_world.imports.types import Error, Payload, Payload_Bytes, Payload_Json
 
-from plexspaces import __version__, _host
-from plexspaces._actor import ActorSpec, operation_of
-from plexspaces._json import dumps, loads, printable
-from plexspaces._registry import ActorType, describe, types_of
-from plexspaces.errors import ArgumentError, UnknownOperationError, from_host
+from . import _backend
+from ._instance import Instance, Refusal, encode_reply, explain
+from ._json import decode, printable
+from ._registry import Registry
+from .errors import error_from
 
-_LEVELS = {level.name.lower(): level for level in logging.Level}
+T = TypeVar("T")
 
-
-class Node:
-    """The backend of `host` that reaches the node."""
-
-    def actor_id(self) -> str:
-        return str(context.actor_id())
-
-    def now_ms(self) -> int:
-        return int(context.now_ms())
-
-    def ask(self, target: str, operation: str, payload: Any, timeout_ms: int) -> Any:
-        return _unpack(_call(messaging.ask, target, operation, _pack(payload, "the payload"), min(timeout_ms, 0xFFFFFFFF)))
-
-    def tell(self, target: str, operation: str, payload: Any) -> None:
-        _call(messaging.tell, target, operation, _pack(payload, "the payload"))
-
-    def kv_get(self, key: str) -> Any:
-        return _call(key_value.get, key)
-
-    def kv_put(self, key: str, value: str, ttl_ms: int | None) -> None:
-        _call(key_value.put, key, value, ttl_ms)
-
-    def kv_delete(self, key: str) -> Any:
-        return _call(key_value.delete, key)
-
-    def kv_cas(self, key: str, expected: str | None, value: str) -> Any:
-        return _call(key_value.compare_and_set, key, expected, value)
-
-    def kv_list(self, prefix: str, after: str | None, limit: int) -> Any:
-        return _call(key_value.list_keys, prefix, after, limit)
-
-    def log(self, level: str, message: str) -> None:
-        logging.log(_LEVELS[level], printable(message))
+_registry = Registry({})
+_description = _registry.describe()
+_instance: Instance | None = None
 
 
-class Guest:
-    """The export `guest`. A component's entry module makes a subclass with `entry`."""
+def load(module: ModuleType) -> None:
+    """Takes the actor types from the application's entry module. It runs once, while the component is built."""
+    global _registry, _description
+    _registry = Registry.of_module(module)
+    _description = _registry.describe()
 
-    # Each call from the node makes a new object of the class; what lasts is the class's.
-    entry: ClassVar[ModuleType]
-    types: ClassVar[dict[str, ActorType]]
-    description: ClassVar[str]
-    spec: ClassVar[ActorSpec]
-    actor: ClassVar[Any]
-    actor_id: ClassVar[str]
 
-    def __init_subclass__(cls) -> None:
-        """Do at build time what need not be done for every actor."""
-        cls.types = types_of(cls.entry)
-        cls.description = dumps(describe(cls.entry, __version__), "the description")
+class Guest(exports.Guest):
+    """The interface `guest` of the world `actor`."""
 
     def describe(self) -> str:
-        return self.description
+        return _description
 
     def init(self, actor_type: str, config: str) -> None:
         try:
-            _host.use(Node())
-            kind = self.types.get(actor_type)
-            if kind is None:
-                raise ArgumentError(f"unknown actor type {actor_type!r}, expected one of {', '.join(self.types)}", field="type")
-            settings = loads(config)
-            live = type(self)
-            live.spec, live.actor_id = kind.spec, settings.get("actor_id", "")
-            live.actor = kind.spec.cls()
-            live.actor.actor_id = live.actor_id
-            if kind.spec.init is not None:
-                kind.spec.init(live.actor, settings)
+            _init(actor_type, config)
         except BaseException as error:
-            raise _failed(error) from None
+            raise _failure(error) from None
 
-    def handle(self, message: Any) -> Any:
+    def handle(self, message: Message) -> Payload:
         try:
-            given = message.payload
-            payload = given.value if given.__class__ is Payload_Bytes else loads(given.value)
-            if payload.__class__ is not dict and payload.__class__ is not bytes:
-                payload = {"value": payload}
-            handler = self.spec.handler_for(operation_of(message.operation, payload))
-            arguments = handler.bind(payload, message.sender)
-        except (ArgumentError, UnknownOperationError) as error:
-            raise _rejected(error) from None
+            payload = _decode(message.payload)
+            return _encode(encode_reply(_live().handle(message.operation, payload, message.sender)))
         except BaseException as error:
-            raise _failed(error) from None
+            raise _failure(error) from None
+
+    def snapshot(self) -> Payload:
         try:
-            reply = handler.function(self.actor, **arguments)
-            if reply.__class__ is bytes:
-                return Payload_Bytes(reply)
-            return Payload_Json(dumps(reply if handler.kind == "call" else None, "the reply"))
+            return Payload_Json(_live().snapshot())
         except BaseException as error:
-            raise _failed(error) from None
+            raise _failure(error) from None
 
-    def snapshot(self) -> Any:
+    def restore(self, state: Payload) -> None:
         try:
-            actor = self.actor
-            return Payload_Json(dumps({name: getattr(actor, name) for name in self.spec.fields}, "the state"))
+            if not isinstance(state, Payload_Json):
+                raise ValueError("a snapshot must be JSON, not bytes")
+            _live().restore(state.value)
         except BaseException as error:
-            raise _failed(error) from None
-
-    def restore(self, state: Any) -> None:
-        try:
-            stored = loads(state.value)
-            for name in self.spec.fields:
-                if name in stored:
-                    setattr(self.actor, name, stored[name])
-            self.actor.actor_id = self.actor_id
-        except BaseException as error:
-            raise _failed(error) from None
+            raise _failure(error) from None
 
 
-def _pack(value: Any, what: str) -> Any:
-    return Payload_Bytes(value) if isinstance(value, bytes) else Payload_Json(dumps(value, what))
-
-
-def _unpack(payload: Any) -> Any:
-    return payload.value if isinstance(payload, Payload_Bytes) else loads(payload.value)
-
-
-def _call(function: Any, *arguments: Any) -> Any:
+def _init(actor_type: str, text: str) -> None:
+    global _instance
     try:
-        return function(*(printable(a) if isinstance(a, str) else a for a in arguments))
-    except Err as error:
-        value: Any = error.value
-        raise from_host(value.code, value.message, value.retryable) from None
+        config = decode(text)
+    except ValueError as error:
+        raise Refusal("invalid_argument", f"the configuration is not JSON: {error}", "config") from None
+    if not isinstance(config, dict):
+        raise Refusal("invalid_argument", "the configuration must be a JSON object", "config")
+    model = _registry.find(actor_type, config)
+    if model is None:
+        known = ", ".join(sorted(_registry.types)) or "none"
+        raise Refusal("invalid_argument", f"unknown actor type {actor_type!r}; known types: {known}", "actor-type")
+    _backend.use(_Imports())
+    # The generator's seed is part of the built component: without a new one all actors would draw the same numbers.
+    random = sys.modules.get("random")
+    if random is not None:
+        random.seed()
+    actor_id = config.setdefault("actor_id", context.actor_id())
+    if not isinstance(config.get("args"), dict):
+        config["args"] = {}
+    _instance = Instance(model, actor_id, config)
 
 
-def _rejected(error: ArgumentError | UnknownOperationError) -> Err[Any]:
-    field = error.field if isinstance(error, ArgumentError) else None
-    return Err(Failure(FailureKind.REJECTED, error.code, printable(error.message), field, ""))
+def _live() -> Instance:
+    if _instance is None:
+        raise RuntimeError("the actor was not initialised")
+    return _instance
 
 
-def _failed(error: BaseException) -> Err[Any]:
+def _decode(payload: Payload) -> object:
+    if isinstance(payload, Payload_Bytes):
+        return payload.value
     try:
-        message = printable(f"{type(error).__name__}: {error}")[:2000]
-        trace = printable("".join(traceback.format_exception(error)))[-20000:]
-    except BaseException:
-        # The exception's own text fails, or there is no room left to print it.
-        message, trace = type(error).__name__, ""
+        return decode(payload.value)
+    except ValueError as error:
+        raise Refusal("invalid_argument", f"the payload is not JSON: {error}") from None
+
+
+def _encode(body: str | bytes) -> Payload:
+    return Payload_Json(body) if isinstance(body, str) else Payload_Bytes(body)
+
+
+def _failure(error: BaseException) -> Err[Failure]:
+    if isinstance(error, Refusal):
+        field = None if error.field is None else printable(error.field)
+        return Err(Failure(FailureKind.REJECTED, error.code, printable(error.message), field, ""))
+    message, trace = explain(error)
     return Err(Failure(FailureKind.FAILED, "handler_failed", message, None, trace))
+
+
+class _Imports:
+    """The host API on the component's imports."""
+
+    def actor_id(self) -> str:
+        return context.actor_id()
+
+    def now_ms(self) -> float:
+        return context.now_ms()
+
+    def ask(self, target: str, operation: str, payload: str | bytes, timeout_ms: int) -> str | bytes:
+        return _served(lambda: messaging.ask(target, operation, _encode(payload), timeout_ms)).value
+
+    def tell(self, target: str, operation: str, payload: str | bytes) -> None:
+        _served(lambda: messaging.tell(target, operation, _encode(payload)))
+
+    def kv_get(self, key: str) -> str | None:
+        return _served(lambda: key_value.get(key))
+
+    def kv_put(self, key: str, value: str, ttl_ms: int | None) -> None:
+        _served(lambda: key_value.put(key, value, ttl_ms))
+
+    def kv_delete(self, key: str) -> bool:
+        return _served(lambda: key_value.delete(key))
+
+    def kv_cas(self, key: str, expected: str | None, value: str) -> bool:
+        return _served(lambda: key_value.compare_and_set(key, expected, value))
+
+    def kv_list(self, prefix: str, after: str | None, limit: int) -> list[str]:
+        return _served(lambda: key_value.list_keys(prefix, after, limit))
+
+    def log(self, level: _backend.Level, message: str) -> None:
+        logging.log(_LEVELS[level], message)
+
+
+_LEVELS: dict[_backend.Level, logging.Level] = {
+    "debug": logging.Level.DEBUG,
+    "info": logging.Level.INFO,
+    "warn": logging.Level.WARN,
+    "error": logging.Level.ERROR,
+}
+
+
+def _served(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except Err as failure:
+        error: Error = failure.value
+        raise error_from(error.code, error.message, error.retryable) from None

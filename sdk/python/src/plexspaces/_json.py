@@ -1,55 +1,126 @@
-"""JSON as the node takes it: compact, without NaN, and with errors that say where the value is that does not fit."""
+"""JSON as it crosses between actor and node: compact, strict, and with errors that say where the bad value sits."""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Any
+import re
+from typing import Any, NoReturn
 
-from plexspaces.errors import PayloadError
+
+# Inside a component the C code of `json` uses up the stack, and traps, before Python's own recursion limit stops it.
+MAX_DEPTH = 200
+_CONTAINERS = (dict, list, tuple)
+# A string, closed or not, or a bracket.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+
+
+class NotJson(Exception):
+    """A value that JSON cannot hold."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
-loads = json.loads
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
-def dumps(value: Any, what: str) -> str:
-    """Return the JSON text of a value; `what` names it in the error."""
+def encode(value: Any, what: str) -> str:
+    """The value's JSON text. ``what`` names the value in the error."""
+    if _is_deep(value):
+        raise NotJson(_explain(value, what) or f"{what} is nested too deeply")
     try:
         text = _encode(value)
+        # A lone surrogate has no UTF-8 form: it would trap on its way out of the component.
         if not text.isascii():
-            # A lone surrogate is fine in a str, but is no text outside of Python.
-            text.encode()
+            text.encode("utf-8")
         return text
     except (TypeError, ValueError, RecursionError) as error:
-        raise PayloadError(f"{what} is not JSON-compatible: {_where(value) or error}") from error
+        raise NotJson(_explain(value, what) or f"{what} is not JSON: {error}") from None
+
+
+def decode(text: str) -> Any:
+    """The value of a JSON text; raises ``ValueError`` for anything else."""
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep_text(text):
+        raise ValueError("it is nested too deeply")
+    return _decode(text)
+
+
+def _is_deep(value: Any) -> bool:
+    """Looks at one level after the other, and at each container only once a level: values may be shared, or contain themselves."""
+    level = [value] if isinstance(value, _CONTAINERS) else []
+    depth = 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            return True
+        inside = [x for c in level for x in (c.values() if isinstance(c, dict) else c) if isinstance(x, _CONTAINERS)]
+        level = inside if len(inside) < 2 else list({id(x): x for x in inside}.values())
+    return False
+
+
+def _is_deep_text(text: str) -> bool:
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        first = text[token.start()]
+        if first in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif first in "]}":
+            depth -= 1
+    return False
+
+
+def _explain(value: Any, path: str) -> str | None:
+    """Finds the first value that JSON cannot hold. It keeps its own stack: the value may be nested too deeply for calls."""
+    todo: list[tuple[Any, str, int]] = [(value, path, 0)]
+    open_containers: dict[int, int] = {}
+    while todo:
+        item, where, depth = todo.pop()
+        for container in [known for known, at in open_containers.items() if at >= depth]:
+            del open_containers[container]
+        if item is None or isinstance(item, (bool, int)):
+            continue
+        if isinstance(item, str):
+            if not _has_utf8(item):
+                return f"{where} has characters without a UTF-8 form"
+        elif isinstance(item, float):
+            if not math.isfinite(item):
+                return f"{where} is {item}, which JSON cannot hold"
+        elif isinstance(item, (dict, list, tuple)):
+            if id(item) in open_containers:
+                return f"{where} contains itself"
+            if depth >= MAX_DEPTH:
+                return f"{path} is nested too deeply"
+            open_containers[id(item)] = depth
+            if isinstance(item, dict):
+                for key in item:
+                    if key is not None and not isinstance(key, (str, int, float)):
+                        return f"{where} has a key of type {type(key).__name__}, which JSON cannot hold"
+                    if isinstance(key, str) and not _has_utf8(key):
+                        return f"{where} has a key without a UTF-8 form"
+                    if isinstance(key, float) and not math.isfinite(key):
+                        return f"{where} has the key {key}, which JSON cannot hold"
+                children = [(child, f"{where}.{key}") for key, child in item.items()]
+            else:
+                children = [(child, f"{where}[{index}]") for index, child in enumerate(item)]
+            todo.extend((child, name, depth + 1) for child, name in reversed(children))
+        else:
+            return f"{where} is of type {type(item).__name__}, which JSON cannot hold"
+    return None
+
+
+def _has_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def printable(text: str) -> str:
-    """Return a text that can leave Python, whatever is in it."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def _where(value: Any, path: str = "$", depth: int = 0) -> str | None:
-    if value is None or isinstance(value, (bool, int)):
-        return None
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return f"{path} has a character that is no Unicode text"
-        return None
-    if isinstance(value, float):
-        return None if math.isfinite(value) else f"{path} is {value}"
-    if depth > 100:
-        return f"{path} is nested too deeply"
-    items: Any
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, (str, int, float, bool)) and key is not None:
-                return f"{path} has a key of type {type(key).__name__}"
-        items = ((f"{path}.{key}", item) for key, item in value.items())
-    elif isinstance(value, (list, tuple)):
-        items = ((f"{path}[{index}]", item) for index, item in enumerate(value))
-    else:
-        return f"{path} is of type {type(value).__name__}"
-    return next((found for at, item in items if (found := _where(item, at, depth + 1))), None)
+    """The text with whatever has no UTF-8 form replaced, for messages and logs that must never be refused."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -1,164 +1,176 @@
-"""`plexspaces-py`: makes a WebAssembly component of a Python file. Runs under CPython only; no guest imports it."""
+"""The command `plexspaces-py`: makes a WebAssembly component of a Python module."""
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-COMPONENTIZE = "componentize-py"
-VERSION = "0.25.1"
-INSTALL = f"pip install {COMPONENTIZE}=={VERSION}"
+from . import _stage
+from ._stage import StageError
+from ._version import __version__
 
-_ENTRY = """\
-import {module} as _entry
-from plexspaces import _guest
-
-
-class Guest(_guest.Guest):
-    entry = _entry
-"""
-
-# Runs in a process of its own, so that what the module does while it is loaded cannot disturb the builder.
-_CHECK = """\
-import importlib, json, sys, traceback
-sys.path[:0] = [sys.argv[2], sys.argv[3]]
-from plexspaces import __version__
-from plexspaces._registry import describe
-from plexspaces.errors import PlexSpacesError
-try:
-    module = importlib.import_module(sys.argv[1])
-    print(json.dumps(describe(module, __version__)))
-except SyntaxError as error:
-    sys.exit(f"{error.filename}:{error.lineno}: {error.msg}")
-except ModuleNotFoundError as error:
-    sys.exit(f"module {error.name!r} is not there: put it beside the entry file; packages with native code cannot run in a component")
-except PlexSpacesError as error:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(sys.argv[3])]
-    where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
-    sys.exit(where + error.message)
-except BaseException as error:
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
-    sys.exit(f"{where}{type(error).__name__} while the module was loaded: {error}")
-"""
+COMPONENTIZE_VERSION = "0.25.1"
+_INSTALL = f"pip install componentize-py=={COMPONENTIZE_VERSION}"
+_WIT = Path(__file__).parent / "wit"
+_CHECK_SECONDS = 60
+_BUILD_SECONDS = 600
 
 
-class BuildError(Exception):
-    """A build that cannot succeed, with what to do about it."""
+class BuildError(StageError):
+    """Why there is no component."""
 
 
-def check(source: Path) -> dict[str, Any]:
-    """Load the module as CPython would and return the description of its actors."""
-    if not source.is_file():
-        raise BuildError(f"{source} is not there or is no file")
-    if source.suffix != ".py" or not source.stem.isidentifier():
-        raise BuildError(f"{source.name} is no Python module: expected a name such as counter.py")
-    sdk = str(Path(__file__).resolve().parent.parent)
-    command = [sys.executable, "-c", _CHECK, source.stem, sdk, str(source.resolve().parent)]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL)
-    if result.returncode != 0:
-        raise BuildError(result.stderr.strip() or f"loading {source} ended with status {result.returncode}")
-    description: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
-    return description
+@dataclass(frozen=True)
+class Built:
+    """A finished component."""
+
+    output: Path
+    size: int
+    description: dict[str, Any]
 
 
-def build(source: Path, output: Path) -> dict[str, Any]:
-    """Build the component and return its description. `output` is written when everything went well, and then as a whole."""
-    tool = _tool()
-    description = check(source)
-    package = Path(__file__).resolve().parent
-    output.parent.mkdir(parents=True, exist_ok=True)
+def build(entry: Path, output: Path) -> Built:
+    """Makes a component; ``output`` appears complete or not at all. Raises ``BuildError`` or ``StageError``."""
+    entry = entry.absolute()
     with tempfile.TemporaryDirectory(prefix="plexspaces-py-") as scratch:
-        stage = Path(scratch)
-        # Only what a guest needs is staged, so that the builder itself never gets into a component.
-        shutil.copytree(package, stage / "sdk" / "plexspaces", ignore=shutil.ignore_patterns("build.py", "testing.py", "wit", "__pycache__"))
-        (stage / "entry").mkdir()
-        (stage / "entry" / "plexspaces_entry.py").write_text(_ENTRY.format(module=source.stem))
-        built = stage / "out.wasm"
-        command = [tool, "-d", str(package / "wit"), "-w", "actor", "componentize", "plexspaces_entry"]
-        for path in (stage / "entry", stage / "sdk", source.resolve().parent):
-            command += ["-p", str(path)]
-        command += ["-o", str(built)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=stage, stdin=subprocess.DEVNULL)
-        if result.returncode != 0 or not built.is_file():
-            raise BuildError(f"{COMPONENTIZE} failed:\n{(result.stderr or result.stdout).strip()}")
-        handle, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
+        staging, empty = Path(scratch).resolve() / "app", Path(scratch) / "no-site-packages"
+        staging.mkdir()
+        (empty / "site-packages").mkdir(parents=True)
+        _stage.stage(entry, staging)
+        _stage.check_source(entry)
+        description = _check(entry, staging, Path(scratch))
+        command = find_componentize()
+        made = Path(scratch) / "component.wasm"
+        _run(command, staging, made, empty)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(built.read_bytes())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, output)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    return description
+            output.parent.mkdir(parents=True, exist_ok=True)
+            _replace(made, output)
+        except OSError as error:
+            raise BuildError(f"cannot write {output}: {error.strerror or error}") from None
+    return Built(output, output.stat().st_size, description)
 
 
-def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line: status 0 for success, 1 for a failed build, 2 for wrong usage."""
-    parser = argparse.ArgumentParser(prog="plexspaces-py", description="Build PlexSpaces actors written in Python.")
+def find_componentize() -> str:
+    """The path of `componentize-py` in the version that the SDK's generated bindings need."""
+    beside = Path(sys.executable).parent / "componentize-py"
+    command = str(beside) if beside.is_file() else shutil.which("componentize-py")
+    if command is None:
+        raise BuildError(f"componentize-py is not installed; install it with: {_INSTALL}")
+    version = _installed_version(command)
+    if version != COMPONENTIZE_VERSION:
+        raise BuildError(f"componentize-py {version} is installed, but {COMPONENTIZE_VERSION} is needed; install it with: {_INSTALL}")
+    return command
+
+
+def _installed_version(command: str) -> str:
+    if Path(command).parent == Path(sys.executable).parent:
+        try:
+            return metadata.version("componentize-py")
+        except metadata.PackageNotFoundError:
+            pass
+    try:
+        done = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=_CHECK_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"{command} does not run: {error}; install it with: {_INSTALL}") from None
+    return (done.stdout.split() or ["of an unknown version"])[-1]
+
+
+def _check(entry: Path, staging: Path, scratch: Path) -> dict[str, Any]:
+    """Imports the entry module under CPython: within a second, and with better messages than from inside a component."""
+    report = scratch / "report.json"
+    script = Path(__file__).parent / "_check.py"
+    command = [sys.executable, "-I", "-S", "-B", str(script), str(staging), entry.stem, str(report)]
+    try:
+        done = subprocess.run(
+            command, cwd=staging, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_CHECK_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"the module's top level did not end within {_CHECK_SECONDS} seconds", str(entry)) from None
+    if not report.is_file():
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BuildError(f"the process that loaded it ended with status {done.returncode}: {last}", str(entry))
+    result: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    error = result.get("error")
+    if error is None:
+        description: dict[str, Any] = result["description"]
+        return description
+    message = str(error["message"]).replace(str(staging), str(entry.parent))
+    file = error["file"]
+    raise BuildError(message, str(entry) if file is None else str(file).replace(str(staging), str(entry.parent)), error["line"])
+
+
+def _run(command: str, staging: Path, made: Path, empty: Path) -> None:
+    arguments = ["-d", str(_WIT), "-w", "actor", "componentize", _stage.ENTRY, "-p", str(staging), "-o", str(made)]
+    # Whatever else this machine has installed would otherwise end up in the component.
+    environment = {**os.environ, "VIRTUAL_ENV": str(empty)}
+    environment.pop("PYTHONPATH", None)
+    try:
+        done = subprocess.run(
+            [command, *arguments], cwd=staging, env=environment, capture_output=True, text=True, errors="replace", timeout=_BUILD_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"componentize-py did not end within {_BUILD_SECONDS} seconds") from None
+    if done.returncode != 0 or not made.is_file():
+        said = (done.stderr.strip() or done.stdout.strip())[-4000:]
+        raise BuildError(f"componentize-py ended with status {done.returncode}:\n{said}")
+
+
+def _replace(made: Path, output: Path) -> None:
+    """Writes beside the target first: a rename within one directory is the only way to replace a file in one step."""
+    handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+    try:
+        with os.fdopen(handle, "wb") as target, made.open("rb") as source:
+            shutil.copyfileobj(source, target)
+        os.chmod(name, 0o644)
+        os.replace(name, output)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="plexspaces-py", description="Builds PlexSpaces actors written in Python.")
+    parser.add_argument("--version", action="version", version=f"plexspaces-py {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    builder = commands.add_parser("build", help="make a WebAssembly component of a Python file")
-    builder.add_argument("file", type=Path, help="the entry module; modules beside it are included when it imports them")
-    builder.add_argument("-o", "--output", type=Path, required=True, help="where to write the component")
-    builder.add_argument("--json", action="store_true", help="print the result as JSON")
-    describer = commands.add_parser("describe", help="print the actors of a Python file as JSON, without building")
-    describer.add_argument("file", type=Path, help="the entry module")
-    options = parser.parse_args(arguments)
-    try:
-        if options.command == "describe":
-            print(json.dumps(check(options.file), indent=2))
-            sys.exit(0)
-        sys.exit(_build(options.file, options.output, options.json))
-    except (BuildError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    command = commands.add_parser(
+        "build",
+        help="make a WebAssembly component of a module",
+        description="Makes a WebAssembly component of a module with @actor classes, together with the modules beside it.",
+    )
+    command.add_argument("file", metavar="FILE", type=Path, help="the entry module, such as counter.py")
+    command.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="the component to write, such as counter.wasm")
+    command.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    return parser
 
 
-def _build(source: Path, output: Path, as_json: bool) -> int:
-    started = time.monotonic()
-    progress = sys.stderr.isatty() and not as_json
-    if progress:
-        print(f"building {source} ...", end="", file=sys.stderr, flush=True)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns 0, 1 when there is no component, 2 (from the parser) for wrong usage."""
+    options = _parser().parse_args(arguments)
     try:
-        description = build(source, output)
-    finally:
-        if progress:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-    size, seconds = output.stat().st_size, time.monotonic() - started
-    types = [actor["type"] for actor in description["actors"]]
-    if as_json:
-        print(json.dumps({"output": str(output), "bytes": size, "seconds": round(seconds, 2), "types": types}))
+        built = build(options.file, options.output)
+    except StageError as error:
+        if options.json:
+            print(json.dumps({"ok": False, "error": {"message": error.message, "file": error.file, "line": error.line}}))
+        else:
+            print(f"error: {error}", file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps({"ok": True, "output": str(built.output), "bytes": built.size, "description": built.description}))
     else:
-        print(f"{output}: {', '.join(types)} ({size / 1e6:.1f} MB, {seconds:.1f} s)")
+        types = ", ".join(actor["type"] for actor in built.description["actors"])
+        print(f"{built.output}: {built.size / 1e6:.1f} MB, actor types: {types}")
     return 0
 
 
-def _tool() -> str:
-    # The tool beside this interpreter comes first: a virtual environment need not be activated.
-    beside = Path(sys.executable).parent / COMPONENTIZE
-    tool = str(beside) if beside.is_file() else shutil.which(COMPONENTIZE)
-    if tool is None:
-        raise BuildError(f"{COMPONENTIZE} is not installed; install it with: {INSTALL}")
-    try:
-        found = importlib.metadata.version(COMPONENTIZE)
-    except importlib.metadata.PackageNotFoundError:
-        printed = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False).stdout.split()
-        found = printed[-1] if printed else "unknown"
-    if found != VERSION:
-        raise BuildError(f"{COMPONENTIZE} {found} is installed, expected {VERSION}; install it with: {INSTALL}")
-    return tool
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

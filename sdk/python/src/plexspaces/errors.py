@@ -1,107 +1,146 @@
-"""The exceptions of the SDK. Each has the code under which the node knows it."""
+"""The exceptions of the SDK: one class per error code of the node, so that actors can catch exactly what they can handle."""
+
+from __future__ import annotations
+
+from typing import ClassVar
 
 
 class PlexSpacesError(Exception):
-    """An error with a code of the node's table, a message, and whether trying again may help."""
+    """Anything that a host function refuses.
 
-    code = "internal"
-    retryable = False
+    ``code`` is one of the node's error codes, ``message`` is for people, ``retryable`` says whether the same call may succeed later.
+    """
 
-    def __init__(self, message: str, code: str | None = None, retryable: bool | None = None) -> None:
-        """Keep the class's code and retryability unless others are given."""
+    default_code: ClassVar[str] = "internal"
+    default_retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, code: str | None = None, retryable: bool | None = None) -> None:
         super().__init__(message)
         self.message = message
-        if code is not None:
-            self.code = code
-        if retryable is not None:
-            self.retryable = retryable
+        self.code = self.default_code if code is None else code
+        self.retryable = self.default_retryable if retryable is None else retryable
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.code})"
 
 
-class ArgumentError(PlexSpacesError):
-    """An argument of an operation is missing or cannot be used; `field` names it."""
+class InvalidArgumentError(PlexSpacesError, ValueError):
+    """An argument is wrong or missing."""
 
-    code = "invalid_argument"
-
-    def __init__(self, message: str, field: str | None = None, code: str | None = None, retryable: bool | None = None) -> None:
-        """Name the field if one is to blame."""
-        super().__init__(message, code, retryable)
-        self.field = field
+    default_code = "invalid_argument"
 
 
 class UnknownOperationError(PlexSpacesError):
-    """The actor has no handler for the operation."""
+    """The asked actor has no handler for the operation."""
 
-    code = "unknown_operation"
+    default_code = "unknown_operation"
 
 
 class ActorNotFoundError(PlexSpacesError):
-    """There is no actor of that name."""
+    """Nothing answers to the target's name."""
 
-    code = "not_found"
+    default_code = "not_found"
 
 
 class ConflictError(PlexSpacesError):
     """The request contradicts what is there."""
 
-    code = "conflict"
+    default_code = "conflict"
 
 
 class DeadlockError(PlexSpacesError):
-    """The request would wait for itself."""
+    """The asked actor is itself waiting for the asking one."""
 
-    code = "deadlock"
+    default_code = "deadlock"
 
 
 class OverloadedError(PlexSpacesError):
-    """A mailbox or the node is full."""
+    """A mailbox or a queue is full."""
 
-    code = "overloaded"
-    retryable = True
+    default_code = "overloaded"
+    default_retryable = True
 
 
-class AskTimeoutError(PlexSpacesError):
-    """No reply came before the deadline; the operation may have happened."""
+class AskTimeoutError(PlexSpacesError, TimeoutError):
+    """No reply came in time; the operation may have happened all the same."""
 
-    code = "deadline_exceeded"
-    retryable = True
+    default_code = "deadline_exceeded"
+    default_retryable = True
 
 
 class UnavailableError(PlexSpacesError):
-    """The actor or the node cannot answer at present."""
+    """The target is starting, restarting after failures, or shutting down."""
 
-    code = "unavailable"
-    retryable = True
+    default_code = "unavailable"
+    default_retryable = True
 
 
 class HandlerFailedError(PlexSpacesError):
-    """The other actor's code failed."""
+    """The asked actor's code failed; its turn was rolled back."""
 
-    code = "handler_failed"
-    retryable = True
+    default_code = "handler_failed"
+    default_retryable = True
+
+
+class LimitExceededError(PlexSpacesError):
+    """The asked actor went over its limit of memory or time."""
+
+    default_code = "limit_exceeded"
+
+
+class PermissionDeniedError(PlexSpacesError):
+    """The actor may not do this."""
+
+    default_code = "permission_denied"
+
+
+class PayloadTooLargeError(PlexSpacesError):
+    """A message, a reply or a value is larger than the node allows."""
+
+    default_code = "payload_too_large"
+
+
+class StorageFullError(PlexSpacesError):
+    """The node's store has no room; nothing was kept."""
+
+    default_code = "storage_full"
+    default_retryable = True
+
+
+class StorageFailedError(PlexSpacesError):
+    """The node's store failed; nothing was kept."""
+
+    default_code = "storage_failed"
+    default_retryable = True
+
+
+class InternalError(PlexSpacesError):
+    """The node has a fault."""
+
+    default_code = "internal"
+    default_retryable = True
+
+
+class OutsideActorError(PlexSpacesError, RuntimeError):
+    """A host function was called where no actor runs: at module level while a component is built, or in a test without a harness."""
+
+    default_code = "outside_actor"
 
 
 class NotAvailableError(PlexSpacesError, NotImplementedError):
-    """The name is part of the SDK's contract, but this version of the node cannot do it."""
+    """A name of the SDK that this version of PlexSpaces does not serve."""
 
-    code = "not_available"
+    default_code = "not_available"
 
-
-class DefinitionError(PlexSpacesError):
-    """A class, a handler or a registry is written in a way that cannot work."""
-
-    code = "invalid_component"
-
-
-class PayloadError(PlexSpacesError):
-    """A value cannot be sent or stored because it is not JSON-compatible."""
-
-    code = "handler_failed"
+    def __init__(self, function: str) -> None:
+        super().__init__(f"{function} is not available in this version of PlexSpaces")
+        self.function = function
 
 
 _BY_CODE: dict[str, type[PlexSpacesError]] = {
-    kind.code: kind
+    kind.default_code: kind
     for kind in (
-        ArgumentError,
+        InvalidArgumentError,
         UnknownOperationError,
         ActorNotFoundError,
         ConflictError,
@@ -110,10 +149,16 @@ _BY_CODE: dict[str, type[PlexSpacesError]] = {
         AskTimeoutError,
         UnavailableError,
         HandlerFailedError,
+        LimitExceededError,
+        PermissionDeniedError,
+        PayloadTooLargeError,
+        StorageFullError,
+        StorageFailedError,
+        InternalError,
     )
 }
 
 
-def from_host(code: str, message: str, retryable: bool) -> PlexSpacesError:
-    """Make the exception for an error that the node returned."""
+def error_from(code: str, message: str, retryable: bool) -> PlexSpacesError:
+    """The exception for an error of the host; a code without a class of its own stays readable in ``code``."""
     return _BY_CODE.get(code, PlexSpacesError)(message, code=code, retryable=retryable)

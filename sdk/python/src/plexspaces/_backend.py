@@ -1,0 +1,45 @@
+"""What the host API stands on: the component's imports inside a node, memory in a test. It is found anew at every call, because a module
+binds ``host`` long before an actor runs."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from .errors import OutsideActorError
+
+Level = Literal["debug", "info", "warn", "error"]
+
+
+class Backend(Protocol):
+    """The imports of the world `actor`. JSON travels as ``str``, anything else as ``bytes``; errors are ``PlexSpacesError``."""
+
+    def actor_id(self) -> str: ...
+    def now_ms(self) -> float: ...
+    def ask(self, target: str, operation: str, payload: str | bytes, timeout_ms: int) -> str | bytes: ...
+    def tell(self, target: str, operation: str, payload: str | bytes) -> None: ...
+    def kv_get(self, key: str) -> str | None: ...
+    def kv_put(self, key: str, value: str, ttl_ms: int | None) -> None: ...
+    def kv_delete(self, key: str) -> bool: ...
+    def kv_cas(self, key: str, expected: str | None, value: str) -> bool: ...
+    def kv_list(self, prefix: str, after: str | None, limit: int) -> list[str]: ...
+    def log(self, level: Level, message: str) -> None: ...
+
+
+_current: Backend | None = None
+
+
+def use(backend: Backend | None) -> Backend | None:
+    """Makes all host calls go to a backend; returns the one before."""
+    global _current
+    before, _current = _current, backend
+    return before
+
+
+def current(function: str) -> Backend:
+    """The backend that serves ``function`` now."""
+    if _current is None:
+        raise OutsideActorError(
+            f"host.{function}() was called where no actor runs. At module level there is no host: the module is loaded while the "
+            "component is built. In a test use plexspaces.testing.ActorHarness"
+        )
+    return _current

@@ -1,0 +1,98 @@
+"""One live actor: its object and the order in which it is made, restored and spoken to. It knows nothing of WebAssembly, so that the
+test harness runs exactly what the node runs."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from ._binding import ArgumentError
+from ._decorators import Model
+from ._json import NotJson, decode, encode, printable
+
+
+class Refusal(Exception):
+    """A message that was refused before any code of the actor's author ran."""
+
+    def __init__(self, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.field = field
+
+
+class Instance:
+    """An actor object with what the node needs of it."""
+
+    __slots__ = ("_actor", "_actor_id", "_model")
+
+    def __init__(self, model: Model, actor_id: str, config: dict[str, Any]) -> None:
+        """Makes the object and runs its init handler."""
+        self._model = model
+        self._actor_id = actor_id
+        self._actor = model.cls()
+        self._actor.actor_id = actor_id
+        if model.init_method is not None:
+            run = getattr(self._actor, model.init_method)
+            if model.init_takes_config:
+                run(config)
+            else:
+                run()
+
+    @property
+    def actor(self) -> Any:
+        """The author's object."""
+        return self._actor
+
+    def handle(self, operation: str, payload: Any, sender: str) -> Any:
+        """Runs the operation's handler and returns its reply. Raises ``Refusal`` before the handler runs, or what the handler raises."""
+        operations = self._model.operations
+        if not operation and isinstance(payload, dict):
+            operation = str(payload.get("op") or payload.get("action") or "")
+        found = operations.get(operation) or operations.get("*")
+        if found is None:
+            known = ", ".join(sorted(operations)) or "none"
+            raise Refusal("unknown_operation", f"unknown operation {operation!r}; known operations: {known}")
+        try:
+            arguments = found.binding.bind(payload, operation, sender)
+        except ArgumentError as error:
+            raise Refusal("invalid_argument", str(error), error.field) from None
+        reply = getattr(self._actor, found.method)(**arguments)
+        return reply if found.kind == "call" else None
+
+    def snapshot(self) -> str:
+        """The state fields as JSON text; raises ``NotJson``."""
+        actor = self._actor
+        return encode({name: getattr(actor, name) for name in self._model.fields}, "state")
+
+    def restore(self, text: str) -> None:
+        """Lays an earlier snapshot over the state. Fields that the class no longer has are left out; new ones keep what init gave them."""
+        state = decode(text)
+        if not isinstance(state, dict):
+            raise ValueError(f"a snapshot must be a JSON object, not a {type(state).__name__}")
+        for name in self._model.fields:
+            if name in state:
+                setattr(self._actor, name, state[name])
+        self._actor.actor_id = self._actor_id
+
+
+def encode_reply(reply: Any) -> str | bytes:
+    """A reply as it leaves the actor; raises ``NotJson``."""
+    return bytes(reply) if isinstance(reply, (bytes, bytearray)) else encode(reply, "reply")
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """What a caller and what the node's log is told of an exception. It must not fail, whatever the exception does."""
+    kind = type(error).__name__
+    try:
+        text = str(error)
+        message = f"{kind}: {text}" if text else kind
+    except BaseException:
+        message = kind
+    if isinstance(error, NotJson):
+        message = str(error)
+    try:
+        trace = "".join(traceback.format_exception(error))
+    except BaseException:
+        trace = ""
+    return printable(message), printable(trace)

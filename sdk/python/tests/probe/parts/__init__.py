@@ -1,0 +1,1 @@
+"""A module that the probe imports, to show that it is bundled."""

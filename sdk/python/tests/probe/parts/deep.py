@@ -1,0 +1,3 @@
+"""A module that the probe imports, to show that it is bundled."""
+
+NAME = "deep"

@@ -1,0 +1,179 @@
+"""A real component, made by the builder and run by wasmtime: what crosses its border, and that nothing traps."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wasm_host import Failed, WasmHost, WasmInstance
+
+from plexspaces import build
+
+
+@pytest.fixture(scope="module")
+def component(tmp_path_factory: pytest.TempPathFactory) -> WasmHost:
+    output = tmp_path_factory.mktemp("component") / "made" / "probe.wasm"
+    built = build.build(Path(__file__).parent / "probe" / "probe.py", output)
+    assert built.size == output.stat().st_size
+    assert [path.name for path in output.parent.iterdir()] == ["probe.wasm"]
+    # Whatever else is installed on this machine must not be inside.
+    assert built.size < 25_000_000
+    return WasmHost(output)
+
+
+@pytest.fixture
+def probe(component: WasmHost) -> Iterator[WasmInstance]:
+    component.refusal = None
+    instance = component.instance()
+    instance.init("probe", {"actor_id": "ns/probe/k", "args": {"x": 1}})
+    yield instance
+    # The instance still works: nothing of the test has trapped.
+    assert instance.handle("echo", {"body": "alive"}) == "alive"
+
+
+def test_describe_is_what_the_check_saw(component: WasmHost) -> None:
+    (described,) = component.instance().describe()["actors"]
+    assert (described["type"], described["facets"]) == ("probe", [{"type": "durability", "config": {}}])
+
+
+def test_modules_beside_the_entry_are_inside(probe: WasmInstance) -> None:
+    assert probe.handle("beside", {"n": 4}) == {"double": 8, "name": "deep", "args": {"x": 1}, "id": "ns/probe/k"}
+
+
+def test_nothing_of_the_build_runs_in_the_guest(probe: WasmInstance) -> None:
+    modules = set(probe.handle("modules"))
+    assert "plexspaces" in modules
+    assert not modules & {"argparse", "subprocess", "asyncio", "socket", "plexspaces.build", "plexspaces.testing"}
+
+
+def test_state_moves_to_another_instance(component: WasmHost, probe: WasmInstance) -> None:
+    probe.handle("set", {"value": {"a": [1, "ü"]}})
+    other = component.instance()
+    other.init("probe_actor", {})
+    other.restore(probe.snapshot())
+    assert other.snapshot() == {"value": {"a": [1, "ü"]}}
+
+
+def test_bytes_stay_bytes(probe: WasmInstance) -> None:
+    assert probe.handle("echo", b"\x00\xff") == b"\x00\xff"
+    assert probe.handle("reply", {"code": "bytearray(b'ab')"}) == b"ab"
+
+
+@pytest.mark.parametrize(
+    ("operation", "payload", "kind", "code", "message", "field"),
+    [
+        ("beside", {}, "rejected", "invalid_argument", "field 'n' is missing", "n"),
+        ("beside", b"x", "failed", "handler_failed", "JSON cannot hold", None),
+        ("set", None, "rejected", "invalid_argument", "field 'value' is missing", "value"),
+        ("nope", {}, "rejected", "unknown_operation", "known operations: beside, echo, hoard", None),
+        ("raise", {"kind": "exit"}, "failed", "handler_failed", "SystemExit: on demand ?", None),
+        ("raise", {"kind": "interrupt"}, "failed", "handler_failed", "KeyboardInterrupt: on demand", None),
+        ("raise", {"kind": "memory"}, "failed", "handler_failed", "MemoryError: on demand", None),
+        ("raise", {"kind": "value"}, "failed", "handler_failed", "ValueError: on demand", None),
+        ("raise", {"kind": "none"}, "failed", "handler_failed", "KeyError: 'none'", None),
+        ("recurse", {}, "failed", "handler_failed", "RecursionError", None),
+        ("nest", {"depth": 201}, "failed", "handler_failed", "reply is nested too deeply", None),
+        ("nest", {"depth": 2_000}, "failed", "handler_failed", "reply is nested too deeply", None),
+        ("hoard", {}, "failed", "handler_failed", "MemoryError", None),
+        ("reply", {"code": "{'a': {1}}"}, "failed", "handler_failed", "reply.a is of type set", None),
+        ("reply", {"code": "float('nan')"}, "failed", "handler_failed", "reply is nan", None),
+        ("reply", {"code": "['\\ud800']"}, "failed", "handler_failed", "reply[0] has characters", None),
+        ("reply", {"code": "open('/etc/passwd')"}, "failed", "handler_failed", "Error", None),
+        ("reply", {"code": "host.ts.write([1])"}, "failed", "handler_failed", "host.ts.write is not available", None),
+        ("reply", {"code": "host.ask('t', 'o', {}, -1)"}, "failed", "handler_failed", "timeout_ms", None),
+    ],
+)
+def test_failures_come_back_as_failures(
+    probe: WasmInstance, operation: str, payload: Any, kind: str, code: str, message: str, field: str | None
+) -> None:
+    with pytest.raises(Failed) as caught:
+        probe.handle(operation, payload)
+    failure = caught.value
+    assert (failure.kind, failure.code, failure.field) == (kind, code, field)
+    assert message in failure.message
+    assert bool(failure.trace) == (kind == "failed")
+
+
+def test_nesting_up_to_the_limit_works(probe: WasmInstance) -> None:
+    value = probe.handle("nest", {"depth": 199})
+    assert probe.handle("echo", {"body": value}) == value
+
+
+def test_state_that_json_cannot_hold_fails_the_snapshot(probe: WasmInstance) -> None:
+    probe.handle("store", {"code": "{'deep': [object()]}"})
+    with pytest.raises(Failed, match=r"failed/handler_failed: state\.value\.deep\[0\] is of type object"):
+        probe.snapshot()
+
+
+@pytest.mark.parametrize("text", ["", "{", "NaN", "[" * 201, "[" * 1_000_000, '{"a":' * 1_000_000, '{"a":'])
+def test_a_payload_that_is_no_json_is_refused(probe: WasmInstance, text: str) -> None:
+    with pytest.raises(Failed, match="rejected/invalid_argument: the payload is not JSON"):
+        probe.raw("echo", text)
+
+
+@pytest.mark.parametrize(
+    ("actor_type", "config", "message"),
+    [
+        ("probe", "{", "rejected/invalid_argument: the configuration is not JSON"),
+        ("probe", "[]", "rejected/invalid_argument: the configuration must be a JSON object"),
+        ("probe", {"args": {"fail": True}}, "failed/handler_failed: SystemExit: 3"),
+    ],
+)
+def test_init_fails_without_a_trap(component: WasmHost, actor_type: str, config: Any, message: str) -> None:
+    instance = component.instance()
+    with pytest.raises(Failed, match=message):
+        instance.init(actor_type, config)
+    assert instance.describe()["actors"]
+
+
+def test_a_message_before_init_fails(component: WasmHost) -> None:
+    instance = component.instance()
+    for call in (lambda: instance.handle("echo", {"body": 1}), instance.snapshot, lambda: instance.restore({})):
+        with pytest.raises(Failed, match="handler_failed: RuntimeError: the actor was not initialised"):
+            call()
+
+
+@pytest.mark.parametrize("state", [[1], "x", None])
+def test_a_wrong_snapshot_is_refused(probe: WasmInstance, state: Any) -> None:
+    with pytest.raises(Failed, match="handler_failed: ValueError: a snapshot must be a JSON object"):
+        probe.restore(state)
+
+
+def test_casts_answer_null_and_know_their_sender(component: WasmHost, probe: WasmInstance) -> None:
+    component.lines.clear()
+    assert probe.handle("note", {"text": "hi"}, kind="cast", sender="ns/t/k") is None
+    assert component.lines == [("info", "ns/t/k: hi")]
+
+
+def test_instances_do_not_share_their_random_numbers(component: WasmHost) -> None:
+    numbers = set()
+    for _ in range(3):
+        instance = component.instance()
+        instance.init("probe", {})
+        numbers.add(instance.handle("random"))
+    assert len(numbers) == 3
+
+
+def test_host_calls_cross_the_border(component: WasmHost, probe: WasmInstance) -> None:
+    def run(code: str) -> Any:
+        return probe.handle("reply", {"code": code})
+
+    component.pairs.clear()
+    component.told.clear()
+    assert run("[host.kv_put('a', '1'), host.kv_put('b', 2, ttl_ms=5), host.kv_get('a'), host.kv_get('x')]") == [None, None, "1", None]
+    assert run("[host.kv_list(''), host.kv_exists('b'), host.kv_delete('b'), host.kv_delete('b')]") == [["a", "b"], True, True, False]
+    assert run("[host.kv_cas('a', '0', '9'), host.kv_cas('a', '1', '9'), host.kv_cas('n', None, '1')]") == [False, True, True]
+    assert run("[host.now_ms(), host.get_actor_id()]") == [1234567890123, "default/probe/one"]
+    assert run("[host.ask('t', 'o', {'x': 1}), host.tell('t', 'o', {'y': 'ü'})]") == [{"ok": True}, None]
+    assert component.told == [("t", "o", '{"y":"ü"}')]
+    component.refusal = ("deadline_exceeded", "too late", True)
+    for code in ("host.ask('t', 'o')", "host.tell('t', 'o')", "host.kv_put('a', 'b')", "host.kv_delete('a')"):
+        with pytest.raises(Failed, match=r"AskTimeoutError: too late \(deadline_exceeded\)"):
+            run(code)
+    component.refusal = None
+
+
+def test_ten_thousand_messages_leave_the_instance_well(probe: WasmInstance) -> None:
+    for n in range(10_000):
+        probe.handle("set", {"value": n})
+    assert probe.snapshot() == {"value": 9_999}
