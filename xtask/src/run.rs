@@ -1,8 +1,8 @@
 //! `make run`: a node with the bank account example, in the foreground.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -26,9 +26,9 @@ pub(crate) fn run() -> Result<()> {
     visibly(Command::new(&plexspaces).arg("build").arg(source).arg("-o").arg(&component).env("PATH", &path))?;
 
     let mut start = Command::new(&plexspaces);
-    let mut node =
-        start.arg("start").arg("--data-dir").arg(directory.join("data")).stdin(Stdio::null()).spawn().with_context(|| missing(&start))?;
-    wait_until_ready(&plexspaces, &mut node)?;
+    start.arg("start").arg("--data-dir").arg(directory.join("data")).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut node = start.spawn().with_context(|| missing(&start))?;
+    wait_until_ready(&mut node)?;
     let mut deploy = Command::new(&plexspaces);
     deploy.args(["deploy", "--app", "bank", "--wasm"]).arg(&component).arg("--config").arg(example.join("app-config.toml"));
     if let Err(error) = visibly(&mut deploy) {
@@ -47,21 +47,18 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Asks until the node answers; a node that ended has said why.
-fn wait_until_ready(plexspaces: &PathBuf, node: &mut Child) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(status) = node.try_wait()? {
-            bail!("the node did not start ({status})");
-        }
-        let status = Command::new(plexspaces).arg("status").stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-        if status.success() {
+/// Reads what the node says until it is ready; a node that ends has said why on standard error.
+fn wait_until_ready(node: &mut Child) -> Result<()> {
+    let output = node.stdout.take().context("the node has no output")?;
+    let mut lines = BufReader::new(output).lines();
+    for line in lines.by_ref() {
+        let line = line?;
+        println!("{line}");
+        if line.starts_with("plexspaces is ready") {
+            // What it says later must be read as well, or it would wait for a reader.
+            std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| println!("{line}")));
             return Ok(());
         }
-        if Instant::now() > deadline {
-            node.kill()?;
-            bail!("the node did not answer within a minute");
-        }
-        std::thread::yield_now();
     }
+    bail!("the node did not start ({})", node.wait()?)
 }

@@ -160,7 +160,7 @@ class Fragile:
     for (then, reason, message) in [
         ("raise", "handler_failed", "RuntimeError: secret path /etc/plexspaces"),
         ("recurse", "handler_failed", "RecursionError"),
-        ("set", "handler_failed", "$ is of type set"),
+        ("set", "handler_failed", "reply is of type set"),
         ("exit", "handler_failed", "SystemExit: 3"),
         ("loop", "limit_exceeded", "CPU time"),
         ("hoard", "", "emory"),

@@ -124,10 +124,10 @@ class _Imports:
     """The host API on the component's imports."""
 
     def actor_id(self) -> str:
-        return context.actor_id()
+        return _served(context.actor_id)
 
     def now_ms(self) -> float:
-        return context.now_ms()
+        return _served(context.now_ms)
 
     def ask(self, target: str, operation: str, payload: str | bytes, timeout_ms: int) -> str | bytes:
         return _served(lambda: messaging.ask(target, operation, _encode(payload), timeout_ms)).value
@@ -151,7 +151,7 @@ class _Imports:
         return _served(lambda: key_value.list_keys(prefix, after, limit))
 
     def log(self, level: _backend.Level, message: str) -> None:
-        logging.log(_LEVELS[level], message)
+        _served(lambda: logging.log(_LEVELS[level], message))
 
 
 _LEVELS: dict[_backend.Level, logging.Level] = {
@@ -162,9 +162,22 @@ _LEVELS: dict[_backend.Level, logging.Level] = {
 }
 
 
+_LIMIT = sys.getrecursionlimit()
+# Frames that the bindings need to carry a call out and its result back.
+_HEADROOM = 100
+
+
 def _served(call: Callable[[], T]) -> T:
+    # The bindings abort the instance when they meet the recursion limit, so that an actor's own recursion must not leave them too little.
+    sys.setrecursionlimit(_LIMIT + _HEADROOM)
     try:
         return call()
     except Err as failure:
         error: Error = failure.value
         raise error_from(error.code, error.message, error.retryable) from None
+    finally:
+        try:
+            sys.setrecursionlimit(_LIMIT)
+        except RecursionError:
+            # The caller stands at the limit; Python's own words for that here speak of setting it.
+            raise RecursionError("maximum recursion depth exceeded in a host call") from None
