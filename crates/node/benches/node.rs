@@ -1,7 +1,7 @@
 //! What the actor runtime and durability cost, each against its reference in the same run: `cargo bench --workspace --bench node`.
 //!
 //! An ask through the runtime is compared with a call of the same instance without mailbox and task; a durable ask with SQLite alone
-//! that commits rows of the same size in groups of as many as there are callers, synced to disk likewise.
+//! that commits rows of the same size in groups of as many as there are callers, synced to disk likewise. `-- start` runs only the last part.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::path::Path;
@@ -15,7 +15,7 @@ use plexspaces_actor::{
 use plexspaces_app::{Applications, Deploy};
 use plexspaces_store::{Memory, Store};
 use plexspaces_store_sql::{Sqlite, sqlite};
-use plexspaces_testkit::python;
+use plexspaces_testkit::{guests, python};
 use plexspaces_types::{ActorId, Clock, Key, Message, MessageKind, Name, Payload, RequestContext};
 use plexspaces_wasm::{Component, Engine};
 
@@ -23,24 +23,52 @@ const ROUND: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 5;
 const ACTORS: usize = 10_000;
 
+/// Both guests count with it: the tiny one knows it by this name, the Python one below.
+const OPERATION: &str = "count";
+
+const COUNTER: &str = r#""""Counts."""
+from plexspaces import actor, handler, state
+
+
+@actor
+class Counter:
+    count: int = state(default=0)
+
+    @handler("count")
+    def up(self) -> dict:
+        self.count += 1
+        return {"count": self.count}
+"#;
+
 #[tokio::main]
 async fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let counter = python::component(&root.join("examples/python/counter/counter.py")).unwrap();
-    let bytes: bytes::Bytes = std::fs::read(&counter).unwrap().into();
+    // A task, as every caller in a node is one: the thread of `main` is none of the runtime's workers.
+    tokio::spawn(all()).await.unwrap();
+}
+
+async fn all() {
     let scratch = tempfile::tempdir().unwrap();
+    let source = scratch.path().join("counter.py");
+    std::fs::write(&source, COUNTER).unwrap();
+    let bytes: bytes::Bytes = std::fs::read(python::component(&source).unwrap()).unwrap().into();
     let engine = Engine::new(plexspaces_wasm::Config::new(scratch.path().join("compiled"))).unwrap();
     let component = engine.load(bytes.clone()).await.unwrap();
 
-    warm_ask(&component).await;
-    for callers in [1, 256] {
-        durable_ask(&component, callers).await;
+    if std::env::args().any(|argument| argument == "start") {
+        return start_up(&engine, bytes, scratch.path()).await;
+    }
+    let tiny = engine.load(guests::echo().into()).await.unwrap();
+    for (guest, component) in [("tiny", &tiny), ("Python", &component)] {
+        warm_ask(guest, component).await;
+        for callers in [1, 256] {
+            durable_ask(guest, component, callers).await;
+        }
     }
     start_up(&engine, bytes, scratch.path()).await;
 }
 
-/// One Python actor: the runtime's ask against the bare call.
-async fn warm_ask(component: &Arc<Component>) {
+/// One actor: the runtime's ask against the bare call.
+async fn warm_ask(guest: &str, component: &Arc<Component>) {
     let lab = Lab::new(component.clone(), Arc::new(Memory::new()), false).await;
     lab.ask("a").await;
     let id = lab.id("bare");
@@ -59,12 +87,13 @@ async fn warm_ask(component: &Arc<Component>) {
     }
     let (through, direct) = (median(&mut through), median(&mut direct));
     let added = through.saturating_sub(direct);
-    println!("ask of a warm Python actor, p50: runtime {through:?}, bare instance {direct:?}, added {added:?} (at most 10us)");
+    println!("{guest}: ask of a warm actor, p50: runtime {through:?}, bare instance {direct:?}, added {added:?} (at most 10us)");
+    lab.runtime.shutdown(Duration::from_secs(10)).await;
 }
 
 async fn call(instance: &mut dyn Instance, id: &ActorId) {
     let message = Message {
-        operation: "increment".to_owned(),
+        operation: OPERATION.to_owned(),
         kind: MessageKind::Call,
         payload: Payload::empty(),
         sender: String::new(),
@@ -73,8 +102,8 @@ async fn call(instance: &mut dyn Instance, id: &ActorId) {
     instance.handle(&message, Turn::detached(id.clone())).await.unwrap();
 }
 
-/// Many callers, each with a durable Python actor of its own.
-async fn durable_ask(component: &Arc<Component>, callers: usize) {
+/// Many callers, each with a durable actor of its own.
+async fn durable_ask(guest: &str, component: &Arc<Component>, callers: usize) {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(Sqlite::open(sqlite::Config::new(directory.path().join("store.db"))).unwrap());
     let lab = Arc::new(Lab::new(component.clone(), store.clone(), true).await);
@@ -89,7 +118,11 @@ async fn durable_ask(component: &Arc<Component>, callers: usize) {
     ours.sort_by(f64::total_cmp);
     plain.sort_by(f64::total_cmp);
     let (ours, plain) = (ours[ROUNDS / 2], plain[ROUNDS / 2]);
-    println!("durable ask, {callers:>3} callers: {ours:>7.0}/s, SQLite alone {plain:>7.0}/s, ratio {:.2} (at least 0.80)", ours / plain);
+    println!(
+        "{guest}: durable ask, {callers:>3} callers: {ours:>7.0}/s, SQLite alone {plain:>7.0}/s, ratio {:.2} (at least 0.80)",
+        ours / plain
+    );
+    lab.runtime.shutdown(Duration::from_secs(10)).await;
     store.close().await.unwrap();
 }
 
@@ -222,7 +255,7 @@ impl Lab {
 
 async fn ask(runtime: &Runtime, key: &str) {
     let ctx = RequestContext::external(name("default"), name("default"), "bench").with_deadline(Instant::now() + Duration::from_secs(30));
-    let request = Request { operation: "increment".to_owned(), payload: Payload::empty(), idempotency_key: None };
+    let request = Request { operation: OPERATION.to_owned(), payload: Payload::empty(), idempotency_key: None };
     runtime.ask(&ctx, Target { name: "counter", key: Some(key) }, request).await.unwrap();
 }
 
