@@ -85,6 +85,10 @@ impl<'c> Read<'c> {
         {
             let key = blob(place, row.get_ref(0))?;
             let value = value(place, key, &Sum::of(partition, key), row.get_ref(1), row.get_ref(2))?;
+            // A pointer that leads back makes rows come twice or out of order.
+            if page.entries.last().is_some_and(|(last, _)| last.as_ref() >= key) {
+                return Err(place.damaged(&format!("the key {:?} is out of order", Bytes::copy_from_slice(key))));
+            }
             bytes += key.len() + value.len();
             if bytes > LIMITS.page_bytes && !page.entries.is_empty() {
                 page.more = true;
