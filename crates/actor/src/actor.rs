@@ -148,27 +148,31 @@ impl Actor {
         let Some(live) = self.live.as_mut() else { return Err(internal("the actor has no instance")) };
         let turn =
             Turn::new(self.runtime.clone(), self.id.clone(), self.kind.application.name.clone(), envelope.ctx.clone(), &self.profile);
-        let handled = tokio::time::timeout(self.profile.limits.turn_time, live.instance.handle(message, turn)).await;
+        let handled =
+            tokio::time::timeout(self.profile.limits.turn_time, live.instance.handle(message, turn, live.activation.is_some())).await;
         let (reply, turn) = match handled.unwrap_or_else(|_| Err(self.took_too_long())) {
             Ok((reply, turn)) => (reply, turn),
             Err(fault) => return Err(self.fault(fault, &envelope.ctx)),
         };
-        let reply = if message.kind == MessageKind::Call { reply } else { Payload::empty() };
+        let state = reply.state;
+        let reply = if message.kind == MessageKind::Call { reply.payload } else { Payload::empty() };
         let answer = keyed.map(|(key, fingerprint)| (key.to_owned(), fingerprint, reply.clone()));
-        self.settle(turn.into_effects(), answer, &envelope.ctx).await?;
+        self.settle(turn.into_effects(), state, answer, &envelope.ctx).await?;
         self.kind.metrics.handled.increment(1);
         Ok(reply)
     }
 
     /// Makes what a turn did last: the commit first, then its messages.
-    async fn settle(&mut self, effects: Effects, answer: Option<(String, [u8; 32], Payload)>, ctx: &RequestContext) -> Result<(), Failure> {
+    async fn settle(
+        &mut self,
+        effects: Effects,
+        state: Option<Payload>,
+        answer: Option<(String, [u8; 32], Payload)>,
+        ctx: &RequestContext,
+    ) -> Result<(), Failure> {
         let Some(live) = self.live.as_mut() else { return Err(internal("the actor has no instance")) };
         if let Some(activation) = live.activation.as_mut() {
-            let state = match live.instance.snapshot().await {
-                Ok(state) => state,
-                Err(fault) => return Err(self.fault(fault, ctx)),
-            };
-            if let Err(failure) = commit(&self.runtime, activation, effects.key_values, Some(state), answer).await {
+            if let Err(failure) = commit(&self.runtime, activation, effects.key_values, state, answer).await {
                 // What is in memory is now ahead of what is stored.
                 self.live = None;
                 tracing::error!(actor_id = %self.id, tenant = %self.id.tenant, trace_id = %ctx.trace.trace_id_text(), %failure, "a turn could not be committed");
@@ -235,9 +239,20 @@ impl Actor {
             Ok(made) => made,
             Err(fault) => return Err(self.fault(fault, &ctx)),
         };
-        self.live = Some(Live { instance, activation });
+        let live = self.live.insert(Live { instance, activation });
         let effects = turn.into_effects();
-        if effects.is_empty() { Ok(()) } else { self.settle(effects, None, &ctx).await }
+        if effects.is_empty() {
+            return Ok(());
+        }
+        // What `init` wrote may belong to what it put into the state.
+        let state = match &live.activation {
+            Some(_) => match live.instance.snapshot().await {
+                Ok(state) => Some(state),
+                Err(fault) => return Err(self.fault(fault, &ctx)),
+            },
+            None => None,
+        };
+        self.settle(effects, state, None, &ctx).await
     }
 
     async fn recover(&mut self) -> Result<Activation, Failure> {

@@ -16,7 +16,7 @@ mod turn;
 
 pub use application::{Application, ChildSpec, Profile, RestartPolicy, TypeSpec};
 pub use describe::{Behavior, Description, FacetUse, HandlerInfo, HandlerKind, Sdk, TypeInfo};
-pub use factory::{Factory, Fault, Instance, Limits, Spec};
+pub use factory::{Factory, Fault, Instance, Limits, Reply, Spec};
 pub use runtime::{Config, Request, Runtime, Target};
 pub use turn::{LogLevel, Turn};
 

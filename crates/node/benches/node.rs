@@ -99,7 +99,7 @@ async fn call(instance: &mut dyn Instance, id: &ActorId) {
         sender: String::new(),
         idempotency_key: None,
     };
-    instance.handle(&message, Turn::detached(id.clone())).await.unwrap();
+    instance.handle(&message, Turn::detached(id.clone()), false).await.unwrap();
 }
 
 /// Many callers, each with a durable actor of its own.

@@ -166,11 +166,11 @@ async fn compare(engine: &Engine, language: &str, actor_type: &str, wasm: Vec<u8
             let started = Instant::now();
             let lowered =
                 guest::Message { operation: "echo", kind: guest::MessageKind::Call, payload: types::PayloadParam::Json(text), sender: "" };
-            black_box(actor.plexspaces_actor_guest().call_handle(&mut store, lowered).await?.ok().context("the guest failed")?);
+            black_box(actor.plexspaces_actor_guest().call_handle(&mut store, lowered, false).await?.ok().context("the guest failed")?);
             raw.push(started.elapsed());
             let turn = Turn::detached(spec.id.clone());
             let started = Instant::now();
-            black_box(instance.handle(&message, turn).await.map_err(failed)?);
+            black_box(instance.handle(&message, turn, false).await.map_err(failed)?);
             ours.push(started.elapsed());
         }
         row(&format!("{language}: handle, {size} bytes"), raw, ours);
@@ -188,7 +188,7 @@ async fn memory(engine: &Engine, wasm: Vec<u8>, instances: u32) -> Result<()> {
     for n in 0..instances {
         let mut instance = create(&*component, &spec).await.with_context(|| format!("after {n} instances"))?;
         for _ in 0..20 {
-            instance.handle(&message, Turn::detached(spec.id.clone())).await.map_err(failed)?;
+            instance.handle(&message, Turn::detached(spec.id.clone()), false).await.map_err(failed)?;
         }
         live.push(instance);
     }

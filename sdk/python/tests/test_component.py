@@ -54,6 +54,11 @@ def test_state_moves_to_another_instance(component: WasmHost, probe: WasmInstanc
     assert other.snapshot() == {"value": {"a": [1, "ü"]}}
 
 
+def test_a_turn_gives_the_state_when_it_is_wanted(probe: WasmInstance) -> None:
+    assert probe.handle_with_state("set", {"value": "ü"}) == (None, {"value": "ü"})
+    assert probe.handle_with_state("echo", {"body": 1}) == (1, {"value": "ü"})
+
+
 def test_bytes_stay_bytes(probe: WasmInstance) -> None:
     assert probe.handle("echo", b"\x00\xff") == b"\x00\xff"
     assert probe.handle("reply", {"code": "bytearray(b'ab')"}) == b"ab"
@@ -101,8 +106,9 @@ def test_nesting_up_to_the_limit_works(probe: WasmInstance) -> None:
 
 def test_state_that_json_cannot_hold_fails_the_snapshot(probe: WasmInstance) -> None:
     probe.handle("store", {"code": "{'deep': [object()]}"})
-    with pytest.raises(Failed, match=r"failed/handler_failed: state\.value\.deep\[0\] is of type object"):
-        probe.snapshot()
+    for call in (probe.snapshot, lambda: probe.handle_with_state("echo", {"body": 1})):
+        with pytest.raises(Failed, match=r"failed/handler_failed: state\.value\.deep\[0\] is of type object"):
+            call()
 
 
 @pytest.mark.parametrize("text", ["", "{", "NaN", "[" * 201, "[" * 1_000_000, '{"a":' * 1_000_000, '{"a":'])

@@ -105,7 +105,7 @@ class WasmInstance:
         return result
 
     def _checked(self, name: str, *arguments: Any) -> Any:
-        # The bindings drop a variant's tag where the Python types of its cases differ, as they do everywhere in this world.
+        # The bindings drop a variant's tag where the Python types of its cases differ, as they do everywhere but in `handle`.
         result = self._call(name, *arguments)
         if isinstance(result, Record):
             raise Failed(result)
@@ -123,8 +123,19 @@ class WasmInstance:
         return self.raw(operation, body, kind, sender)
 
     def raw(self, operation: str, body: str | bytes, kind: str = "call", sender: str = "") -> Any:
-        reply = self._checked("handle", record(operation=operation, kind=kind, payload=body, sender=sender))
+        reply = self._turn(operation, body, kind, sender, False).payload
         return json.loads(reply) if isinstance(reply, str) else bytes(reply)
+
+    def handle_with_state(self, operation: str, payload: Any = None) -> tuple[Any, Any]:
+        reply = self._turn(operation, json.dumps({} if payload is None else payload), "call", "", True)
+        return json.loads(reply.payload), json.loads(reply.state)
+
+    def _turn(self, operation: str, body: str | bytes, kind: str, sender: str, want_state: bool) -> Any:
+        result = self._call("handle", record(operation=operation, kind=kind, payload=body, sender=sender), want_state)
+        # Both sides are records, so that here the tag is there.
+        if result.tag == "err":
+            raise Failed(result.payload)
+        return result.payload
 
     def snapshot(self) -> Any:
         return json.loads(self._checked("snapshot"))

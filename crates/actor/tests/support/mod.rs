@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use plexspaces_actor::{
-    Application, Behavior, ChildSpec, Config, Description, Factory, Fault, Instance, Limits, Profile, Request, RestartPolicy, Runtime, Sdk,
-    Spec, Target, Turn, TypeInfo, TypeSpec,
+    Application, Behavior, ChildSpec, Config, Description, Factory, Fault, Instance, Limits, Profile, Reply, Request, RestartPolicy,
+    Runtime, Sdk, Spec, Target, Turn, TypeInfo, TypeSpec,
 };
 use plexspaces_store::{Memory, Store};
 use plexspaces_types::{Clock, Code, Failure, Key, Message, Name, Payload, RequestContext};
@@ -83,7 +83,7 @@ fn crash(message: &str) -> Fault {
 
 #[async_trait]
 impl Instance for Probe {
-    async fn handle(&mut self, message: &Message, mut turn: Turn) -> Result<(Payload, Turn), Fault> {
+    async fn handle(&mut self, message: &Message, mut turn: Turn, want_state: bool) -> Result<(Reply, Turn), Fault> {
         let arguments: Value = serde_json::from_slice(message.payload.as_bytes()).unwrap_or_default();
         let text = |name: &str| arguments[name].as_str().unwrap_or_default().to_owned();
         self.watch.handled.lock().unwrap().push(format!("{}{}", message.operation, text("tag")));
@@ -147,7 +147,8 @@ impl Instance for Probe {
             },
             other => return Err(Fault::Rejected(Failure::new(Code::UnknownOperation, format!("unknown operation {other:?}")))),
         };
-        Ok((Payload::from_value(&reply), turn))
+        let state = want_state.then(|| Payload::from_value(&self.state));
+        Ok((Reply { payload: Payload::from_value(&reply), state }, turn))
     }
 
     async fn snapshot(&mut self) -> Result<Payload, Fault> {

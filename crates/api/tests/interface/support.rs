@@ -12,7 +12,7 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use plexspaces_actor::{
-    self as actor, Description, Factory, Fault, Instance, Limits, Profile, RestartPolicy, Runtime, Spec, Turn, TypeSpec,
+    self as actor, Description, Factory, Fault, Instance, Limits, Profile, Reply, RestartPolicy, Runtime, Spec, Turn, TypeSpec,
 };
 use plexspaces_api::{AuthConfig, Budget, Check, Config, LogBook, NodeInfo, Readiness, ServeConfig, Services, State, router, serve};
 use plexspaces_app::Applications;
@@ -233,7 +233,7 @@ impl Factory for Mirrors {
 
 #[async_trait::async_trait]
 impl Instance for Mirror {
-    async fn handle(&mut self, message: &Message, turn: Turn) -> Result<(Payload, Turn), Fault> {
+    async fn handle(&mut self, message: &Message, turn: Turn, want_state: bool) -> Result<(Reply, Turn), Fault> {
         self.messages += 1;
         let reply = match message.operation.as_str() {
             "null" => Payload::Json("null".to_owned()),
@@ -264,7 +264,8 @@ impl Instance for Mirror {
                 }))
             }
         };
-        Ok((reply, turn))
+        let state = want_state.then(|| Payload::Json(self.messages.to_string()));
+        Ok((Reply { payload: reply, state }, turn))
     }
 
     async fn snapshot(&mut self) -> Result<Payload, Fault> {

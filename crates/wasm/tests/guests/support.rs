@@ -65,8 +65,9 @@ pub(crate) fn message(operation: &str, payload: Payload) -> Message {
 }
 
 pub(crate) async fn call(instance: &mut dyn Instance, operation: &str, payload: Payload) -> Result<Payload, Fault> {
-    let (reply, _) = instance.handle(&message(operation, payload), Turn::detached(id("echo", "1"))).await?;
-    Ok(reply)
+    let (reply, _) = instance.handle(&message(operation, payload), Turn::detached(id("echo", "1")), false).await?;
+    assert_eq!(reply.state, None, "it was not wanted");
+    Ok(reply.payload)
 }
 
 pub(crate) fn json(text: &str) -> Payload {

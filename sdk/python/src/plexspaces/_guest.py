@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from componentize_py_types import Err
 from wit_world import exports
-from wit_world.exports.guest import Failure, FailureKind, Message
+from wit_world.exports.guest import Failure, FailureKind, Message, Reply
 from wit_world.imports import context, key_value, logging, messaging
 from wit_world.imports.types import Error, Payload, Payload_Bytes, Payload_Json
 
@@ -48,10 +48,12 @@ class Guest(exports.Guest):
         except BaseException as error:
             raise _failure(error) from None
 
-    def handle(self, message: Message) -> Payload:
+    def handle(self, message: Message, want_state: bool) -> Reply:
         try:
             payload = _decode(message.payload)
-            return _encode(encode_reply(_live().handle(message.operation, payload, message.sender)))
+            instance = _live()
+            reply = _encode(encode_reply(instance.handle(message.operation, payload, message.sender)))
+            return Reply(reply, Payload_Json(instance.snapshot()) if want_state else None)
         except BaseException as error:
             raise _failure(error) from None
 
