@@ -12,7 +12,7 @@ use serde_json::json;
 use support::{Lab, child};
 
 fn resident() -> Profile {
-    Profile { resident: true, ..Profile::default() }
+    Profile::default()
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Deploying, undeploying and showing applications.
 
 use http::StatusCode;
-use plexspaces_actor::{Behavior, HandlerKind, TypeInfo};
+use plexspaces_actor::{HandlerKind, TypeInfo};
 use plexspaces_app::{Application, Deploy, Status as AppStatus};
 use plexspaces_proto::v1::application_service_server::ApplicationService;
 use plexspaces_proto::v1::{self, ApplicationStatus, handler};
@@ -126,14 +126,14 @@ fn application(application: Application) -> v1::Application {
 }
 
 fn actor_type(info: TypeInfo) -> v1::ActorType {
-    let behavior = match info.behavior {
-        Behavior::GenServer => "GenServer",
-    };
     let handlers = info.handlers.into_iter().map(|handler| v1::Handler {
         operation: handler.operation,
         kind: match handler.kind {
             HandlerKind::Call => handler::Kind::Call,
             HandlerKind::Cast => handler::Kind::Cast,
+            HandlerKind::Run => handler::Kind::Run,
+            HandlerKind::Signal => handler::Kind::Signal,
+            HandlerKind::Query => handler::Kind::Query,
         }
         .into(),
         doc: handler.doc,
@@ -144,10 +144,12 @@ fn actor_type(info: TypeInfo) -> v1::ActorType {
         name: info.name,
         aliases: info.aliases,
         class: info.class,
-        behavior: behavior.to_owned(),
+        behavior: info.behavior.name().to_owned(),
         doc: info.doc,
         facets: facets.collect(),
         handlers: handlers.collect(),
+        states: info.states,
+        initial_state: info.initial.unwrap_or_default(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use plexspaces_actor::{
-    Application, Config, Factory, Instance, Limits, Profile, Request, RestartPolicy, Runtime, Spec, Target, Turn, TypeSpec,
+    Application, Config, Factory, Instance, Limits, Profile, Request, Runtime, Spec, SupervisorSpec, Target, Turn, TypeSpec,
 };
 use plexspaces_app::{Applications, Deploy};
 use plexspaces_store::{Memory, Store};
@@ -96,7 +96,7 @@ async fn call(instance: &mut dyn Instance, id: &ActorId) {
         operation: OPERATION.to_owned(),
         kind: MessageKind::Call,
         payload: Payload::empty(),
-        sender: String::new(),
+        sender: None,
         idempotency_key: None,
     };
     instance.handle(&message, Turn::detached(id.clone()), false).await.unwrap();
@@ -237,15 +237,14 @@ impl Lab {
             name: name("counter"),
             factory: component,
             types: vec![spec],
-            children: Vec::new(),
-            restarts: RestartPolicy::default(),
+            supervisor: SupervisorSpec::new("root", Vec::new()),
         };
         runtime.deploy(&application).await.unwrap();
         Self { runtime }
     }
 
     fn id(&self, key: &str) -> ActorId {
-        ActorId { tenant: name("default"), namespace: name("default"), actor_type: name("counter"), key: Key::new(key).unwrap() }
+        ActorId::new(name("default"), name("default"), name("counter"), Key::new(key).unwrap())
     }
 
     async fn ask(&self, key: &str) {

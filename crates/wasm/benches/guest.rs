@@ -207,18 +207,13 @@ fn failed(fault: plexspaces_actor::Fault) -> wasmtime::Error {
 }
 
 fn spec(actor_type: &str) -> Result<Spec> {
-    let id = ActorId {
-        tenant: Name::new("tenant", "bench")?,
-        namespace: Name::new("namespace", "bench")?,
-        actor_type: Name::new("type", actor_type)?,
-        key: Key::new("1")?,
-    };
+    let id = ActorId::new(Name::new("tenant", "bench")?, Name::new("namespace", "bench")?, Name::new("type", actor_type)?, Key::new("1")?);
     Ok(Spec { id, guest_type: actor_type.to_owned(), config: "{}".to_owned(), limits: Limits::default() })
 }
 
 fn message(operation: &str, json: String) -> Message {
     let payload = Payload::Json(json);
-    Message { operation: operation.to_owned(), kind: MessageKind::Call, payload, sender: String::new(), idempotency_key: None }
+    Message { operation: operation.to_owned(), kind: MessageKind::Call, payload, sender: None, idempotency_key: None }
 }
 
 fn row(what: &str, raw: Vec<Duration>, ours: Vec<Duration>) {

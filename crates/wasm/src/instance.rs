@@ -87,6 +87,7 @@ impl From<guest::Reply> for Reply {
 impl Instance for Guest {
     async fn handle(&mut self, message: &Message, turn: Turn, want_state: bool) -> Result<(Reply, Turn), Fault> {
         self.begin(Some(turn))?;
+        let sender = message.sender.as_ref().map(ToString::to_string).unwrap_or_default();
         let lowered = guest::Message {
             operation: &message.operation,
             kind: match message.kind {
@@ -94,7 +95,7 @@ impl Instance for Guest {
                 MessageKind::Cast => guest::MessageKind::Cast,
             },
             payload: lower(&message.payload),
-            sender: &message.sender,
+            sender: &sender,
         };
         let result = self.actor.plexspaces_actor_guest().call_handle(&mut self.store, lowered, want_state).await;
         let result = result.map(|answer| answer.map(Reply::from));

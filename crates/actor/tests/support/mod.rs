@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use plexspaces_actor::supervision::{Intensity, Restart};
 use plexspaces_actor::{
-    Application, Behavior, ChildSpec, Config, Description, Factory, Fault, Instance, Limits, Profile, Reply, Request, RestartPolicy,
-    Runtime, Sdk, Spec, Target, Turn, TypeInfo, TypeSpec,
+    Application, Behavior, Child, ChildSpec, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, Limits, Profile, Reply,
+    Request, Runtime, Schedule, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
 };
 use plexspaces_store::{Memory, Store};
 use plexspaces_types::{Clock, Code, Failure, Key, Message, Name, Payload, RequestContext};
@@ -38,6 +39,8 @@ impl ProbeFactory {
             aliases: vec!["probe_actor".into()],
             class: "Probe".into(),
             behavior: Behavior::GenServer,
+            states: Vec::new(),
+            initial: None,
             doc: String::new(),
             facets: Vec::new(),
             handlers: Vec::new(),
@@ -96,7 +99,7 @@ impl Instance for Probe {
             "get" => self.state.clone(),
             "version" => json!(self.version),
             "config" => self.config.clone(),
-            "sender" => json!(message.sender),
+            "sender" => json!(message.sender.as_ref().map(ToString::to_string)),
             "reject" => return Err(Fault::Rejected(Failure::invalid("by", "by is missing"))),
             "crash" => {
                 self.state["count"] = json!(-1);
@@ -242,13 +245,15 @@ pub fn application(factory: Arc<ProbeFactory>, profile: Profile, children: Vec<C
         name: name("lab"),
         factory,
         types: vec![spec],
-        children,
-        restarts: RestartPolicy { max_restarts: 3, window: Duration::from_secs(60) },
+        supervisor: SupervisorSpec {
+            intensity: Intensity { max_restarts: 3, window: Duration::from_secs(60) },
+            ..SupervisorSpec::new("root", children.into_iter().map(Child::Actor).collect())
+        },
     }
 }
 
 pub fn child(key: &str, profile: Profile) -> ChildSpec {
-    ChildSpec { key: Key::new(key).unwrap(), actor_type: name("probe"), aliases: Vec::new(), profile }
+    ChildSpec { key: Key::new(key).unwrap(), actor_type: name("probe"), aliases: Vec::new(), profile, restart: Restart::Permanent, shutdown: Duration::from_secs(5) }
 }
 
 pub fn limits(change: impl FnOnce(&mut Limits)) -> Profile {

@@ -12,7 +12,7 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use plexspaces_actor::{
-    self as actor, Description, Factory, Fault, Instance, Limits, Profile, Reply, RestartPolicy, Runtime, Spec, Turn, TypeSpec,
+    self as actor, Description, Factory, Fault, Instance, Limits, Profile, Reply, Runtime, Spec, SupervisorSpec, Turn, TypeSpec,
 };
 use plexspaces_api::{AuthConfig, Budget, Check, Config, LogBook, NodeInfo, Readiness, ServeConfig, Services, State, router, serve};
 use plexspaces_app::Applications;
@@ -201,8 +201,7 @@ fn mirrors(entered: Arc<Notify>, gate: Arc<Notify>) -> actor::Application {
         name: Name::new("app", "mirrors").unwrap(),
         factory: Arc::new(Mirrors { description, entered, gate }),
         types: vec![kind("mirror", false), kind("ledger", true)],
-        children: Vec::new(),
-        restarts: RestartPolicy::default(),
+        supervisor: SupervisorSpec::new("root", Vec::new()),
     }
 }
 

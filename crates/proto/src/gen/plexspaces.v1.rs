@@ -476,6 +476,12 @@ pub struct ActorType {
     /// Its operations, ordered by name.
     #[prost(message, repeated, tag = "7")]
     pub handlers: ::prost::alloc::vec::Vec<Handler>,
+    /// Of a finite state machine: its states.
+    #[prost(string, repeated, tag = "8")]
+    pub states: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a finite state machine: the state that it begins in; empty for any other.
+    #[prost(string, tag = "9")]
+    pub initial_state: ::prost::alloc::string::String,
 }
 /// A facet by name, with its configuration.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -525,6 +531,12 @@ pub mod handler {
         Call = 1,
         /// It does not.
         Cast = 2,
+        /// The run of a workflow.
+        Run = 3,
+        /// It takes effect on a workflow's run.
+        Signal = 4,
+        /// It reads a workflow's state and changes nothing.
+        Query = 5,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -536,6 +548,9 @@ pub mod handler {
                 Self::Unspecified => "KIND_UNSPECIFIED",
                 Self::Call => "KIND_CALL",
                 Self::Cast => "KIND_CAST",
+                Self::Run => "KIND_RUN",
+                Self::Signal => "KIND_SIGNAL",
+                Self::Query => "KIND_QUERY",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -544,6 +559,9 @@ pub mod handler {
                 "KIND_UNSPECIFIED" => Some(Self::Unspecified),
                 "KIND_CALL" => Some(Self::Call),
                 "KIND_CAST" => Some(Self::Cast),
+                "KIND_RUN" => Some(Self::Run),
+                "KIND_SIGNAL" => Some(Self::Signal),
+                "KIND_QUERY" => Some(Self::Query),
                 _ => None,
             }
         }
