@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use plexspaces_durable::{Activation, Answer, Changes, Outcome, answer_key, fingerprint};
+use plexspaces_durable::{Activation, Answer, Changes, Due, Outcome, Reminder, answer_key, fingerprint};
 use plexspaces_store::Partition;
-use plexspaces_types::{Code, Failure, Message, MessageKind, Payload, RequestContext, TraceContext};
+use plexspaces_types::{ActorId, Code, Failure, Message, MessageKind, Payload, RequestContext, TraceContext};
 use serde_json::json;
 
 use crate::answers::Answers;
@@ -17,6 +17,7 @@ use crate::mailbox::{Next, Work};
 use crate::registry::{Kind, Seat};
 use crate::restarts::Restarts;
 use crate::supervision::Exit;
+use crate::timers::Schedule;
 use crate::turn::Effects;
 use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
 
@@ -169,7 +170,7 @@ impl Actor {
         if envelope.reply.is_some() {
             return envelope.answer(Err(failure));
         }
-        if envelope.failures < ATTEMPTS && !self.cell.mailbox.has_ended() {
+        if !self.cell.mailbox.has_ended() && (envelope.failures < ATTEMPTS || envelope.reminder.is_some()) {
             return self.cell.mailbox.put_back(envelope);
         }
         self.runtime.bury(&self.cell.id, *envelope, &failure).await;
@@ -194,6 +195,9 @@ impl Actor {
         if self.body.live.is_none() {
             Box::pin(self.activate(&envelope.ctx)).await?;
         }
+        if let Some(due) = &envelope.reminder {
+            return Box::pin(self.remind(due, envelope)).await;
+        }
         let (message, ctx) = (&envelope.message, &envelope.ctx);
         let keyed = message.idempotency_key.as_deref().map(|key| (key, fingerprint(&message.operation, &message.payload)));
         if let Some((key, fingerprint)) = keyed
@@ -212,6 +216,39 @@ impl Actor {
         }
         self.body.kind.metrics.handled.increment(1);
         Ok(reply)
+    }
+
+    /// Handles a reminder, and says in the same commit when it is due again. One that the actor has changed meanwhile is not due any more; one
+    /// that has failed too often is left out this time.
+    async fn remind(&mut self, due: &Due, envelope: &Envelope) -> Result<Payload, Unfinished> {
+        let config = self.runtime.config();
+        let stored = config.store.get(&Partition::actor(&self.cell.id), &Reminder::key(&due.name)).await;
+        let stored = stored.map_err(|error| Unfinished::Refused(error.into()))?;
+        let stored = stored.map(|value| Reminder::decode(&value)).transpose();
+        let stored = stored.map_err(|error| Unfinished::Refused(unreadable(&self.cell, &error)))?;
+        let Some(reminder) = stored.filter(|reminder| reminder.due_ms == due.at_ms) else {
+            self.runtime.reminded(due).await;
+            return Ok(Payload::empty());
+        };
+        let next = Schedule::parse(&reminder.schedule)
+            .and_then(|schedule| schedule.wait(&config.clock, true))
+            .map(|wait| Reminder { due_ms: config.clock.now_ms().saturating_add(millis(wait)), ..reminder.clone() });
+        let (mut effects, mut state) = (Effects::default(), None);
+        if envelope.failures < ATTEMPTS {
+            let Reminder { operation, payload, .. } = reminder;
+            let sender = Some(self.cell.id.clone());
+            let message = Message { operation, kind: MessageKind::Cast, payload, sender, idempotency_key: None };
+            let (reply, turn) = self.handle(&message, envelope.ctx.clone()).await?;
+            (effects, state) = (turn.into_effects(), reply.state);
+        }
+        // What the turn itself says of this reminder counts.
+        if !effects.reminders.iter().any(|(name, _)| *name == due.name) {
+            effects.reminders.push((due.name.clone(), next));
+        }
+        self.settle(effects, state, None, &envelope.ctx).await?;
+        self.runtime.reminded(due).await;
+        self.body.kind.metrics.handled.increment(1);
+        Ok(Payload::empty())
     }
 
     /// Lets the code handle a message; a kill, a time-out or a panic ends it half-way.
@@ -243,7 +280,7 @@ impl Actor {
             idempotency_key: None,
         };
         let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "system");
-        self.receive(Box::new(Envelope { ctx, message, reply: None, failures: 0 })).await
+        self.receive(Box::new(Envelope { ctx, message, reply: None, reminder: None, failures: 0 })).await
     }
 
     /// Makes what a turn did last: the commit first, then its messages and timers.
@@ -256,7 +293,8 @@ impl Actor {
     ) -> Result<(), Unfinished> {
         let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
         if let Some(activation) = live.activation.as_mut() {
-            if let Err(failure) = commit(&self.runtime, activation, effects.key_values, state, answer).await {
+            let changes = Changes { state, key_values: effects.key_values, reminders: effects.reminders, answer, forget: Vec::new() };
+            if let Err(failure) = commit(&self.runtime, &self.cell.id, activation, changes).await {
                 // What is in memory is now ahead of what is stored.
                 self.body.live = None;
                 tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, trace_id = %ctx.trace.trace_id_text(), %failure, "a turn could not be committed");
@@ -449,7 +487,7 @@ impl Actor {
     fn passivate(&mut self) -> Fate {
         let now = crate::now();
         let waits = self.body.past.as_ref().is_some_and(|past| past.restarts.wait(now).is_some());
-        if waits || self.runtime.timers().has_any(&self.cell) {
+        if waits || self.cell.mailbox.len() > 0 || self.runtime.timers().has_any(&self.cell) {
             let again = self.body.profile.idle_timeout.unwrap_or(self.body.kind.application.intensity.window);
             self.runtime.watch_idle(&self.cell, again);
             return Fate::Stays;
@@ -577,28 +615,27 @@ async fn guard<T>(cell: &Cell, limit: Duration, work: impl Future<Output = T>) -
 }
 
 /// Commits what a turn changed.
-async fn commit(
-    runtime: &Runtime,
-    activation: &mut Activation,
-    key_values: Vec<(String, Option<plexspaces_durable::KeyValue>)>,
-    state: Option<Payload>,
-    answer: Option<(String, [u8; 32], Payload)>,
-) -> Result<(), Failure> {
+async fn commit(runtime: &Runtime, id: &ActorId, activation: &mut Activation, mut changes: Changes) -> Result<(), Failure> {
     let config = runtime.config();
     let now = config.clock.now_ms();
-    let forget = match activation.expired_range(now) {
-        Some(range) => {
-            let page = config.store.scan(activation.partition(), range, FORGET_AT_ONCE).await?;
-            page.entries.into_iter().map(|(key, _)| key).collect()
-        }
-        None => Vec::new(),
-    };
-    match activation.commit(Changes { state, key_values, answer, forget }, now) {
+    if let Some(range) = activation.expired_range(now) {
+        let page = config.store.scan(activation.partition(), range, FORGET_AT_ONCE).await?;
+        changes.forget = page.entries.into_iter().map(|(key, _)| key).collect();
+    }
+    let due: Vec<Due> = changes.reminders.iter().filter_map(|(name, reminder)| due(id, name, reminder.as_ref())).collect();
+    // The index first: an entry too many is found to be one, a missing one would not be missed.
+    runtime.announce_reminders(&due).await?;
+    match activation.commit(changes, now) {
         Outcome::Unchanged => {}
         Outcome::Commit(batch) => config.store.commit(batch).await?,
     }
     activation.committed();
+    runtime.arm(due);
     Ok(())
+}
+
+fn due(actor: &ActorId, name: &str, reminder: Option<&Reminder>) -> Option<Due> {
+    reminder.map(|reminder| Due { at_ms: reminder.due_ms, actor: actor.clone(), name: name.to_owned() })
 }
 
 fn millis(duration: Duration) -> u64 {

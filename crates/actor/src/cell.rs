@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 
+use plexspaces_durable::Due;
 use plexspaces_types::{ActorId, Failure, Message, Payload, RequestContext};
 use tokio::sync::oneshot;
 
@@ -16,6 +17,8 @@ pub(crate) struct Envelope {
     pub(crate) ctx: RequestContext,
     pub(crate) message: Message,
     pub(crate) reply: Option<oneshot::Sender<Result<Payload, Failure>>>,
+    /// The reminder that it stands for; what it says is read from the actor's partition.
+    pub(crate) reminder: Option<Box<Due>>,
     /// How often handling it has failed.
     pub(crate) failures: u8,
 }

@@ -94,7 +94,11 @@ fn tree<T>(spec: &SupervisorSpec, item: &dyn Fn(&ChildSpec) -> Option<T>) -> Res
 }
 
 /// Begins to run the tree. The receiver hears when every child has started, or which did not.
-pub(crate) fn start(runtime: &Runtime, application: &Application, mut tree: Tree<Post>) -> (Handle, oneshot::Receiver<Result<(), Failure>>) {
+pub(crate) fn start(
+    runtime: &Runtime,
+    application: &Application,
+    mut tree: Tree<Post>,
+) -> (Handle, oneshot::Receiver<Result<(), Failure>>) {
     let (own, events) = mpsc::unbounded_channel();
     let (ready, started) = oneshot::channel();
     let posts = posts(&tree);

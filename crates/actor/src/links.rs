@@ -120,7 +120,10 @@ impl Links {
         }
         let mut watchers: Vec<_> = ties.watchers.into_iter().filter(|(_, watcher)| watcher != id).collect();
         watchers.sort_unstable_by_key(|(reference, _)| *reference);
-        Mourners { watchers: watchers.into_iter().map(|(reference, watcher)| (self.print(reference), watcher)).collect(), peers: ties.peers.into_iter().collect() }
+        Mourners {
+            watchers: watchers.into_iter().map(|(reference, watcher)| (self.print(reference), watcher)).collect(),
+            peers: ties.peers.into_iter().collect(),
+        }
     }
 
     /// The reference of a watch of nobody.

@@ -175,8 +175,11 @@ pub(crate) struct Registry {
 impl Registry {
     /// Adds or replaces an application.
     pub(crate) fn register(&self, application: &Application) -> Result<Registered, Failure> {
-        let shared =
-            Arc::new(Shared { name: application.name.clone(), intensity: application.supervisor.intensity, degraded_until_ms: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            name: application.name.clone(),
+            intensity: application.supervisor.intensity,
+            degraded_until_ms: AtomicU64::new(0),
+        });
         let actors = application.supervisor.actors();
         let mut types = HashMap::new();
         for spec in &application.types {
@@ -215,7 +218,8 @@ impl Registry {
             return Err(Failure::new(Code::Conflict, message).with_field("actor_type"));
         }
         let retired = scope.remove(&application.name);
-        let seats = types.values().flat_map(|kind| kind.children.iter().map(|(key, seat)| ((kind.name.clone(), key.clone()), seat.clone())));
+        let seats =
+            types.values().flat_map(|kind| kind.children.iter().map(|(key, seat)| ((kind.name.clone(), key.clone()), seat.clone())));
         let seats = seats.collect();
         scope.types.extend(types);
         scope.names.extend(names);

@@ -31,11 +31,6 @@ impl Restarts {
         self.crashes.len() > policy.max_restarts as usize
     }
 
-    /// Whether there is no failure to remember.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.crashes.is_empty()
-    }
-
     /// How long the actor still has to wait; `None` when it may run.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         self.until.and_then(|until| until.checked_duration_since(now)).filter(|wait| !wait.is_zero())

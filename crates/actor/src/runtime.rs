@@ -26,6 +26,7 @@ use crate::supervision::Exit;
 use crate::timers::{Fire, Timers};
 
 mod lives;
+mod reminders;
 
 const SHARDS: usize = 64;
 
@@ -85,6 +86,7 @@ struct Inner {
     /// Whether the task that waits for timers runs.
     ticking: AtomicBool,
     dead_letters: DeadLetters,
+    reminders: reminders::Reminders,
     guardians: Mutex<HashMap<(Name, Name, Name), guardian::Handle>>,
 }
 
@@ -106,6 +108,7 @@ impl Runtime {
             timers: Timers::new(config.clock.clone()),
             ticking: AtomicBool::new(false),
             dead_letters: DeadLetters::new(config.store.clone()),
+            reminders: reminders::Reminders::default(),
             guardians: Mutex::default(),
             config,
         }))
@@ -163,6 +166,7 @@ impl Runtime {
         self.retire(&application.tenant, &application.namespace, &registered.retired);
         let (guardian, started) = guardian::start(self, application, tree);
         self.0.guardians.lock().insert(key, guardian);
+        self.0.reminders.look();
         Ok((registered.retired.is_empty(), started))
     }
 
@@ -420,7 +424,7 @@ enum Wait {
 }
 
 fn envelope(ctx: RequestContext, message: Message, reply: Option<oneshot::Sender<Result<Payload, Failure>>>) -> Box<Envelope> {
-    Box::new(Envelope { ctx, message, reply, failures: 0 })
+    Box::new(Envelope { ctx, message, reply, reminder: None, failures: 0 })
 }
 
 fn message(request: Request, kind: MessageKind) -> Message {

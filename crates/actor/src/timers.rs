@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use croner::Cron;
 use parking_lot::Mutex;
+use plexspaces_durable::Due;
 use plexspaces_types::{ActorId, Clock, Code, Failure, Payload};
 use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
@@ -39,8 +40,28 @@ impl Schedule {
         Cron::from_str(expression).map(|cron| Self::Cron(Box::new(cron))).map_err(invalid)
     }
 
+    /// Reads what [`Schedule::print`] has written.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (kind, value) = text.split_once(' ')?;
+        let time = || value.parse().ok().map(Duration::from_millis);
+        match kind {
+            "after" => time().map(Self::After),
+            "every" => time().map(Self::Every),
+            "cron" => Self::cron(value).ok(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn print(&self) -> String {
+        match self {
+            Self::After(delay) => format!("after {}", delay.as_millis()),
+            Self::Every(period) => format!("every {}", period.as_millis()),
+            Self::Cron(cron) => format!("cron {}", cron.as_str()),
+        }
+    }
+
     /// How long until it fires next; `None` when it never does again. `fired` tells whether it has fired before.
-    fn wait(&self, clock: &Clock, fired: bool) -> Option<Duration> {
+    pub(crate) fn wait(&self, clock: &Clock, fired: bool) -> Option<Duration> {
         match self {
             Self::After(delay) => (!fired).then_some(*delay),
             Self::Every(period) => Some(*period),
@@ -76,6 +97,8 @@ pub(crate) enum Change {
 pub(crate) enum Fire {
     /// An actor may be idle.
     Idle { cell: Weak<Cell>, after: Duration },
+    /// A reminder is due.
+    Reminder(Due),
     /// A message to an actor.
     Timer { cell: Weak<Cell>, name: String, schedule: Schedule, operation: String, payload: Payload },
 }
@@ -99,6 +122,10 @@ impl Timers {
 
     pub(crate) fn idle(&self, cell: &Arc<Cell>, after: Duration) {
         self.wheel.lock().queue.insert(Fire::Idle { cell: Arc::downgrade(cell), after }, after.min(LONGEST));
+    }
+
+    pub(crate) fn remind(&self, due: Due, wait: Duration) {
+        self.wheel.lock().queue.insert(Fire::Reminder(due), wait.min(LONGEST));
     }
 
     pub(crate) fn apply(&self, cell: &Arc<Cell>, change: Change) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexspaces_durable::KeyValue;
+use plexspaces_durable::{KeyValue, Reminder};
 use plexspaces_types::{ActorId, Clock, Code, Failure, Message, MessageKind, Name, Payload, RequestContext};
 
 use crate::cell::Cell;
@@ -30,6 +30,7 @@ pub struct Turn {
     writes: BTreeMap<String, Option<KeyValue>>,
     tells: Vec<(ActorId, Message)>,
     timers: Vec<Change>,
+    reminders: BTreeMap<String, Option<Reminder>>,
 }
 
 /// What a turn leaves behind to be done when it is over.
@@ -38,11 +39,12 @@ pub(crate) struct Effects {
     pub(crate) key_values: Vec<(String, Option<KeyValue>)>,
     pub(crate) tells: Vec<(ActorId, Message)>,
     pub(crate) timers: Vec<Change>,
+    pub(crate) reminders: Vec<(String, Option<Reminder>)>,
 }
 
 impl Effects {
     pub(crate) fn is_empty(&self) -> bool {
-        self.key_values.is_empty() && self.tells.is_empty() && self.timers.is_empty()
+        self.key_values.is_empty() && self.tells.is_empty() && self.timers.is_empty() && self.reminders.is_empty()
     }
 }
 
@@ -72,6 +74,7 @@ impl Turn {
             writes: BTreeMap::new(),
             tells: Vec::new(),
             timers: Vec::new(),
+            reminders: BTreeMap::new(),
         }
     }
 
@@ -90,11 +93,17 @@ impl Turn {
             writes: BTreeMap::new(),
             tells: Vec::new(),
             timers: Vec::new(),
+            reminders: BTreeMap::new(),
         }
     }
 
     pub(crate) fn into_effects(self) -> Effects {
-        Effects { key_values: self.writes.into_iter().collect(), tells: self.tells, timers: self.timers }
+        Effects {
+            key_values: self.writes.into_iter().collect(),
+            tells: self.tells,
+            timers: self.timers,
+            reminders: self.reminders.into_iter().collect(),
+        }
     }
 
     /// The actor whose turn it is.

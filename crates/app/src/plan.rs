@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexspaces_actor::supervision::{self, Intensity};
-use plexspaces_actor::{self as actor, Application, Behavior, ChildSpec, Description, Factory, Limits, Profile, SupervisorSpec, TypeInfo, TypeSpec};
+use plexspaces_actor::{
+    self as actor, Application, Behavior, ChildSpec, Description, Factory, Limits, Profile, SupervisorSpec, TypeInfo, TypeSpec,
+};
 use plexspaces_types::{Code, Failure, Key, Name};
 
 use crate::config::{AppConfig, BehaviorKind, Child, Facet, Restart, Strategy, Supervisor, either};
@@ -98,8 +100,9 @@ impl Planner<'_> {
         ])
         .map_err(config_failure)?
         .map(Duration::from_secs);
-        let window = either([("max_restart_window_secs", window), ("max_restart_window", config.max_restart_window.map(|window| window.0))])
-            .map_err(config_failure)?;
+        let window =
+            either([("max_restart_window_secs", window), ("max_restart_window", config.max_restart_window.map(|window| window.0))])
+                .map_err(config_failure)?;
         let usual = SupervisorSpec::new(name, Vec::new());
         let max_restarts = config.max_restarts.unwrap_or(usual.intensity.max_restarts);
         let children = config.children.iter().map(|child| self.child(child)).collect::<Result<_, _>>()?;

@@ -35,6 +35,16 @@ impl Runtime {
         Ok(id)
     }
 
+    /// Ends an actor after its present message; false when it is not in memory. A child comes back if its restart kind says so.
+    pub fn stop_actor(&self, ctx: &RequestContext, target: Target<'_>) -> Result<bool, Failure> {
+        Ok(self.stop(&self.admit(ctx, target)?, Exit::Shutdown))
+    }
+
+    /// Ends an actor at once, its present message included; false when it is not in memory. A child comes back if its restart kind says so.
+    pub fn kill_actor(&self, ctx: &RequestContext, target: Target<'_>) -> Result<bool, Failure> {
+        Ok(self.kill(&self.admit(ctx, target)?))
+    }
+
     /// Ends an actor after its present message; true when it lived.
     pub(crate) fn stop(&self, id: &ActorId, exit: Exit) -> bool {
         self.known(id).is_some_and(|cell| self.control(&cell, Control::Stop(exit)))
@@ -123,12 +133,13 @@ impl Runtime {
         self.spawn_background(async move {
             loop {
                 let fire = std::future::poll_fn(|context| runtime.0.timers.poll_due(context)).await;
-                runtime.fire(fire);
+                runtime.fire(fire).await;
             }
         });
+        self.spawn_background(self.clone().watch_reminders());
     }
 
-    fn fire(&self, fire: Fire) {
+    async fn fire(&self, fire: Fire) {
         match fire {
             Fire::Idle { cell, after } => {
                 let Some(cell) = cell.upgrade() else { return };
@@ -141,6 +152,7 @@ impl Runtime {
                     self.0.timers.idle(&cell, left.max(Duration::from_millis(1)));
                 }
             }
+            Fire::Reminder(due) => self.fire_reminder(due).await,
             Fire::Timer { cell, name, operation, payload, .. } => {
                 let Some(cell) = cell.upgrade() else { return };
                 let sender = Some(cell.id.clone());
@@ -148,7 +160,9 @@ impl Runtime {
                 let ctx = RequestContext::external(cell.id.tenant.clone(), cell.id.namespace.clone(), "timer");
                 match cell.mailbox.try_send(envelope(ctx, message, None)) {
                     Sent::Run(body) => self.run(cell, body),
-                    Sent::Full(_) => tracing::warn!(actor_id = %cell.id, tenant = %cell.id.tenant, timer = name, "the mailbox was full when a timer fired"),
+                    Sent::Full(_) => {
+                        tracing::warn!(actor_id = %cell.id, tenant = %cell.id.tenant, timer = name, "the mailbox was full when a timer fired")
+                    }
                     Sent::Queued | Sent::Closed(_) => {}
                 }
             }
@@ -163,12 +177,7 @@ impl Runtime {
     }
 
     /// The dead letters of a namespace after the one with the name `after`, oldest first, at most `limit`; and whether there are more.
-    pub async fn dead_letters(
-        &self,
-        ctx: &RequestContext,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<(Vec<DeadLetter>, bool), Failure> {
+    pub async fn dead_letters(&self, ctx: &RequestContext, after: Option<&str>, limit: usize) -> Result<(Vec<DeadLetter>, bool), Failure> {
         self.0.dead_letters.list(&ctx.tenant, &ctx.namespace, after, limit).await
     }
 

@@ -143,7 +143,9 @@ impl<T> Tree<T> {
         while let Some(supervisor) = self.supervisor(id)
             && let Task::Stopping { from, at, .. } = supervisor.task
         {
-            let Some((&order, &child)) = supervisor.children.range(from..at.max(from)).next_back() else { return self.all_stopped(id, now) };
+            let Some((&order, &child)) = supervisor.children.range(from..at.max(from)).next_back() else {
+                return self.all_stopped(id, now);
+            };
             match self.state(child) {
                 Some(State::Starting | State::Running) => return self.request_stop(child, now),
                 // One that gave up by itself must end as one that was asked, or its end would count as a failure.
@@ -172,7 +174,8 @@ impl<T> Tree<T> {
     }
 
     fn advance(&mut self, id: NodeId, to: u64) {
-        if let Some(Task::Starting { at, .. } | Task::Stopping { at, .. }) = self.supervisor_mut(id).map(|supervisor| &mut supervisor.task) {
+        if let Some(Task::Starting { at, .. } | Task::Stopping { at, .. }) = self.supervisor_mut(id).map(|supervisor| &mut supervisor.task)
+        {
             *at = to;
         }
     }

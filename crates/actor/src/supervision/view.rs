@@ -82,11 +82,9 @@ impl<T> Tree<T> {
     fn seen(&self, id: NodeId, node: &Node<T>) -> View {
         let kind = match &node.body {
             Body::Worker { .. } => Kind::Worker,
-            Body::Supervisor(supervisor) => Kind::Supervisor {
-                strategy: supervisor.strategy,
-                intensity: supervisor.intensity,
-                children: supervisor.children.len(),
-            },
+            Body::Supervisor(supervisor) => {
+                Kind::Supervisor { strategy: supervisor.strategy, intensity: supervisor.intensity, children: supervisor.children.len() }
+            }
         };
         let state = self.group_wait(node).map_or(node.state, State::Waiting);
         View { id, path: node.path.clone(), position: node.order, kind, restart: node.restart, state, restarts: node.restarts }

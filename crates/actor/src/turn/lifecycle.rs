@@ -1,5 +1,7 @@
 //! Other actors' lives, and timers.
 
+use plexspaces_durable::Reminder;
+use plexspaces_store::Partition;
 use plexspaces_types::{ActorId, Code, Failure, Payload, RequestContext};
 use serde_json::{Map, Value};
 
@@ -10,6 +12,8 @@ use crate::timers::{Change, Schedule};
 
 /// Timers that one turn may start or cancel.
 const MAX_TIMER_CHANGES: usize = 10_000;
+
+const MAX_REMINDER_NAME: usize = 256;
 
 impl Turn {
     /// Watches an actor: at its end this one receives `__DOWN__`. Returns the reference of the watch.
@@ -65,7 +69,7 @@ impl Turn {
     }
 
     /// Starts a timer of this actor and returns its name; one of the same name is replaced. It runs from the end of the turn.
-    pub fn start_timer(
+    pub async fn start_timer(
         &mut self,
         name: Option<&str>,
         schedule: Schedule,
@@ -74,23 +78,40 @@ impl Turn {
         durable: bool,
     ) -> Result<String, Failure> {
         schedule.check()?;
-        if durable {
-            return Err(Failure::new(Code::Conflict, "no reminders yet"));
-        }
         self.check_size("payload", payload.len())?;
         let (runtime, _) = self.reach()?;
-        runtime.timers().check(&self.id)?;
-        if self.timers.len() >= MAX_TIMER_CHANGES {
+        let name = name.map_or_else(|| format!("timer-{:016x}", rand::random::<u64>()), str::to_owned);
+        if self.timers.len() + self.reminders.len() >= MAX_TIMER_CHANGES {
             return Err(Failure::new(Code::Overloaded, format!("one turn may change at most {MAX_TIMER_CHANGES} timers")));
         }
-        let name = name.map_or_else(|| format!("timer-{:016x}", rand::random::<u64>()), str::to_owned);
+        if durable {
+            self.check_reminder(&name)?;
+            let never = || Failure::invalid("cron", "the schedule has no time in the future");
+            let wait = schedule.wait(&self.clock, false).ok_or_else(never)?;
+            let due_ms = self.now_ms().saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            let reminder = Reminder { due_ms, schedule: schedule.print(), operation: operation.to_owned(), payload };
+            self.reminders.insert(name.clone(), Some(reminder));
+            return Ok(name);
+        }
+        runtime.timers().check(&self.id)?;
         self.timers.push(Change::Start { name: name.clone(), schedule, operation: operation.to_owned(), payload });
         Ok(name)
     }
 
     /// Stops a timer of this actor; true when there was one.
-    pub async fn cancel_timer(&mut self, name: &str, _durable: bool) -> Result<bool, Failure> {
+    pub async fn cancel_timer(&mut self, name: &str, durable: bool) -> Result<bool, Failure> {
         let (runtime, _) = self.reach()?;
+        if durable {
+            self.check_reminder(name)?;
+            let existed = match self.reminders.get(name) {
+                Some(changed) => changed.is_some(),
+                None => runtime.config().store.get(&Partition::actor(&self.id), &Reminder::key(name)).await?.is_some(),
+            };
+            if existed {
+                self.reminders.insert(name.to_owned(), None);
+            }
+            return Ok(existed);
+        }
         let changed = self.timers.iter().rev().find_map(|change| match change {
             Change::Start { name: started, .. } if started == name => Some(true),
             Change::Cancel { name: cancelled } if cancelled == name => Some(false),
@@ -101,6 +122,18 @@ impl Turn {
             self.timers.push(Change::Cancel { name: name.to_owned() });
         }
         Ok(existed)
+    }
+
+    fn check_reminder(&self, name: &str) -> Result<(), Failure> {
+        if !self.durable {
+            let message = format!("a reminder is stored with its actor, and {} is not durable: give it the facet durability", self.id);
+            return Err(Failure::new(Code::Conflict, message));
+        }
+        if name.is_empty() || name.len() > MAX_REMINDER_NAME || name.chars().any(char::is_control) {
+            let message = format!("a reminder's name has 1 to {MAX_REMINDER_NAME} bytes without control characters");
+            return Err(Failure::invalid("name", message));
+        }
+        Ok(())
     }
 
     fn reach(&self) -> Result<(Runtime, RequestContext), Failure> {

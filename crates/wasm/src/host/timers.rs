@@ -10,7 +10,7 @@ use crate::bindings::plexspaces::actor::timers;
 use crate::bindings::plexspaces::actor::types::{Error, PayloadResult};
 
 impl timers::Host for Host {
-    fn start(
+    async fn start(
         &mut self,
         name: Option<String>,
         schedule: timers::Schedule,
@@ -23,8 +23,12 @@ impl timers::Host for Host {
             return Ok(Err(error));
         }
         let Some(turn) = &mut self.turn else { return Ok(Err(no_turn())) };
-        let started = read(schedule).and_then(|schedule| turn.start_timer(name.as_deref(), schedule, &operation, payload, durable));
-        Ok(started.map_err(refuse))
+        let schedule = match read(schedule) {
+            Ok(schedule) => schedule,
+            Err(failure) => return Ok(Err(refuse(failure))),
+        };
+        let starting = turn.start_timer(name.as_deref(), schedule, &operation, payload, durable);
+        Ok(Self::wait(&self.ticks, &mut self.cpu, starting).await.map_err(refuse))
     }
 
     async fn cancel(&mut self, id: String, durable: bool) -> wasmtime::Result<Result<bool, Error>> {
