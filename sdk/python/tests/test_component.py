@@ -179,6 +179,35 @@ def test_host_calls_cross_the_border(component: WasmHost, probe: WasmInstance) -
     component.refusal = None
 
 
+def test_lives_and_timers_cross_the_border(component: WasmHost, probe: WasmInstance) -> None:
+    def run(code: str) -> Any:
+        return probe.handle("reply", {"code": code})
+
+    component.calls.clear()
+    assert run("[host.monitor('w'), host.demonitor('m1'), host.link('p'), host.unlink('p')]") == ["m1", None, None, None]
+    assert run("[host.spawn('worker', 'w1', {'x': 'ü'}), host.spawn('worker'), host.stop('w1')]") == ["default/worker/w1"] * 2 + [True]
+    assert component.calls == [
+        ("monitor", "w"), ("demonitor", "m1"), ("link", "p"), ("unlink", "p"),
+        ("spawn", "worker", "w1", '{"x":"ü"}'), ("spawn", "worker", "", "{}"), ("stop", "w1"),
+    ]
+    component.calls.clear()
+    assert run("[host.send_after(5, 'tick', {'op': 'tick'}), host.timer_start('t', {'n': 1}, every_ms=2**40, name='beat')]") == ["t1", "t1"]
+    assert run("[host.reminder_register('daily', 'report', cron='0 6 * * *'), host.timer_start('raw', b'x', after_ms=0)]") == ["t1", "t1"]
+    assert run("[host.timer_cancel('t1'), host.reminder_unregister('daily')]") == [True, True]
+    assert component.calls == [
+        ("start", None, ("after", 5), "tick", '{"op":"tick"}', False),
+        ("start", "beat", ("every", 2**40), "t", '{"op":"t","n":1}', False),
+        ("start", "daily", ("cron", "0 6 * * *"), "report", '{"op":"report"}', True),
+        ("start", None, ("after", 0), "raw", b"x", False),
+        ("cancel", "t1", False), ("cancel", "daily", True),
+    ]
+    component.refusal = ("conflict", "it lives", False)
+    for code in ("host.spawn('worker', 'w1')", "host.stop('w')", "host.monitor('w')", "host.link('w')", "host.send_after(1, 't')"):
+        with pytest.raises(Failed, match=r"ConflictError: it lives \(conflict\)"):
+            run(code)
+    component.refusal = None
+
+
 def test_ten_thousand_messages_leave_the_instance_well(probe: WasmInstance) -> None:
     for n in range(10_000):
         probe.handle("set", {"value": n})

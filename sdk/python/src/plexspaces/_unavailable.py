@@ -8,11 +8,6 @@ from typing import Any, NoReturn
 from .errors import NotAvailableError
 
 METHODS = (
-    "send_after",
-    "monitor",
-    "demonitor",
-    "link",
-    "unlink",
     "ts_write",
     "ts_read",
     "ts_take",
@@ -45,13 +40,7 @@ METHODS = (
     "registry_register",
     "registry_lookup",
     "registry_unregister",
-    "timer_start",
-    "timer_cancel",
-    "reminder_register",
-    "reminder_unregister",
     "checkpoint",
-    "spawn",
-    "stop",
 )
 
 
