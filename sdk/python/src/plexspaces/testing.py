@@ -221,7 +221,7 @@ class ActorHarness:
     ) -> None:
         model = model_of(cls)
         if model is None:
-            raise TypeError(f"{cls.__name__} has no @actor decorator")
+            raise TypeError(f"{cls.__name__} has no decorator such as @actor")
         name = cls.__name__.lower()
         self.actor_id = f"{namespace}/{name}/{key or name}"
         self.host = MemoryHost(self.actor_id)
@@ -233,6 +233,7 @@ class ActorHarness:
             "actor_type": name,
             "name": key or name,
             "role": name,
+            "behavior_kind": model.behavior,
             **(config or {}),
         }
         self._instance = self._make()
