@@ -212,3 +212,64 @@ def test_ten_thousand_messages_leave_the_instance_well(probe: WasmInstance) -> N
     for n in range(10_000):
         probe.handle("set", {"value": n})
     assert probe.snapshot() == {"value": 9_999}
+
+
+@pytest.fixture(scope="module")
+def behaviors(tmp_path_factory: pytest.TempPathFactory) -> WasmHost:
+    output = tmp_path_factory.mktemp("behaviors") / "behaviors.wasm"
+    build.build(Path(__file__).parent / "behaviors" / "behaviors.py", output)
+    return WasmHost(output)
+
+
+def made(component: WasmHost, actor_type: str) -> WasmInstance:
+    instance = component.instance()
+    instance.init(actor_type)
+    return instance
+
+
+def test_a_component_says_how_its_types_behave(behaviors: WasmHost) -> None:
+    described = behaviors.instance().describe()["actors"]
+    assert [(a["type"], a["behavior"]) for a in described] == [
+        ("server", "GenServer"), ("events", "GenEvent"), ("machine", "GenFSM"), ("flow", "Workflow"),
+    ]
+    assert [(a.get("states"), a.get("initial")) for a in described] == [(None, None), (None, None), (["closed", "open"], "closed"), (None, None)]
+    assert [(h["operation"], h["kind"]) for h in described[3]["handlers"]] == [
+        ("workflow_query:status", "query"), ("workflow_run", "run"), ("workflow_signal:cancel", "signal"),
+    ]
+
+
+def test_ends_of_others_reach_a_component(behaviors: WasmHost) -> None:
+    behaviors.calls.clear()
+    server = made(behaviors, "server")
+    assert behaviors.calls == [("monitor", "worker")]
+    down = {"monitor_ref": "m1", "down_from": "ns/worker/w", "down_reason": "noproc"}
+    assert server.handle("__DOWN__", down, kind="cast") is None
+    assert server.handle("__EXIT__", {"exit_from": "ns/peer/p", "exit_reason": "kill"}, kind="cast") is None
+    assert server.snapshot() == {"watching": "m1", "down": [["m1", "ns/worker/w", "noproc"], ["ns/peer/p", "kill"]]}
+
+
+def test_an_event_actor_in_a_component(behaviors: WasmHost) -> None:
+    events = made(behaviors, "events")
+    assert [events.handle("event", {"n": n}, kind="cast") for n in (1, 2)] == [None, None]
+    assert events.handle("count") == 2
+
+
+def test_a_state_machine_in_a_component(behaviors: WasmHost) -> None:
+    machine = made(behaviors, "machine")
+    machine.handle("go", {"to": "open"})
+    with pytest.raises(Failed, match="failed/handler_failed: ValueError: fsm_state of Machine must be 'closed' or 'open', not 'ajar'"):
+        machine.handle("go", {"to": "ajar"})
+    other = made(behaviors, "machine")
+    assert other.handle("fsm_state") == {"state": "closed", "states": ["closed", "open"]}
+    other.restore(machine.snapshot())
+    assert other.handle("fsm_state")["state"] == "open"
+
+
+def test_a_workflow_in_a_component(behaviors: WasmHost) -> None:
+    flow = made(behaviors, "flow")
+    assert flow.handle_with_state("workflow_query:status") == ("new", {"status": "new"})
+    assert flow.handle("workflow_run", {"op": "workflow_run", "id": 1}) == {"id": 1}
+    assert flow.handle("workflow_signal", {"name": "cancel", "reason": "late"}, kind="cast") is None
+    assert flow.handle("workflow_query", {"query": "status"}) == "late"
+    with pytest.raises(Failed, match="rejected/unknown_operation: unknown operation 'workflow_signal:nope'"):
+        flow.handle("workflow_signal:nope")
