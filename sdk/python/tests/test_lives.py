@@ -65,6 +65,11 @@ def test_a_linked_actors_end_is_told(watcher: ActorHarness) -> None:
     assert watcher.host.links == {"a"}
     watcher.exit("a", "kill")
     assert seen(watcher) == [["a", "kill"]]
+    run(watcher, 'host.link("a")')
+    for reason in ("normal", "shutdown"):
+        with pytest.raises(ValueError, match=f"abnormal ends only, not of '{reason}'"):
+            watcher.exit("a", reason)
+    run(watcher, 'host.unlink("a")')
     for peer in ("a", "b"):
         with pytest.raises(ValueError, match=f"there is no link to '{peer}'"):
             watcher.exit(peer)

@@ -300,6 +300,8 @@ class ActorHarness:
     def exit(self, peer: str, reason: str = "error") -> None:
         """Ends a linked actor abnormally: delivers ``__EXIT__``, and the link is over. An actor without a handler for it raises
         ``UnknownOperationError`` here; on a node it ends with the same reason."""
+        if reason.split(":")[0] in ("normal", "shutdown"):
+            raise ValueError(f"a link tells of abnormal ends only, not of {reason!r}")
         if peer not in self.host.links:
             raise ValueError(f"there is no link to {peer!r}; there are: {', '.join(sorted(self.host.links)) or 'none'}")
         self.host.links.discard(peer)
