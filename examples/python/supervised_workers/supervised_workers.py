@@ -1,5 +1,5 @@
-"""Workers that may crash, and those who live with it: a validator that watches them, a gate that closes when too much fails, a log that takes
-events. One component, four actor types."""
+"""Workers that may crash, and those who live with it: a validator that watches them, a gate that lets nothing pass when too much
+fails, a log that takes events. One component, four actor types."""
 
 from plexspaces import PlexSpacesError, actor, event_actor, fsm_actor, gen_server_actor, handler, host, init_handler, state
 

@@ -40,8 +40,8 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], **files: str) -> tup
         ("ACTOR_REGISTRY = {'a': dict}\n", None, "ACTOR_REGISTRY['a'] is the class dict"),
         ("import helper\n", 2, "ZeroDivisionError"),
         (GOOD + "    @handler('go')\n    def again(self): ...\n", 3, "Good: go and again both handle 'go'"),
-        ("from plexspaces import actor, run_handler\n\n@actor\nclass W:\n    @run_handler\n    def go(self): ...\n", 3, "W.go is a @run_handler"),
-        (GOOD + "    @signal_handler('b')\n    def go(self): ...\n    @run_handler\n    def go(self): ...\n", 8, "Good has a handler method 'go' already"),
+        ("from plexspaces import actor, run_handler\n\n@actor\nclass W:\n    @run_handler\n    def go(self): ...\n", 3, "W.go is a @run_"),
+        (GOOD + "    @run_handler\n    def go(self): ...\n", 8, "Good has a handler method 'go' already"),
         (GOOD + "    @handler('b')\n    def go(self): ...\n", 8, "Good has a handler method 'go' already"),
     ],
 )

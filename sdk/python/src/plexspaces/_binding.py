@@ -41,7 +41,9 @@ def _name(annotation: Any) -> str:
 class Binding:
     """How one handler takes its payload. ``kind`` is what the handler is: workflows have rules of their own."""
 
-    __slots__ = ("_dict_only", "_exact", "_fills", "_kind", "_names", "_required", "_sender", "_single", "_whole", "_wildcard", "parameters")
+    __slots__ = (
+        "_dict_only", "_exact", "_fills", "_kind", "_names", "_required", "_sender", "_single", "_whole", "_wildcard", "parameters",
+    )
 
     def __init__(self, function: Callable[..., Any], wildcard: bool, kind: str = "call") -> None:
         """Reads the signature of an unbound method; raises ``TypeError`` if messages cannot be bound to it."""

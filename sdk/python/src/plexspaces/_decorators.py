@@ -37,8 +37,8 @@ def handler(operation: str, kind: str | None = None, *, mode: str | None = None)
 
 
 def run_handler(function: F) -> F:
-    """Makes a method the run of a ``@workflow_actor``: the operation ``workflow_run``, also ``run`` and ``start`` where no handler has these
-    names. Its only parameter receives the payload."""
+    """Makes a method the run of a ``@workflow_actor``: the operation ``workflow_run``, also ``run`` and ``start`` where no handler has
+    these names. Its only parameter receives the payload."""
     return _mark(function, RUN, "run", "@run_handler")
 
 

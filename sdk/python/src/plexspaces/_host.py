@@ -84,8 +84,8 @@ class Host(_unavailable.Methods):
         current("send").tell(_text(target, "target"), operation, body)
 
     def monitor(self, actor_id: str) -> str:
-        """Watches an actor and returns the watch's reference. At its end, whatever the reason, this actor receives the cast ``__DOWN__`` once
-        with ``monitor_ref``, ``down_from`` and ``down_reason``; at once, with the reason ``noproc``, when there is no such actor."""
+        """Watches an actor and returns the watch's reference. At its end, whatever the reason, this actor receives the cast ``__DOWN__``
+        once with ``monitor_ref``, ``down_from`` and ``down_reason``; at once, with the reason ``noproc``, when there is no such actor."""
         return current("monitor").monitor(_text(actor_id, "actor_id"))
 
     def demonitor(self, monitor_ref: str) -> None:
@@ -102,8 +102,8 @@ class Host(_unavailable.Methods):
         current("unlink").unlink(_text(peer_id, "peer_id"))
 
     def spawn(self, actor_type: str, name: str = "", args: dict[str, Any] | None = None) -> str:
-        """Starts an actor of a type of this application under the key ``name`` (generated when it is empty) and returns its printed identity
-        when its init handler has run. Raises ``ConflictError`` when the name lives already."""
+        """Starts an actor of a type of this application under the key ``name`` (generated when it is empty) and returns its printed
+        identity when its init handler has run. Raises ``ConflictError`` when the name lives already."""
         if args is not None and not isinstance(args, dict):
             raise InvalidArgumentError(f"args must be a dict, not {type(args).__name__}")
         return current("spawn").spawn(_text(actor_type, "actor_type"), _text(name, "name"), _json(args or {}, "args"))
@@ -129,8 +129,8 @@ class Host(_unavailable.Methods):
     ) -> str:
         """Starts a timer that sends this actor casts, and returns its id. It ends with this actor's stay in memory.
 
-        Exactly one of ``every_ms``, ``after_ms`` (once) and ``cron`` (five or six fields, in UTC) says when. A timer of the same ``name`` is
-        replaced.
+        Exactly one of ``every_ms``, ``after_ms`` (once) and ``cron`` (five or six fields, in UTC) says when. A timer of the same ``name``
+        is replaced.
         """
         schedule = _schedule(every_ms, after_ms, cron)
         label = None if name is None else _name(name)

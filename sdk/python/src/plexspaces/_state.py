@@ -75,8 +75,8 @@ def state(default: Any = _NOTHING, *, default_factory: Callable[[], Any] | None 
 
 
 def declare_fsm_state(cls: type, states: tuple[str, ...] | None, initial: str | None) -> None:
-    """Gives a class its field ``fsm_state``. What is ``None`` comes from the field that the class has or inherits; the initial state is else
-    the first one."""
+    """Gives a class its field ``fsm_state``. What is ``None`` comes from the field that the class has or inherits; the initial state is
+    else the first one."""
     found = inspect.getattr_static(cls, FSM_STATE, "")
     if states is None:
         states = found.states if isinstance(found, FsmField) else ()

@@ -261,8 +261,8 @@ class ActorHarness:
         self._instance.restore(encode(dict(state), "state"))
 
     def restart(self) -> None:
-        """Does what happens after a crash: watches, links and timers that are no reminders end; then come a new object, its init handler, and
-        the state of the old one."""
+        """Does what happens after a crash: watches, links and timers that are no reminders end; then come a new object, its init handler,
+        and the state of the old one."""
         state = self._instance.snapshot()
         self.host.leave_memory()
         self._instance = self._make()
@@ -273,8 +273,8 @@ class ActorHarness:
         self.host.answer(target, operation, reply)
 
     def advance(self, milliseconds: int) -> None:
-        """Moves the actor's clock, and delivers on the way what its timers and reminders send, each at its time. Those with a cron expression
-        wait for `fire`."""
+        """Moves the actor's clock, and delivers on the way what its timers and reminders send, each at its time. Those with a cron
+        expression wait for `fire`."""
         end = self.host.clock_ms + milliseconds
         while due := [t for t in self.host.timers if t.due_ms is not None and t.due_ms <= end]:
             timer = min(due, key=lambda t: t.due_ms or 0)  # of equals the one that was started first
