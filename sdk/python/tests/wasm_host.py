@@ -39,6 +39,7 @@ class WasmHost:
         self.pairs: dict[str, str] = {}
         self.lines: list[tuple[str, str]] = []
         self.told: list[tuple[str, str, str | bytes]] = []
+        self.calls: list[tuple[Any, ...]] = []
         self.answer: str | bytes = '{"ok":true}'
         self.refusal: tuple[str, str, bool] | None = None
 
@@ -87,6 +88,31 @@ class WasmHost:
             kv.add_func("list-keys", keys)
         with root.add_instance(PACKAGE.format("logging")) as logging:
             logging.add_func("log", lambda store, level, message: self.lines.append((level, message)))
+
+        def called(name: str, answer: Any = None) -> Any:
+            def call(store: Any, *arguments: Any) -> Any:
+                self.calls.append((name, *arguments))
+                return self._result(answer)
+
+            return call
+
+        def demonitor(store: Any, reference: str) -> None:
+            self.calls.append(("demonitor", reference))
+
+        def start(store: Any, name: str | None, schedule: Any, operation: str, payload: str | bytes, durable: bool) -> Any:
+            self.calls.append(("start", name, (schedule.tag, schedule.payload), operation, payload, durable))
+            return self._result("t1")
+
+        with root.add_instance(PACKAGE.format("lifecycle")) as lifecycle:
+            lifecycle.add_func("monitor", called("monitor", "m1"))
+            lifecycle.add_func("demonitor", demonitor)
+            lifecycle.add_func("link", called("link"))
+            lifecycle.add_func("unlink", called("unlink"))
+            lifecycle.add_func("spawn", called("spawn", "default/worker/w1"))
+            lifecycle.add_func("stop", called("stop", True))
+        with root.add_instance(PACKAGE.format("timers")) as timers:
+            timers.add_func("start", start)
+            timers.add_func("cancel", called("cancel", True))
 
 
 class WasmInstance:

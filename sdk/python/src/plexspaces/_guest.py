@@ -13,7 +13,7 @@ from typing import TypeVar
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports.guest import Failure, FailureKind, Message, Reply
-from wit_world.imports import context, key_value, logging, messaging
+from wit_world.imports import context, key_value, lifecycle, logging, messaging, timers
 from wit_world.imports.types import Error, Payload, Payload_Bytes, Payload_Json
 
 from . import _backend
@@ -154,6 +154,36 @@ class _Imports:
 
     def log(self, level: _backend.Level, message: str) -> None:
         _served(lambda: logging.log(_LEVELS[level], message))
+
+    def monitor(self, target: str) -> str:
+        return _served(lambda: lifecycle.monitor(target))
+
+    def demonitor(self, monitor_ref: str) -> None:
+        _served(lambda: lifecycle.demonitor(monitor_ref))
+
+    def link(self, peer: str) -> None:
+        _served(lambda: lifecycle.link(peer))
+
+    def unlink(self, peer: str) -> None:
+        _served(lambda: lifecycle.unlink(peer))
+
+    def spawn(self, actor_type: str, name: str, args: str) -> str:
+        return _served(lambda: lifecycle.spawn(actor_type, name, args))
+
+    def stop(self, target: str) -> bool:
+        return _served(lambda: lifecycle.stop(target))
+
+    def timer_start(self, name: str | None, schedule: _backend.Schedule, operation: str, payload: str | bytes, durable: bool) -> str:
+        return _served(lambda: timers.start(name, _schedule(schedule), operation, _encode(payload), durable))
+
+    def timer_cancel(self, timer_id: str, durable: bool) -> bool:
+        return _served(lambda: timers.cancel(timer_id, durable))
+
+
+def _schedule(schedule: _backend.Schedule) -> timers.Schedule:
+    if isinstance(schedule.value, str):
+        return timers.Schedule_Cron(schedule.value)
+    return timers.Schedule_After(schedule.value) if schedule.kind == "after" else timers.Schedule_Every(schedule.value)
 
 
 _LEVELS: dict[_backend.Level, logging.Level] = {
