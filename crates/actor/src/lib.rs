@@ -27,6 +27,8 @@ pub use dead_letters::DeadLetter;
 pub use describe::{Behavior, Description, FacetUse, HandlerInfo, HandlerKind, Sdk, TypeInfo};
 pub use facet::{Facet, FacetError, InterceptResult};
 pub use factory::{Factory, Fault, Instance, Limits, Reply, Spec};
+pub use mailbox::Standing;
+pub use runtime::inspect::{ActorFilter, ActorInfo, ActorOrder, Level};
 pub use runtime::{Config, Request, Runtime, Target};
 pub use timers::Schedule;
 pub use turn::{LogLevel, Turn};

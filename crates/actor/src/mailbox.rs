@@ -32,6 +32,17 @@ struct State<B, M, C> {
     room: Vec<Waker>,
 }
 
+/// What an actor is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing.
+    Idle,
+    /// It works.
+    Working,
+    /// Its messages wait.
+    Held,
+}
+
 /// What became of a message or a control.
 pub(crate) enum Sent<B, M> {
     /// It is in the mailbox.
@@ -211,6 +222,17 @@ impl<B, M, C> Mailbox<B, M, C> {
     /// Messages that wait.
     pub(crate) fn len(&self) -> usize {
         self.0.lock().messages.len()
+    }
+
+    /// What it is doing, and how many messages wait.
+    pub(crate) fn standing(&self) -> (Standing, usize) {
+        let state = self.0.lock();
+        let standing = match (state.held, &state.body) {
+            (true, _) => Standing::Held,
+            (false, Some(_)) => Standing::Idle,
+            (false, None) => Standing::Working,
+        };
+        (standing, state.messages.len())
     }
 
     /// Messages that may wait.

@@ -25,6 +25,7 @@ use crate::registry::{Kind, Life, Registry};
 use crate::supervision::Exit;
 use crate::timers::{Fire, Timers};
 
+pub(crate) mod inspect;
 mod lives;
 mod reminders;
 

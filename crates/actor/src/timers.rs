@@ -164,11 +164,6 @@ impl Timers {
         }
     }
 
-    /// How many messages wait for their time.
-    pub(crate) fn len(&self) -> usize {
-        self.wheel.lock().named.values().map(HashMap::len).sum()
-    }
-
     /// What is due next. A timer that fires again is in the wheel again.
     pub(crate) fn poll_due(&self, context: &mut Context<'_>) -> Poll<Fire> {
         let mut wheel = self.wheel.lock();

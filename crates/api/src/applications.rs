@@ -12,12 +12,9 @@ use tonic::{Request, Response, Status};
 
 use crate::auth;
 use crate::error::status;
-use crate::page::List;
+use crate::page::{self, List};
 use crate::services::Api;
 use crate::transcode::{HttpStatus, check_key};
-
-const DEFAULT_PAGE: usize = 100;
-const MAX_PAGE: i32 = 1000;
 
 #[tonic::async_trait]
 impl ApplicationService for Api {
@@ -79,11 +76,7 @@ impl ApplicationService for Api {
 impl Api {
     async fn list(&self, request: &v1::ListApplicationsRequest) -> Result<v1::ListApplicationsResponse, Failure> {
         let tenant = auth::name("tenant_id", &request.tenant_id)?;
-        let limit = match request.page_size {
-            0 => DEFAULT_PAGE,
-            size if (1..=MAX_PAGE).contains(&size) => usize::try_from(size).unwrap_or(DEFAULT_PAGE),
-            size => return Err(Failure::invalid("page_size", format!("expected 0 to {MAX_PAGE}, found {size}"))),
-        };
+        let limit = page::size(request.page_size)?;
         let namespace = request.namespace.as_deref();
         let filter = namespace.map_or(String::new(), |namespace| format!("namespace={namespace}"));
         let list = List { name: "applications", tenant: &tenant, filter: &filter };

@@ -92,6 +92,48 @@ impl key_value::Host for Raw {
     }
 }
 
+/// What a guest that needs none of it is told.
+fn absent<T>() -> wasmtime::Result<Result<T, types::Error>> {
+    Ok(Err(types::Error { code: "not_found".to_owned(), message: String::new(), retryable: false }))
+}
+
+impl lifecycle::Host for Raw {
+    fn monitor(&mut self, _: String) -> wasmtime::Result<Result<String, types::Error>> {
+        absent()
+    }
+    fn demonitor(&mut self, _: String) -> wasmtime::Result<()> {
+        Ok(())
+    }
+    fn link(&mut self, _: String) -> wasmtime::Result<Result<(), types::Error>> {
+        absent()
+    }
+    fn unlink(&mut self, _: String) -> wasmtime::Result<Result<(), types::Error>> {
+        absent()
+    }
+    async fn spawn(&mut self, _: String, _: String, _: String) -> wasmtime::Result<Result<String, types::Error>> {
+        absent()
+    }
+    fn stop(&mut self, _: String) -> wasmtime::Result<Result<bool, types::Error>> {
+        absent()
+    }
+}
+
+impl timers::Host for Raw {
+    async fn start(
+        &mut self,
+        _: Option<String>,
+        _: timers::Schedule,
+        _: String,
+        _: types::PayloadResult,
+        _: bool,
+    ) -> wasmtime::Result<Result<String, types::Error>> {
+        absent()
+    }
+    async fn cancel(&mut self, _: String, _: bool) -> wasmtime::Result<Result<bool, types::Error>> {
+        absent()
+    }
+}
+
 /// Wasmtime alone.
 struct Baseline {
     engine: wasmtime::Engine,

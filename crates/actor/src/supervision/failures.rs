@@ -54,7 +54,7 @@ impl<T> Tree<T> {
     }
 
     fn restart_alone(&mut self, id: NodeId, wait: Duration, now: Instant) {
-        self.set_alone(id, true);
+        self.set_missing(id, true);
         let Some(node) = self.nodes.get_mut(id) else { return };
         if wait.is_zero() {
             let cause = node.path.clone();
@@ -65,15 +65,16 @@ impl<T> Tree<T> {
         self.set_timer(id, until);
     }
 
-    /// Restarts the children from one on. When such a restart is under way already, it becomes one restart of both groups.
+    /// Restarts the children from one on. When such a restart is under way already, it becomes one restart of both groups,
+    /// which waits as long as either has to.
     fn restart_group(&mut self, parent: NodeId, culprit: NodeId, from: u64, until: Instant) {
         let Some(cause) = self.path(culprit).cloned() else { return };
         self.cancel_timer(parent);
         let Some(supervisor) = self.supervisor_mut(parent) else { return };
-        let (from, until) = match &supervisor.task {
-            Task::Stopping { from: earlier, then: Then::Restart { until: later, .. }, .. }
-            | Task::Waiting { from: earlier, until: later, .. } => (from.min(*earlier), until.max(*later)),
-            _ => (from, until),
+        // A child of a group that is down cannot fail, so the new group begins before the one that is under way.
+        let until = match &supervisor.task {
+            Task::Stopping { then: Then::Restart { until: later, .. }, .. } | Task::Waiting { until: later, .. } => until.max(*later),
+            _ => until,
         };
         supervisor.task = Task::Stopping { from, at: u64::MAX, then: Then::Restart { until, cause } };
         self.steps.push_back(parent);
@@ -86,6 +87,7 @@ impl<T> Tree<T> {
         if self.gave_no_start(id, child, &reason, now) {
             return;
         }
+        self.set_missing(id, true);
         self.cancel_timer(id);
         let then = if id == self.root {
             Then::Restart { until: self.degrade(now), cause: because }
@@ -118,7 +120,6 @@ impl<T> Tree<T> {
                 self.actions.push_back(Action::AddFailed { child: added, reason: format!("{path}: {reason}") });
                 self.withdraw(added, now);
             }
-            None if self.state(self.root) == Some(State::Stopping) => {}
             None => {
                 self.actions.push_back(Action::StartFailed { child, reason: reason.to_owned() });
                 self.request_stop(self.root, now);

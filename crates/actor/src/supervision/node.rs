@@ -16,8 +16,8 @@ pub(super) struct Node<T> {
     pub(super) restart: Restart,
     pub(super) state: State,
     pub(super) standing: Standing,
-    /// It restarts on its own (one for one) and is not up yet.
-    pub(super) alone: bool,
+    /// It was up, fell by itself, and is not up again; its siblings stay.
+    pub(super) missing: bool,
     /// It leaves the tree once it is down.
     pub(super) leaving: bool,
     /// How often it has been started again.
@@ -55,8 +55,8 @@ pub(super) struct Supervisor {
     pub(super) next_order: u64,
     pub(super) restarts: Window,
     pub(super) task: Task,
-    /// How many children restart on their own and are not up yet. An ordered start waits for them.
-    pub(super) alone: u32,
+    /// How many children are missing. An ordered start waits for them.
+    pub(super) missing: u32,
 }
 
 /// What a supervisor is doing with several children in order, one after the other.
@@ -101,7 +101,7 @@ impl<T> Node<T> {
             restart,
             state: State::Ended,
             standing: Standing::New,
-            alone: false,
+            missing: false,
             leaving: false,
             restarts: 0,
             failures: Window::default(),
@@ -118,7 +118,7 @@ impl<T> Node<T> {
 impl Supervisor {
     pub(super) fn new(strategy: Strategy, intensity: Intensity) -> Self {
         let children = BTreeMap::new();
-        Self { strategy, intensity, children, next_order: 0, restarts: Window::default(), task: Task::Idle, alone: 0 }
+        Self { strategy, intensity, children, next_order: 0, restarts: Window::default(), task: Task::Idle, missing: 0 }
     }
 
     pub(super) fn take_order(&mut self) -> u64 {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::node::{Body, Standing, Supervisor, Task, Then};
+use super::node::{Body, Standing, Task, Then};
 use super::window::later;
 use super::{Action, Exit, Happening, NodeId, Restart, State, Strategy, Tree};
 
@@ -28,7 +28,7 @@ impl<T> Tree<T> {
 
     /// A node is up.
     pub(super) fn up(&mut self, id: NodeId, now: Instant) {
-        self.set_alone(id, false);
+        self.set_missing(id, false);
         let Some(node) = self.nodes.get_mut(id) else { return };
         node.state = State::Running;
         let standing = std::mem::replace(&mut node.standing, Standing::Proven);
@@ -67,7 +67,6 @@ impl<T> Tree<T> {
 
     /// Asks a node that is not down to stop, whatever it is doing.
     pub(super) fn request_stop(&mut self, id: NodeId, now: Instant) {
-        self.set_alone(id, false);
         let Some(node) = self.nodes.get_mut(id) else { return };
         let was = std::mem::replace(&mut node.state, State::Stopping);
         match &mut node.body {
@@ -103,9 +102,7 @@ impl<T> Tree<T> {
         if node.leaving || node.restart == Restart::Temporary {
             return self.discard(id, now);
         }
-        let parent = node.parent;
-        self.set_alone(id, false);
-        self.steps.extend(parent);
+        self.steps.extend(node.parent);
     }
 
     /// Goes on with a supervisor's task.
@@ -125,14 +122,14 @@ impl<T> Tree<T> {
             match self.state(child) {
                 Some(State::Running) | None => self.advance(id, order + 1),
                 // A sibling that went up before and failed since has to be up again first.
-                Some(State::Ended) if supervisor.alone == 0 => return self.start_node(child, cause.clone(), now),
+                Some(State::Ended) if supervisor.missing == 0 => return self.start_node(child, cause.clone(), now),
                 Some(_) => return,
             }
         }
     }
 
     fn all_started(&mut self, id: NodeId, now: Instant) {
-        let Some(supervisor) = self.supervisor_mut(id).filter(|supervisor| supervisor.alone == 0) else { return };
+        let Some(supervisor) = self.supervisor_mut(id).filter(|supervisor| supervisor.missing == 0) else { return };
         supervisor.task = Task::Idle;
         if self.state(id) == Some(State::Starting) {
             self.up(id, now);
@@ -148,25 +145,17 @@ impl<T> Tree<T> {
             };
             match self.state(child) {
                 Some(State::Starting | State::Running) => return self.request_stop(child, now),
-                // One that gave up by itself must end as one that was asked, or its end would count as a failure.
-                Some(State::Stopping) => return self.ask_too(child, now),
-                Some(State::Waiting(_)) => self.call_off(child),
-                Some(State::Ended) | None => {}
+                Some(State::Stopping) => return,
+                Some(State::Waiting(_) | State::Ended) => self.call_off(child),
+                None => {}
             }
             self.advance(id, order);
         }
     }
 
-    fn ask_too(&mut self, id: NodeId, now: Instant) {
-        let gives_up = |supervisor: &Supervisor| matches!(supervisor.task, Task::Stopping { then: Then::End { asked: false, .. }, .. });
-        if self.supervisor(id).is_some_and(gives_up) {
-            self.request_stop(id, now);
-        }
-    }
-
-    /// Calls off the restart of a child that waits for it.
-    fn call_off(&mut self, id: NodeId) {
-        self.set_alone(id, false);
+    /// A child that is down stays down for now, also when its restart was due.
+    pub(super) fn call_off(&mut self, id: NodeId) {
+        self.set_missing(id, false);
         self.cancel_timer(id);
         if let Some(node) = self.nodes.get_mut(id) {
             node.state = State::Ended;

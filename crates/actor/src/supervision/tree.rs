@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::arena::Arena;
-use super::node::{Body, Node, Standing, Supervisor, Task, Then};
-use super::window::{Window, later};
+use super::node::{Body, Node, Standing, Supervisor, Task};
 use super::{Error, Exit, Happening, History, NodeId, Plan, Restart, State};
 
 /// What the driver has to do. Every `Start` is answered by at most one [`Tree::started`] and by exactly one [`Tree::exited`] in the end.
@@ -150,10 +149,10 @@ impl<T> Tree<T> {
 
     /// Stops the whole tree in reverse start order. Ends with [`Action::Stopped`], and nothing is started any more.
     pub fn stop(&mut self, now: Instant) {
-        match (self.life, self.state(self.root)) {
-            (Life::Over, _) => {}
-            (Life::New, _) | (_, Some(State::Waiting(_))) => self.over(now),
-            _ => self.request_stop(self.root, now),
+        match self.life {
+            Life::New => self.over(now),
+            Life::Begun => self.request_stop(self.root, now),
+            Life::Over => {}
         }
         self.settle(now);
     }
@@ -204,9 +203,9 @@ impl<T> Tree<T> {
     }
 
     /// Stops a child and takes it from the tree with all that is beneath it, whatever its restart kind. Ends with [`Action::Removed`]. The root
-    /// cannot be removed.
+    /// cannot be removed, and from a tree that is down for good nothing is.
     pub fn remove(&mut self, node: NodeId, now: Instant) {
-        if node != self.root {
+        if node != self.root && self.life != Life::Over {
             self.withdraw(node, now);
             self.settle(now);
         }
@@ -268,8 +267,12 @@ impl<T> Tree<T> {
     }
 
     fn fire(&mut self, id: NodeId, now: Instant) {
+        let Some(node) = self.nodes.get(id) else { return };
+        let called_off = node.parent.and_then(|parent| self.supervisor(parent)).is_some_and(|parent| parent.stops(node.order));
         let Some(node) = self.nodes.get_mut(id) else { return };
         match (node.state, &mut node.body) {
+            // Its supervisor is stopping its children and has not come to this one.
+            (State::Waiting(_), _) if called_off => self.call_off(id),
             (State::Stopping, Body::Worker { .. }) => {
                 self.actions.push_back(Action::Kill(id));
                 self.note(id, Happening::Killed, now);
@@ -318,7 +321,7 @@ impl<T> Tree<T> {
 
     /// Takes a node that is down from the tree, with all that is beneath it.
     pub(super) fn discard(&mut self, id: NodeId, now: Instant) {
-        self.set_alone(id, false);
+        self.set_missing(id, false);
         let Some(node) = self.nodes.get(id) else { return };
         if let Some((parent, order)) = node.parent.map(|parent| (parent, node.order)) {
             if let Some(supervisor) = self.supervisor_mut(parent) {
@@ -343,12 +346,8 @@ impl<T> Tree<T> {
     pub(super) fn over(&mut self, now: Instant) {
         self.life = Life::Over;
         self.degraded = None;
-        self.cancel_timer(self.root);
         if let Some(root) = self.nodes.get_mut(self.root) {
             root.state = State::Ended;
-        }
-        if let Some(root) = self.supervisor_mut(self.root) {
-            root.task = Task::Idle;
         }
         self.note(self.root, Happening::Stopped, now);
         self.actions.push_back(Action::Stopped);
@@ -391,13 +390,13 @@ impl<T> Tree<T> {
         }
     }
 
-    /// Keeps the supervisor's count of children that restart on their own.
-    pub(super) fn set_alone(&mut self, id: NodeId, alone: bool) {
-        let Some(node) = self.nodes.get_mut(id).filter(|node| node.alone != alone) else { return };
-        node.alone = alone;
+    /// Keeps the supervisor's count of missing children.
+    pub(super) fn set_missing(&mut self, id: NodeId, missing: bool) {
+        let Some(node) = self.nodes.get_mut(id).filter(|node| node.missing != missing) else { return };
+        node.missing = missing;
         let Some(parent) = node.parent else { return };
         if let Some(supervisor) = self.supervisor_mut(parent) {
-            supervisor.alone = if alone { supervisor.alone + 1 } else { supervisor.alone.saturating_sub(1) };
+            supervisor.missing = if missing { supervisor.missing + 1 } else { supervisor.missing.saturating_sub(1) };
         }
     }
 

@@ -90,10 +90,10 @@ impl<T> Tree<T> {
         View { id, path: node.path.clone(), position: node.order, kind, restart: node.restart, state, restarts: node.restarts }
     }
 
-    /// Until when a node that is down waits for its group's restart.
+    /// Until when a node waits for its group's restart.
     fn group_wait(&self, node: &Node<T>) -> Option<Instant> {
         match self.supervisor(node.parent?)?.task {
-            Task::Waiting { from, until, .. } if node.state == State::Ended && node.order >= from => Some(until),
+            Task::Waiting { from, until, .. } if node.order >= from => Some(until),
             _ => None,
         }
     }
