@@ -28,7 +28,7 @@ mod bindings {
 }
 
 use bindings::exports::plexspaces::actor::guest;
-use bindings::plexspaces::actor::{context, key_value, logging, messaging, types};
+use bindings::plexspaces::actor::{context, key_value, lifecycle, logging, messaging, timers, types};
 
 /// The raw store's data.
 struct Raw {
@@ -98,22 +98,22 @@ fn absent<T>() -> wasmtime::Result<Result<T, types::Error>> {
 }
 
 impl lifecycle::Host for Raw {
-    fn monitor(&mut self, _: String) -> wasmtime::Result<Result<String, types::Error>> {
+    async fn monitor(&mut self, _: String) -> wasmtime::Result<Result<String, types::Error>> {
         absent()
     }
-    fn demonitor(&mut self, _: String) -> wasmtime::Result<()> {
+    async fn demonitor(&mut self, _: String) -> wasmtime::Result<()> {
         Ok(())
     }
-    fn link(&mut self, _: String) -> wasmtime::Result<Result<(), types::Error>> {
+    async fn link(&mut self, _: String) -> wasmtime::Result<Result<(), types::Error>> {
         absent()
     }
-    fn unlink(&mut self, _: String) -> wasmtime::Result<Result<(), types::Error>> {
+    async fn unlink(&mut self, _: String) -> wasmtime::Result<Result<(), types::Error>> {
         absent()
     }
     async fn spawn(&mut self, _: String, _: String, _: String) -> wasmtime::Result<Result<String, types::Error>> {
         absent()
     }
-    fn stop(&mut self, _: String) -> wasmtime::Result<Result<bool, types::Error>> {
+    async fn stop(&mut self, _: String) -> wasmtime::Result<Result<bool, types::Error>> {
         absent()
     }
 }

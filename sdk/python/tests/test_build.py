@@ -93,6 +93,8 @@ def test_the_output_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.
     writer.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\nprintf new > "$2"\n')
     writer.chmod(0o755)
     monkeypatch.setattr(build, "find_componentize", lambda: str(writer))
+    assert run(tmp_path, capsys, app=GOOD)[1].startswith("error: componentize-py made an unusual component: expected a core module")
+    monkeypatch.setattr(build, "immortalise", lambda component: component)
     (tmp_path / "app.py").write_text(GOOD)
     output = tmp_path / "x.wasm"
     output.write_text("old")

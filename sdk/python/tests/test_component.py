@@ -46,6 +46,14 @@ def test_nothing_of_the_build_runs_in_the_guest(probe: WasmInstance) -> None:
     assert not modules & {"argparse", "subprocess", "asyncio", "socket", "plexspaces.build", "plexspaces.testing"}
 
 
+def test_what_the_build_leaves_behind_is_shared_and_left_alone(probe: WasmInstance) -> None:
+    things = "[host, ProbeActor, ProbeActor.echo, ProbeActor.echo.__code__, NAME, sys.modules, str.join]"
+    counts = probe.handle("reply", {"code": f"[sys.getrefcount(thing) for thing in {things}]"})
+    assert min(counts) >= 1 << 30
+    assert probe.handle("reply", {"code": "sys.getrefcount(self)"}) < 100
+    assert probe.handle("reply", {"code": "__import__('gc').get_freeze_count()"}) > 10_000
+
+
 def test_state_moves_to_another_instance(component: WasmHost, probe: WasmInstance) -> None:
     probe.handle("set", {"value": {"a": [1, "ü"]}})
     other = component.instance()
