@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 
 /// Writes `crates/proto/src/gen`, or with `check` compares it.
 pub(crate) fn generate(check: bool) -> anyhow::Result<()> {
