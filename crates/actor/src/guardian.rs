@@ -24,8 +24,10 @@ pub(crate) enum Event {
     /// Another guardian takes over.
     Abandon,
     /// Run a closure on the tree.
-    Look(Box<dyn FnOnce(&Tree<Post>) + Send>),
+    Look(Look),
 }
+
+type Look = Box<dyn FnOnce(&Tree<Post>) + Send>;
 
 /// A child in the tree.
 #[derive(Clone)]
