@@ -154,8 +154,10 @@ impl Actor {
             }
             Err(Unfinished::Ended(failure, exit)) => {
                 envelope.failures += 1;
+                // Whoever kills an actor wants to be rid of its message too.
+                let again = exit != Exit::Kill;
                 let fate = self.end(exit);
-                self.give_up(envelope, failure).await;
+                self.give_up(envelope, failure, again).await;
                 fate
             }
         };
@@ -166,11 +168,11 @@ impl Actor {
     }
 
     /// A message whose turn failed: whoever asked is told; what nobody waits for is tried again, and then kept as a dead letter.
-    async fn give_up(&mut self, envelope: Box<Envelope>, failure: Failure) {
+    async fn give_up(&mut self, envelope: Box<Envelope>, failure: Failure, again: bool) {
         if envelope.reply.is_some() {
             return envelope.answer(Err(failure));
         }
-        if !self.cell.mailbox.has_ended() && (envelope.failures < ATTEMPTS || envelope.reminder.is_some()) {
+        if again && !self.cell.mailbox.has_ended() && (envelope.failures < ATTEMPTS || envelope.reminder.is_some()) {
             return self.cell.mailbox.put_back(envelope);
         }
         self.runtime.bury(&self.cell.id, *envelope, &failure).await;

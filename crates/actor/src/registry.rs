@@ -65,6 +65,15 @@ pub(crate) enum Life {
     Over,
 }
 
+impl SeatState {
+    /// What is over stays over, though the child that drains its mailbox still reports its end.
+    fn change(&mut self, life: Life) {
+        if self.life != Life::Over {
+            self.life = life;
+        }
+    }
+}
+
 impl Seat {
     fn new(profile: Profile) -> Arc<Self> {
         Arc::new(Self { profile: Arc::new(profile), state: Mutex::new(SeatState { guardian: None, life: Life::Down }) })
@@ -80,7 +89,7 @@ impl Seat {
 
     pub(crate) fn started(&self) {
         let mut state = self.state.lock();
-        state.life = Life::Up;
+        state.change(Life::Up);
         if let Some((guardian, worker)) = &state.guardian {
             let _ = guardian.send(Event::Started(*worker));
         }
@@ -88,7 +97,7 @@ impl Seat {
 
     pub(crate) fn exited(&self, exit: Exit) {
         let mut state = self.state.lock();
-        state.life = Life::Down;
+        state.change(Life::Down);
         if let Some((guardian, worker)) = &state.guardian {
             let _ = guardian.send(Event::Exited(*worker, exit));
         }

@@ -17,10 +17,11 @@ from wit_world.imports import context, key_value, lifecycle, logging, messaging,
 from wit_world.imports.types import Error, Payload, Payload_Bytes, Payload_Json
 
 from . import _backend, _image
-from ._decorators import actor, handler, init_handler, model_of, state
+from ._decorators import actor, handler, init_handler, model_of
 from ._instance import Instance, Refusal, encode_reply, explain
 from ._json import decode, printable
 from ._registry import Registry
+from ._state import state
 from .errors import error_from
 
 T = TypeVar("T")
