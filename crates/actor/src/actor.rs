@@ -298,7 +298,7 @@ impl Actor {
             let changes = Changes { state, key_values: effects.key_values, reminders: effects.reminders, answer, forget: Vec::new() };
             if let Err(failure) = commit(&self.runtime, &self.cell.id, activation, changes).await {
                 // What is in memory is now ahead of what is stored.
-                self.body.live = None;
+                self.drop_code();
                 tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, trace_id = %ctx.trace.trace_id_text(), %failure, "a turn could not be committed");
                 return Err(Unfinished::Refused(failure));
             }
@@ -386,6 +386,10 @@ impl Actor {
         let made = made.and_then(|made| made.map_err(Cut::Fault));
         let (instance, turn) = made.map_err(|cut| self.unfinished(cut, ctx.trace))?;
         let live = self.body.live.insert(Live { instance, activation });
+        let profile = &self.body.profile;
+        self.cell.evictable.store((profile.durable || profile.idle_timeout.is_some()) && !profile.eager, Ordering::Relaxed);
+        self.cell.counters.used_ms.store(self.runtime.age_ms(crate::now()), Ordering::Relaxed);
+        self.runtime.count_live(true);
         self.cell.counters.starts.fetch_add(1, Ordering::Relaxed);
         self.cell.counters.memory_bytes.store(live.instance.memory_bytes(), Ordering::Relaxed);
         if let Some(idle) = self.body.profile.idle_timeout {
@@ -404,6 +408,14 @@ impl Actor {
             None => None,
         };
         self.settle(effects, state, None, &ctx).await
+    }
+
+    fn drop_code(&mut self) {
+        if self.body.live.take().is_some() {
+            self.cell.evictable.store(false, Ordering::Relaxed);
+            self.cell.counters.memory_bytes.store(0, Ordering::Relaxed);
+            self.runtime.count_live(false);
+        }
     }
 
     async fn recover(&mut self) -> Result<Box<Activation>, Failure> {
@@ -437,11 +449,13 @@ impl Actor {
     async fn replace(&mut self, kind: Arc<Kind>) -> Fate {
         let profile = kind.profile(&self.cell.id.key).clone();
         let was_live = self.body.live.is_some();
-        if let Some(mut live) = self.body.live.take()
+        if let Some(live) = self.body.live.as_mut()
             && !(live.activation.is_some() && profile.durable)
         {
-            self.past().carried = live.instance.snapshot().await.ok();
+            let carried = live.instance.snapshot().await.ok();
+            self.past().carried = carried;
         }
+        self.drop_code();
         let seat = kind.seat(&self.cell.id.key).cloned();
         if let Some(past) = &mut self.body.past {
             past.restarts = Restarts::default();
@@ -471,7 +485,7 @@ impl Actor {
                 Err(_) => return Fate::Stays,
             }
         }
-        self.body.live = None;
+        self.drop_code();
         match self.bring_to_life().await {
             Err(Unfinished::Ended(_, exit)) => return self.end(exit),
             Err(Unfinished::Refused(failure)) => {
@@ -494,13 +508,13 @@ impl Actor {
             self.runtime.watch_idle(&self.cell, again);
             return Fate::Stays;
         }
-        self.body.live = None;
+        self.drop_code();
         if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays }
     }
 
     /// The incarnation is over. A supervised actor waits for its supervisor; another that failed comes back with its next message.
     fn end(&mut self, exit: Exit) -> Fate {
-        self.body.live = None;
+        self.drop_code();
         self.runtime.timers().clear(&self.cell);
         let failed = !exit.is_normal();
         if failed {
@@ -539,10 +553,10 @@ impl Actor {
     }
 
     /// The actor has no place in the node any more.
-    fn leave(self, exit: Option<&Exit>) {
-        let Self { runtime, cell, body } = self;
+    fn leave(mut self, exit: Option<&Exit>) {
         // The code goes before a successor can come.
-        drop(body);
+        self.drop_code();
+        let Self { runtime, cell, .. } = self;
         let (messages, _) = cell.mailbox.end();
         runtime.remove(&cell);
         for envelope in messages {
@@ -558,7 +572,7 @@ impl Actor {
 
     /// Notes what ended a turn: refused messages change nothing, anything else costs the instance.
     fn unfinished(&mut self, cut: Cut, trace: TraceContext) -> Unfinished {
-        let id = &self.cell.id;
+        let id = &self.cell.id.clone();
         let (failure, details) = match cut {
             Cut::Fault(Fault::Rejected(failure)) => return Unfinished::Refused(failure),
             Cut::Fault(Fault::Crashed { failure, trace }) => (failure, trace),
@@ -567,13 +581,13 @@ impl Actor {
                 (Failure::new(Code::LimitExceeded, message), String::new())
             }
             Cut::Killed => {
-                self.body.live = None;
+                self.drop_code();
                 let failure = Failure::new(Code::Unavailable, format!("{id} was killed before it answered"));
                 return Unfinished::Ended(failure, Exit::Kill);
             }
             Cut::Panicked(message) => (Failure::new(Code::HandlerFailed, format!("{id} panicked: {message}")), String::new()),
         };
-        self.body.live = None;
+        self.drop_code();
         self.body.kind.metrics.crashed.increment(1);
         let app = &self.body.kind.application.name;
         tracing::error!(actor_id = %id, tenant = %id.tenant, %app, trace_id = %trace.trace_id_text(), code = %failure.code, trace = details, "{}", failure.message);

@@ -65,6 +65,8 @@ pub(crate) struct Cell {
     pub(crate) mailbox: Mailbox<Box<Body>, Box<Envelope>, Control>,
     /// Whether the wheel will look whether it is idle.
     pub(crate) watched: AtomicBool,
+    /// Whether its code is in memory and may leave it without loss.
+    pub(crate) evictable: AtomicBool,
     pub(crate) counters: Counters,
 }
 
@@ -82,6 +84,12 @@ pub(crate) struct Counters {
 
 impl Cell {
     pub(crate) fn new(id: ActorId, body: Box<Body>, capacity: usize, held: bool) -> Self {
-        Self { id, mailbox: Mailbox::new(body, capacity, held), watched: AtomicBool::new(false), counters: Counters::default() }
+        Self {
+            id,
+            mailbox: Mailbox::new(body, capacity, held),
+            watched: AtomicBool::new(false),
+            evictable: AtomicBool::new(false),
+            counters: Counters::default(),
+        }
     }
 }

@@ -27,7 +27,10 @@ use crate::timers::{Fire, Timers};
 
 pub(crate) mod inspect;
 mod lives;
+pub(crate) mod pressure;
 mod reminders;
+
+use pressure::Budget;
 
 const SHARDS: usize = 64;
 
@@ -43,6 +46,16 @@ pub struct Config {
     pub store: Arc<dyn Store>,
     /// The wall clock.
     pub clock: Clock,
+    /// How much the actors may take up together.
+    pub budget: Budget,
+}
+
+impl Config {
+    /// A node whose actors may take up what there is.
+    #[must_use]
+    pub fn new(node_id: Name, store: Arc<dyn Store>, clock: Clock) -> Self {
+        Self { node_id, store, clock, budget: Budget::default() }
+    }
 }
 
 /// Whom a message from outside is for: a name in the namespace of its context (a type, a child, a role), and with a key that actor of the
@@ -88,6 +101,7 @@ struct Inner {
     ticking: AtomicBool,
     dead_letters: DeadLetters,
     reminders: reminders::Reminders,
+    pressure: pressure::Pressure,
     guardians: Mutex<HashMap<(Name, Name, Name), guardian::Handle>>,
 }
 
@@ -110,6 +124,7 @@ impl Runtime {
             ticking: AtomicBool::new(false),
             dead_letters: DeadLetters::new(config.store.clone()),
             reminders: reminders::Reminders::default(),
+            pressure: pressure::Pressure::default(),
             guardians: Mutex::default(),
             config,
         }))

@@ -207,7 +207,10 @@ async fn a_nested_supervisor_that_gives_up_is_restarted_by_its_own() {
     assert_eq!(counts(&lab, &["a", "b", "c"]).await, [0, 0, 1]);
     let app = &lab.application;
     let events = lab.runtime.supervision_events((&app.tenant, &app.namespace, &app.name), 0, 1000).await.unwrap().0;
-    assert!(events.iter().any(|(_, event)| matches!(event.what, Happening::Escalated { .. }) && &*event.path == "root/inner"), "{events:?}");
+    assert!(
+        events.iter().any(|(_, event)| matches!(event.what, Happening::Escalated { .. }) && &*event.path == "root/inner"),
+        "{events:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

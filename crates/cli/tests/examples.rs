@@ -75,7 +75,11 @@ async fn supervised_workers() {
     let tree = stdout(&node.cli(&["tree", "quality"]));
     assert!(tree.starts_with("quality-supervisor  running  rest_for_one, at most 5 restarts in 60 s\n"), "{tree}");
     assert!(tree.contains("\n  workers  running  one_for_one, at most 10 restarts in 60 s\n"), "{tree}");
-    assert!(tree.contains("quality/worker/worker-1  permanent  restarted 1 times") != tree.contains("quality/worker/worker-2  permanent  restarted 1 times"), "{tree}");
+    assert!(
+        tree.contains("quality/worker/worker-1  permanent  restarted 1 times")
+            != tree.contains("quality/worker/worker-2  permanent  restarted 1 times"),
+        "{tree}"
+    );
     let history = stdout(&node.cli(&["history", "quality"]));
     assert!(history.contains("exited (error: ZeroDivisionError"), "{history}");
     assert!(history.contains("restarting because of quality-supervisor/workers/worker-"), "{history}");

@@ -178,7 +178,7 @@ async fn start_up(engine: &Engine, wasm: bytes::Bytes, scratch: &Path) {
     let config = plexspaces_app::Config { components: scratch.join("components"), limits: Limits::default(), clock: Clock::system() };
     let open = async || {
         let store: Arc<Sqlite> = Arc::new(Sqlite::open(sqlite::Config::new(&path)).unwrap());
-        let runtime = Runtime::new(Config { node_id: name("node1"), store: store.clone(), clock: Clock::system() });
+        let runtime = Runtime::new(Config::new(name("node1"), store.clone(), Clock::system()));
         let applications = Applications::open(config.clone(), store.clone(), runtime.clone(), engine.clone()).await.unwrap();
         (store, runtime, applications)
     };
@@ -227,7 +227,7 @@ struct Lab {
 
 impl Lab {
     async fn new(component: Arc<Component>, store: Arc<dyn Store>, durable: bool) -> Self {
-        let runtime = Runtime::new(Config { node_id: name("node1"), store, clock: Clock::system() });
+        let runtime = Runtime::new(Config::new(name("node1"), store, Clock::system()));
         let guest_type = component.description().actors[0].name.clone();
         let profile = Profile { durable, ..Profile::default() };
         let spec = TypeSpec { name: name("counter"), guest_type, aliases: Vec::new(), profile };

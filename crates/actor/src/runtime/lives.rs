@@ -137,6 +137,7 @@ impl Runtime {
             }
         });
         self.spawn_background(self.clone().watch_reminders());
+        self.spawn_background(self.clone().make_room());
     }
 
     async fn fire(&self, fire: Fire) {

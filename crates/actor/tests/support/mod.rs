@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use plexspaces_actor::supervision::{Intensity, Restart};
 use plexspaces_actor::{
-    Application, Behavior, Child, ChildSpec, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, Limits, Profile,
-    Reply, Request, Runtime, Schedule, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
+    Application, Behavior, Budget, Child, ChildSpec, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, Limits,
+    Profile, Reply, Request, Runtime, Schedule, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
 };
 use plexspaces_store::{Memory, Store};
 use plexspaces_types::{Clock, Code, Failure, Key, Message, Name, Payload, RequestContext};
@@ -245,7 +245,11 @@ impl Lab {
     }
 
     pub async fn at(clock: Clock, store: Arc<dyn Store>, profile: Profile, children: Vec<ChildSpec>) -> Self {
-        let runtime = Runtime::new(Config { node_id: name("node1"), store: store.clone(), clock: clock.clone() });
+        Self::within(Budget::default(), clock, store, profile, children).await
+    }
+
+    pub async fn within(budget: Budget, clock: Clock, store: Arc<dyn Store>, profile: Profile, children: Vec<ChildSpec>) -> Self {
+        let runtime = Runtime::new(Config { budget, ..Config::new(name("node1"), store.clone(), clock.clone()) });
         let factory = ProbeFactory::new("v1");
         let application = application(factory.clone(), profile, children);
         runtime.deploy(&application).await.unwrap();

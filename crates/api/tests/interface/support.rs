@@ -107,7 +107,7 @@ impl Node {
         let directory = TempDir::new().unwrap();
         let store = Arc::new(Memory::new());
         let node_id = Name::new("node", "node-1").unwrap();
-        let runtime = Runtime::new(actor::Config { node_id, store: store.clone(), clock: clock.clone() });
+        let runtime = Runtime::new(actor::Config::new(node_id, store.clone(), clock.clone()));
         let mut engine = plexspaces_wasm::Config::new(directory.path().join("cache"));
         engine.instances = 10;
         let config =
