@@ -216,3 +216,16 @@ async fn keys_may_be_anything_printable() {
         assert_eq!(lab.ask(key, "add", json!({})).await, Ok(json!({"count": 1})), "{key}");
     }
 }
+
+#[tokio::test]
+async fn a_message_whose_asker_has_gone_is_not_handled() {
+    let lab = Lab::volatile().await;
+    lab.tell("a", "hold", json!({})).await.unwrap();
+    {
+        let asking = lab.ask("a", "add", json!({}));
+        let mut asking = std::pin::pin!(asking);
+        assert!(futures::poll!(asking.as_mut()).is_pending());
+    }
+    lab.factory.gate.add_permits(1);
+    assert_eq!(lab.count("a").await, 0);
+}

@@ -1,5 +1,5 @@
 //! Guarantees of supervision. `docs/semantics.md` names these tests.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 
