@@ -27,7 +27,7 @@ pub use dead_letters::DeadLetter;
 pub use describe::{Behavior, Description, FacetUse, HandlerInfo, HandlerKind, Sdk, TypeInfo};
 pub use facet::{Facet, FacetError, InterceptResult};
 pub use factory::{Factory, Fault, Instance, Limits, Reply, Spec};
-pub use runtime::{Config, Request, Runtime, Target};
+pub use runtime::{Address, Config, Request, Runtime, Target};
 pub use timers::Schedule;
 pub use turn::{LogLevel, Turn};
 
