@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("node", &["types", "store", "store-sql", "actor", "wasm", "app", "api"]),
     ("cli", &["types", "app", "client", "node"]),
     ("testkit", &[]),
+    ("bench-actors", &[]),
     ("core", &["actor"]),
     ("sdk_macros", &[]),
     ("sdk", &["types", "store", "actor", "core", "sdk_macros"]),
