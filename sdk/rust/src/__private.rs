@@ -21,6 +21,11 @@ pub fn done<T, E: Into<BehaviorError>>(result: Result<T, E>) -> Result<Payload, 
     result.map(|_| Payload::Json("null".to_owned())).map_err(Into::into)
 }
 
+/// The outcome of an `init`.
+pub fn begun<E: Into<BehaviorError>>(result: Result<(), E>) -> Result<(), BehaviorError> {
+    result.map_err(Into::into)
+}
+
 /// What is said of an operation that nothing handles.
 #[must_use]
 pub fn unknown<A: Actor>(msg: &Message) -> BehaviorError {

@@ -1,4 +1,5 @@
 //! The other behaviours, registered types and durable state.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::time::Duration;
 

@@ -186,7 +186,7 @@ fn dispatcher(block: &ItemImpl, found: &Found) -> TokenStream {
                 ctx: &::plexspaces_sdk::ActorContext,
                 config: &::plexspaces_sdk::Value,
             ) -> ::core::result::Result<(), ::plexspaces_sdk::BehaviorError> {
-                ::core::result::Result::Ok(self.#method(ctx, config) #wait ?)
+                ::plexspaces_sdk::__private::begun(self.#method(ctx, config) #wait)
             }
         }
     });
