@@ -22,6 +22,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("node", &["types", "store", "store-sql", "actor", "wasm", "app", "api"]),
     ("cli", &["types", "app", "client", "node"]),
     ("testkit", &[]),
+    ("bench-actors", &[]),
+    ("core", &["actor"]),
+    ("sdk_macros", &[]),
+    ("sdk", &["types", "store", "actor", "core", "sdk_macros"]),
 ];
 
 /// Libraries that only some crates may know.
@@ -41,7 +45,7 @@ pub(crate) fn run() -> Result<()> {
 fn violations(metadata: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     for package in list(metadata, "packages") {
-        let Some(name) = text(package, "name").and_then(|name| name.strip_prefix("plexspaces-")) else { continue };
+        let Some(name) = text(package, "name").and_then(own) else { continue };
         let Some((_, allowed)) = ALLOWED.iter().find(|(known, _)| *known == name) else {
             wrong.push(format!("crate {name} is not in the table of xtask/src/edges.rs"));
             continue;
@@ -52,8 +56,7 @@ fn violations(metadata: &Value) -> Vec<String> {
                 continue;
             }
             let Some(target) = text(dependency, "name") else { continue };
-            let own = target.strip_prefix("plexspaces-");
-            if own.is_some_and(|own| !allowed.contains(&own)) {
+            if own(target).is_some_and(|own| !allowed.contains(&own)) {
                 wrong.push(format!("{name} depends on {target}; allowed are: {}", allowed.join(", ")));
             }
             if let Some((_, may)) = RESTRICTED.iter().find(|(library, _)| *library == target)
@@ -64,6 +67,11 @@ fn violations(metadata: &Value) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// A crate of ours without its prefix. Programs import the crates of the SDK, whose names are therefore written as in a path.
+fn own(name: &str) -> Option<&str> {
+    name.strip_prefix("plexspaces-").or_else(|| name.strip_prefix("plexspaces_"))
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {

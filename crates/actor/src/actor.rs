@@ -530,7 +530,7 @@ impl Actor {
             seat.exited(exit);
             return Fate::Stays;
         }
-        if !matches!(exit, Exit::Error(_)) {
+        if self.body.profile.temporary || !matches!(exit, Exit::Error(_)) {
             self.body.kind.set_spawned(&self.cell.id.key, None);
             return Fate::Leaves(Some(exit));
         }

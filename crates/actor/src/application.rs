@@ -90,6 +90,8 @@ pub struct Profile {
     pub idle_timeout: Option<Duration>,
     /// Whether it leaves memory only when it was idle for that long, and not to make room for others.
     pub eager: bool,
+    /// Whether it lives only from its spawn to its end: no message brings it to life, and a failure ends it for good.
+    pub temporary: bool,
     /// What it may use.
     pub limits: Limits,
     /// `args` of its configuration.

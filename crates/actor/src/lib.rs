@@ -30,7 +30,7 @@ pub use factory::{Factory, Fault, Instance, Limits, Reply, Spec};
 pub use mailbox::Standing;
 pub use runtime::inspect::{ActorFilter, ActorInfo, ActorOrder, Level};
 pub use runtime::pressure::Budget;
-pub use runtime::{Config, Request, Runtime, Target};
+pub use runtime::{Address, Config, Request, Runtime, Target};
 pub use timers::Schedule;
 pub use turn::{LogLevel, Turn};
 

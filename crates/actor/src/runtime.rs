@@ -25,11 +25,13 @@ use crate::registry::{Kind, Life, Registry};
 use crate::supervision::Exit;
 use crate::timers::{Fire, Timers};
 
+mod address;
 pub(crate) mod inspect;
 mod lives;
 pub(crate) mod pressure;
 mod reminders;
 
+pub use address::Address;
 use pressure::Budget;
 
 const SHARDS: usize = 64;
@@ -103,6 +105,8 @@ struct Inner {
     reminders: reminders::Reminders,
     pressure: pressure::Pressure,
     guardians: Mutex<HashMap<(Name, Name, Name), guardian::Handle>>,
+    /// The chain of a message for which nobody waits.
+    nobody: Arc<[ActorId]>,
 }
 
 impl Runtime {
@@ -126,6 +130,7 @@ impl Runtime {
             reminders: reminders::Reminders::default(),
             pressure: pressure::Pressure::default(),
             guardians: Mutex::default(),
+            nobody: Arc::from([]),
             config,
         }))
     }
@@ -276,9 +281,7 @@ impl Runtime {
             receiver.await.map_err(|_| Failure::new(Code::Unavailable, format!("the actor {id} stopped before it answered")))?
         };
         let Some(deadline) = deadline else { return asked.await };
-        let late =
-            || Failure::new(Code::DeadlineExceeded, format!("{id} did not answer before the deadline; the operation may have happened"));
-        tokio::time::timeout_at(deadline.into(), asked).await.map_err(|_| late())?
+        tokio::time::timeout_at(deadline.into(), asked).await.map_err(|_| late(&id))?
     }
 
     /// Hands a message from an actor to an actor.
@@ -366,6 +369,10 @@ impl Runtime {
 
     /// The actor, made if need be.
     pub(crate) fn cell(&self, id: &ActorId) -> Result<Arc<Cell>, Failure> {
+        self.find_or_make(id, Cause::Message)
+    }
+
+    fn find_or_make(&self, id: &ActorId, cause: Cause) -> Result<Arc<Cell>, Failure> {
         let shard = self.shard(id);
         if let Some(cell) = shard.read().get(id) {
             return Ok(cell.clone());
@@ -385,6 +392,9 @@ impl Runtime {
             return Err(Failure::new(Code::Unavailable, format!("the application of {id} is being replaced")));
         }
         let profile = kind.profile(&id.key).clone();
+        if profile.temporary && matches!(cause, Cause::Message) {
+            return Err(Failure::not_found(format!("the actor {id} does not live: it has ended or was never spawned")));
+        }
         let capacity = profile.limits.mailbox;
         let cell = Arc::new(Cell::new(id.clone(), Body::new(kind, profile, seat), capacity, life == Life::Down));
         actors.insert(id.clone(), cell.clone());
@@ -433,6 +443,13 @@ impl Runtime {
     }
 }
 
+/// Why an actor is looked for.
+#[derive(Clone, Copy)]
+enum Cause {
+    Message,
+    Spawn,
+}
+
 #[derive(Clone, Copy)]
 enum Wait {
     Yes,
@@ -446,6 +463,10 @@ fn envelope(ctx: RequestContext, message: Message, reply: Option<oneshot::Sender
 fn message(request: Request, kind: MessageKind) -> Message {
     let Request { operation, payload, idempotency_key } = request;
     Message { operation, kind, payload, sender: None, idempotency_key }
+}
+
+fn late(id: &ActorId) -> Failure {
+    Failure::new(Code::DeadlineExceeded, format!("{id} did not answer before the deadline; the operation may have happened"))
 }
 
 fn gone(id: &ActorId) -> Failure {

@@ -9,7 +9,7 @@ use plexspaces_types::{ActorId, Clock, Code, Failure, Message, MessageKind, Name
 
 use crate::cell::Cell;
 use crate::timers::Change;
-use crate::{Limits, Profile, Runtime};
+use crate::{Address, Limits, Profile, Runtime};
 
 mod key_value;
 mod lifecycle;
@@ -120,36 +120,58 @@ impl Turn {
 
     /// Asks another actor and waits for the reply, never longer than the message that is being handled may take. An actor that already
     /// waits for this one is a `deadlock`, answered at once.
-    pub async fn ask(&mut self, target: &str, operation: &str, payload: Payload, timeout: Duration) -> Result<Payload, Failure> {
+    pub async fn ask(&self, target: &str, operation: &str, payload: Payload, timeout: Duration) -> Result<Payload, Failure> {
         let (runtime, id) = self.resolve(target)?;
+        let (ctx, message) = self.asking(&id, operation, payload, timeout)?;
+        runtime.ask_actor(ctx, id, message).await
+    }
+
+    /// The same for an actor whose address is known.
+    pub async fn ask_at(&self, target: &Address, operation: &str, payload: Payload, timeout: Duration) -> Result<Payload, Failure> {
+        let (ctx, message) = self.asking(target.id(), operation, payload, timeout)?;
+        target.ask(ctx, message).await
+    }
+
+    fn asking(&self, id: &ActorId, operation: &str, payload: Payload, timeout: Duration) -> Result<(RequestContext, Message), Failure> {
         self.check_size("payload", payload.len())?;
         let mut chain = self.ctx.chain.to_vec();
         chain.push(self.id.clone());
-        if chain.contains(&id) {
-            let links: Vec<String> = chain.iter().chain([&id]).map(ToString::to_string).collect();
+        if chain.contains(id) {
+            let links: Vec<String> = chain.iter().chain([id]).map(ToString::to_string).collect();
             return Err(Failure::new(Code::Deadlock, format!("the request would wait for itself: {}", links.join(" -> "))));
         }
         let deadline = crate::now() + timeout;
         let deadline = self.ctx.deadline.map_or(deadline, |outer| outer.min(deadline));
         let ctx = RequestContext { namespace: id.namespace.clone(), deadline: Some(deadline), chain: Arc::from(chain), ..self.ctx.clone() };
-        let message = self.message(operation, payload, MessageKind::Call);
-        runtime.ask_actor(ctx, id, message).await
+        Ok((ctx, self.message(operation, payload, MessageKind::Call)))
     }
 
     /// Sends to another actor without waiting for the outcome. In a durable actor it leaves after the commit.
     pub async fn tell(&mut self, target: &str, operation: &str, payload: Payload) -> Result<(), Failure> {
         let (runtime, id) = self.resolve(target)?;
+        let Some((ctx, message)) = self.telling(&id, operation, payload)? else { return Ok(()) };
+        runtime.tell_actor(ctx, &id, message).await
+    }
+
+    /// The same to an actor whose address is known.
+    pub async fn tell_at(&mut self, target: &Address, operation: &str, payload: Payload) -> Result<(), Failure> {
+        let Some((ctx, message)) = self.telling(target.id(), operation, payload)? else { return Ok(()) };
+        target.tell(ctx, message).await
+    }
+
+    /// What is to be sent now; nothing when the message leaves with the commit.
+    fn telling(&mut self, id: &ActorId, operation: &str, payload: Payload) -> Result<Option<(RequestContext, Message)>, Failure> {
         self.check_size("payload", payload.len())?;
         let message = self.message(operation, payload, MessageKind::Cast);
         if self.durable {
             if self.tells.len() >= MAX_TELLS {
                 return Err(Failure::new(Code::Overloaded, format!("one turn may send at most {MAX_TELLS} messages")));
             }
-            self.tells.push((id, message));
-            return Ok(());
+            self.tells.push((id.clone(), message));
+            return Ok(None);
         }
         let ctx = RequestContext { namespace: id.namespace.clone(), chain: Arc::from([self.id.clone()]), ..self.ctx.clone() };
-        runtime.tell_actor(ctx, &id, message).await
+        Ok(Some((ctx, message)))
     }
 
     /// Writes a line to the node's log.

@@ -35,17 +35,13 @@ impl Payload {
             Self::Bytes(bytes) => bytes,
         }
     }
+}
 
-    /// The size in bytes.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.as_bytes().len()
-    }
+impl std::ops::Deref for Payload {
+    type Target = [u8];
 
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    fn deref(&self) -> &[u8] {
+        self.as_bytes()
     }
 }
 

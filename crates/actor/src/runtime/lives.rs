@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 const SPAWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Runtime {
-    /// Starts an actor under a name and returns its identity when its `init` has run.
-    pub(crate) async fn spawn(
+    /// Starts an actor under a name and returns its identity when its `init` has run. An empty name gives it one of its own.
+    pub async fn spawn(
         &self,
         ctx: &RequestContext,
         application: &Name,
@@ -26,7 +26,7 @@ impl Runtime {
         }
         kind.set_spawned(&key, Some(args));
         let (answer, started) = oneshot::channel();
-        let cell = self.cell(&id)?;
+        let cell = self.find_or_make(&id, Cause::Spawn)?;
         self.control(&cell, Control::Spawn(answer));
         let deadline = ctx.deadline.unwrap_or_else(|| crate::now() + SPAWN_TIMEOUT);
         let late = || Failure::new(Code::DeadlineExceeded, format!("{id} did not start before the deadline"));

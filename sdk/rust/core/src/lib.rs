@@ -1,0 +1,5 @@
+//! What a facet is made of, for crates that hold facets and nothing else of the SDK.
+//!
+//! Programs with actors use `plexspaces_sdk`, which exports the same names.
+
+pub use plexspaces_actor::{Facet, FacetError, InterceptResult};

@@ -1,0 +1,255 @@
+//! What an actor can reach while it handles a message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexspaces_actor::{Address, LogLevel, Schedule, Turn};
+use plexspaces_types::{Failure, RequestContext};
+use serde_json::{Map, Value};
+use tokio::sync::RwLock;
+
+use crate::{Actor, ActorId, ActorRef, Message, ServiceLocator};
+
+/// The services of the actor that handles a message, for as long as it does.
+pub struct ActorContext {
+    turn: RwLock<Turn>,
+    id: ActorId,
+    locator: Arc<ServiceLocator>,
+}
+
+/// Whom a message is for: a name, an identity or a reference. The last is the fastest.
+#[derive(Clone, Copy, Debug)]
+pub enum Recipient<'a> {
+    /// By name, as in [`ActorId`].
+    Name(&'a str),
+    /// By identity.
+    Id(&'a ActorId),
+    /// By reference.
+    Ref(&'a ActorRef),
+}
+
+impl<'a> From<&'a str> for Recipient<'a> {
+    fn from(name: &'a str) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl<'a> From<&'a String> for Recipient<'a> {
+    fn from(name: &'a String) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl<'a> From<&'a ActorId> for Recipient<'a> {
+    fn from(id: &'a ActorId) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl<'a> From<&'a ActorRef> for Recipient<'a> {
+    fn from(actor: &'a ActorRef) -> Self {
+        Self::Ref(actor)
+    }
+}
+
+impl ActorContext {
+    pub(crate) fn new(turn: Turn, locator: Arc<ServiceLocator>) -> Self {
+        Self { id: turn.actor_id().clone().into(), turn: RwLock::new(turn), locator }
+    }
+
+    pub(crate) fn into_turn(self) -> Turn {
+        self.turn.into_inner()
+    }
+
+    /// Who this actor is.
+    #[must_use]
+    pub fn self_id(&self) -> &ActorId {
+        &self.id
+    }
+
+    /// The way to this actor, to be given to others.
+    pub fn self_ref(&self) -> Result<ActorRef, Failure> {
+        self.actor_ref(&self.id)
+    }
+
+    /// The way to an actor of this node.
+    pub fn actor_ref<'a>(&self, target: impl Into<Recipient<'a>>) -> Result<ActorRef, Failure> {
+        match target.into() {
+            Recipient::Ref(actor) => Ok(actor.clone()),
+            Recipient::Id(id) => Ok(ActorRef::new(self.locator.address(&self.home()?, id)?, self.home()?)),
+            Recipient::Name(name) => Ok(ActorRef::new(self.locator.address(&self.home()?, &name.into())?, self.home()?)),
+        }
+    }
+
+    /// Asks another actor and waits for the reply, at most so long, and never longer than whoever waits for this actor. An actor that
+    /// already waits for this one is a `deadlock`, answered at once.
+    pub async fn ask<'a>(&self, target: impl Into<Recipient<'a>>, message: Message, timeout: Duration) -> Result<Message, Failure> {
+        let Message { payload, msg_type, .. } = message;
+        let reply = match target.into() {
+            Recipient::Ref(actor) => self.turn.read().await.ask_at(actor.address(), &msg_type, payload, timeout).await?,
+            other => {
+                let address = self.look_up(other)?;
+                self.turn.read().await.ask_at(&address, &msg_type, payload, timeout).await?
+            }
+        };
+        Ok(Message::reply(reply))
+    }
+
+    /// Sends to another actor without waiting for a reply. What a durable actor sends leaves when its turn is committed.
+    pub async fn tell<'a>(&self, target: impl Into<Recipient<'a>>, message: Message) -> Result<(), Failure> {
+        let Message { payload, msg_type, .. } = message;
+        match target.into() {
+            Recipient::Ref(actor) => self.turn.write().await.tell_at(actor.address(), &msg_type, payload).await,
+            other => {
+                let address = self.look_up(other)?;
+                self.turn.write().await.tell_at(&address, &msg_type, payload).await
+            }
+        }
+    }
+
+    /// Starts an actor from a value. One that fails cannot be made again: register its type for that.
+    pub async fn spawn<A: Actor>(&self, id: impl Into<ActorId>, actor: A) -> Result<ActorRef, Failure> {
+        Box::pin(self.locator.spawn(&self.home()?, id.into(), actor)).await
+    }
+
+    /// Starts an actor of a registered type; an empty name gives it one of its own.
+    pub async fn spawn_type(&self, actor_type: &str, name: &str, args: Map<String, Value>) -> Result<ActorRef, Failure> {
+        Box::pin(self.locator.spawn_type(&self.home()?, actor_type, name, args)).await
+    }
+
+    /// Ends an actor after its present message; true when it lived.
+    pub async fn stop<'a>(&self, target: impl Into<Recipient<'a>>) -> Result<bool, Failure> {
+        match target.into() {
+            Recipient::Ref(actor) => Ok(actor.stop()),
+            other => Ok(self.look_up(other).is_ok_and(|address| address.stop())),
+        }
+    }
+
+    /// Watches an actor: at its end this one receives `__DOWN__` with `monitor_ref`, `down_from` and `down_reason`. Returns the first.
+    pub async fn monitor<'a>(&self, target: impl Into<Recipient<'a>>) -> Result<String, Failure> {
+        let target = self.printed(target.into());
+        self.turn.write().await.monitor(&target)
+    }
+
+    /// Ends a watch.
+    pub async fn demonitor(&self, reference: &str) {
+        self.turn.write().await.demonitor(reference);
+    }
+
+    /// Ties this actor to another: when one fails the other receives `__EXIT__` with `exit_from` and `exit_reason`, and ends likewise if it
+    /// has no handler for that.
+    pub async fn link<'a>(&self, target: impl Into<Recipient<'a>>) -> Result<(), Failure> {
+        let target = self.printed(target.into());
+        self.turn.write().await.link(&target)
+    }
+
+    /// Unties this actor and another.
+    pub async fn unlink<'a>(&self, target: impl Into<Recipient<'a>>) -> Result<(), Failure> {
+        let target = self.printed(target.into());
+        self.turn.write().await.unlink(&target)
+    }
+
+    /// Sends this actor a message after a time; returns the timer's name.
+    pub async fn send_after(&self, delay: Duration, message: Message) -> Result<String, Failure> {
+        self.start_timer(None, Schedule::After(delay), message).await
+    }
+
+    /// Sends this actor a message again and again; returns the timer's name.
+    pub async fn send_every(&self, period: Duration, message: Message) -> Result<String, Failure> {
+        self.start_timer(None, Schedule::Every(period), message).await
+    }
+
+    /// Starts a timer, which runs from the end of the turn; one of the same name is replaced.
+    pub async fn start_timer(&self, name: Option<&str>, schedule: Schedule, message: Message) -> Result<String, Failure> {
+        let Message { payload, msg_type, .. } = message;
+        self.turn.write().await.start_timer(name, schedule, &msg_type, payload, false).await
+    }
+
+    /// Stops a timer; true when there was one.
+    pub async fn cancel_timer(&self, name: &str) -> Result<bool, Failure> {
+        self.turn.write().await.cancel_timer(name, false).await
+    }
+
+    /// Starts a reminder of a durable actor: a timer that outlives the actor and the node.
+    pub async fn start_reminder(&self, name: &str, schedule: Schedule, message: Message) -> Result<(), Failure> {
+        let Message { payload, msg_type, .. } = message;
+        self.turn.write().await.start_timer(Some(name), schedule, &msg_type, payload, true).await.map(drop)
+    }
+
+    /// Stops a reminder; true when there was one.
+    pub async fn cancel_reminder(&self, name: &str) -> Result<bool, Failure> {
+        self.turn.write().await.cancel_timer(name, true).await
+    }
+
+    /// The value of one of the actor's own keys.
+    pub async fn kv_get(&self, key: &str) -> Result<Option<String>, Failure> {
+        self.turn.write().await.kv_get(key).await
+    }
+
+    /// Sets one of the actor's own keys.
+    pub async fn kv_put(&self, key: &str, value: impl Into<String>) -> Result<(), Failure> {
+        self.turn.write().await.kv_put(key, value.into(), None).await
+    }
+
+    /// Sets one of the actor's own keys for a time.
+    pub async fn kv_put_for(&self, key: &str, value: impl Into<String>, ttl: Duration) -> Result<(), Failure> {
+        self.turn.write().await.kv_put(key, value.into(), Some(ttl)).await
+    }
+
+    /// Removes one of the actor's own keys; true when it was there.
+    pub async fn kv_delete(&self, key: &str) -> Result<bool, Failure> {
+        self.turn.write().await.kv_delete(key).await
+    }
+
+    /// Sets a key if its value is `expected`; true when it was set.
+    pub async fn kv_compare_and_set(&self, key: &str, expected: Option<&str>, value: impl Into<String>) -> Result<bool, Failure> {
+        self.turn.write().await.kv_compare_and_set(key, expected, value.into()).await
+    }
+
+    /// The actor's keys that begin with `prefix`, in byte order, at most `limit`.
+    pub async fn kv_list(&self, prefix: &str, limit: usize) -> Result<Vec<String>, Failure> {
+        self.turn.write().await.kv_list(prefix, None, limit).await
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.locator.now_ms()
+    }
+
+    /// Writes to the node's log.
+    pub async fn log(&self, level: LogLevel, text: &str) {
+        self.turn.read().await.log(level, text);
+    }
+
+    /// The node's services.
+    #[must_use]
+    pub fn service_locator(&self) -> Arc<ServiceLocator> {
+        self.locator.clone()
+    }
+
+    fn look_up(&self, target: Recipient<'_>) -> Result<Address, Failure> {
+        match target {
+            Recipient::Ref(actor) => Ok(actor.address().clone()),
+            Recipient::Id(id) => self.locator.address(&self.home()?, id),
+            Recipient::Name(name) => self.locator.address(&self.home()?, &name.into()),
+        }
+    }
+
+    /// The name by which the runtime finds a target; one that there is not goes on as it was given.
+    fn printed(&self, target: Recipient<'_>) -> String {
+        match (self.look_up(target), target) {
+            (Ok(address), _) => address.id().to_string(),
+            (Err(_), Recipient::Name(name)) => name.to_owned(),
+            (Err(_), Recipient::Id(id)) => id.to_string(),
+            (Err(_), Recipient::Ref(actor)) => actor.id().to_string(),
+        }
+    }
+
+    /// Where this actor's names are looked up.
+    fn home(&self) -> Result<RequestContext, Failure> {
+        let unknown = || Failure::not_found("the actor has no identity");
+        let id = self.id.known().ok_or_else(unknown)?;
+        Ok(RequestContext::external(id.tenant.clone(), id.namespace.clone(), "actor"))
+    }
+}

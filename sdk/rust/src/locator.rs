@@ -1,0 +1,218 @@
+//! A node's services: how actors are found and made.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use plexspaces_actor::{Address, Application, Profile, Runtime, SupervisorSpec, TypeSpec};
+use plexspaces_types as types;
+use plexspaces_types::{Clock, Code, Failure, Key, Name};
+use serde_json::{Map, Value};
+
+use crate::native::{Native, NativeType};
+use crate::registry::{ActorRegistry, Registration};
+use crate::{Actor, ActorId, ActorRef, RequestContext};
+
+/// The services of one node.
+pub struct ServiceLocator {
+    node: String,
+    /// Why there is no runtime, where that is so.
+    runtime: Result<Runtime, Failure>,
+    clock: Clock,
+    registry: ActorRegistry,
+    /// The types that were made known to the runtime, by tenant and namespace.
+    types: Mutex<HashMap<(Name, Name), Vec<Known>>>,
+}
+
+#[derive(Clone)]
+struct Known {
+    name: Name,
+    /// The name of its application.
+    application: Name,
+    factory: Arc<NativeType>,
+}
+
+impl std::fmt::Debug for ServiceLocator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceLocator").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+/// A name of an actor in its parts.
+struct Parsed<'a> {
+    namespace: Option<&'a str>,
+    actor_type: Option<&'a str>,
+    key: &'a str,
+}
+
+impl ServiceLocator {
+    pub(crate) fn new(node: String, runtime: Result<Runtime, Failure>, clock: Clock) -> Arc<Self> {
+        Arc::new(Self { node, runtime, clock, registry: ActorRegistry::default(), types: Mutex::default() })
+    }
+
+    pub(crate) fn runtime(&self) -> Result<&Runtime, Failure> {
+        self.runtime.as_ref().map_err(Clone::clone)
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// The types from which actors can be made anew.
+    #[must_use]
+    pub fn actor_registry(&self) -> &ActorRegistry {
+        &self.registry
+    }
+
+    /// The way to an actor of this node: one that lives, or one of a registered type, which its first message brings to life.
+    pub fn actor_ref(self: &Arc<Self>, ctx: &RequestContext, id: impl Into<ActorId>) -> Result<ActorRef, Failure> {
+        let ctx = ctx.enter(None)?;
+        Ok(ActorRef::new(self.address(&ctx, &id.into())?, ctx))
+    }
+
+    pub(crate) async fn spawn<A: Actor>(self: &Arc<Self>, ctx: &types::RequestContext, id: ActorId, actor: A) -> Result<ActorRef, Failure> {
+        let text = id.to_string();
+        let parsed = self.parse(&text);
+        if let Some((_, node)) = text.rsplit_once('@').filter(|(_, node)| *node != self.node) {
+            let own = &self.node;
+            let message = format!(
+                "{text} would be on the node {node:?}, and this node, {own:?}, knows no other; of a key with an @ write {text}@{own}"
+            );
+            return Err(Failure::new(Code::Unavailable, message).with_field("actor_id"));
+        }
+        let mut ctx = ctx.clone();
+        if let Some(namespace) = parsed.namespace {
+            ctx.namespace = name("namespace", namespace)?;
+        }
+        if let Some(actor_type) = parsed.actor_type.filter(|given| *given != A::NAME) {
+            let message = format!("{text} names the type {actor_type}, and the actor is a {}", A::NAME);
+            return Err(Failure::invalid("actor_id", message));
+        }
+        let known = self.known_type(&ctx, &name("actor type", A::NAME)?, || Registration::of_values::<A>())?;
+        let id = identity(&ctx, &known.name, parsed.key)?;
+        known.factory.give(&id, Box::new(Native::new(actor, self.clone())))?;
+        let waiting = Waiting { factory: &known.factory, id: &id };
+        let runtime = self.runtime()?;
+        let address = runtime.spawn(&ctx, &known.application, known.name.as_str(), parsed.key, Map::new()).await?;
+        drop(waiting);
+        Ok(ActorRef::new(runtime.address_of(&address)?, ctx))
+    }
+
+    pub(crate) async fn spawn_type(
+        self: &Arc<Self>,
+        ctx: &types::RequestContext,
+        actor_type: &str,
+        key: &str,
+        args: Map<String, Value>,
+    ) -> Result<ActorRef, Failure> {
+        let registration = self.registry.get(actor_type)?;
+        let known = self.known_type(ctx, &name("actor type", actor_type)?, || registration)?;
+        let runtime = self.runtime()?;
+        let id = runtime.spawn(ctx, &known.application, known.name.as_str(), key, args).await?;
+        Ok(ActorRef::new(runtime.address_of(&id)?, ctx.clone()))
+    }
+
+    /// Where an actor is reached.
+    pub(crate) fn address(self: &Arc<Self>, ctx: &types::RequestContext, id: &ActorId) -> Result<Address, Failure> {
+        let runtime = self.runtime()?;
+        if let Some(id) = id.known() {
+            return runtime.address_of(id);
+        }
+        let text = id.to_string();
+        let parsed = self.parse(&text);
+        let mut ctx = ctx.clone();
+        if let Some(namespace) = parsed.namespace {
+            ctx.namespace = name("namespace", namespace)?;
+        }
+        // A registered type is there as soon as somebody names it.
+        if let Ok(registration) = self.registry.get(parsed.actor_type.unwrap_or(parsed.key)) {
+            self.known_type(&ctx, &name("actor type", parsed.actor_type.unwrap_or(parsed.key))?, || registration)?;
+        }
+        if let Some(actor_type) = parsed.actor_type {
+            return runtime.address(&ctx, &format!("{actor_type}/{}", parsed.key));
+        }
+        for known in self.types_in(&ctx) {
+            let address = runtime.address_of(&identity(&ctx, &known.name, parsed.key)?)?;
+            if address.is_live() {
+                return Ok(address);
+            }
+        }
+        runtime.address(&ctx, parsed.key)
+    }
+
+    /// Forgets all types, which ends the circle of references between the runtime and this.
+    pub(crate) async fn clear(&self) {
+        let types = std::mem::take(&mut *self.types.lock());
+        let Ok(runtime) = &self.runtime else { return };
+        for ((tenant, namespace), types) in types {
+            for known in types {
+                runtime.undeploy(&tenant, &namespace, &known.application).await;
+            }
+        }
+    }
+
+    fn types_in(&self, ctx: &types::RequestContext) -> Vec<Known> {
+        self.types.lock().get(&(ctx.tenant.clone(), ctx.namespace.clone())).cloned().unwrap_or_default()
+    }
+
+    /// A type in a namespace, made known to the runtime if need be.
+    fn known_type(
+        self: &Arc<Self>,
+        ctx: &types::RequestContext,
+        type_name: &Name,
+        registration: impl FnOnce() -> Registration,
+    ) -> Result<Known, Failure> {
+        let mut types = self.types.lock();
+        let scope = types.entry((ctx.tenant.clone(), ctx.namespace.clone())).or_default();
+        if let Some(known) = scope.iter().find(|known| known.name == *type_name) {
+            return Ok(known.clone());
+        }
+        let Registration { info, durable, maker, idle_timeout } = self.registry.get(type_name.as_str()).unwrap_or_else(|_| registration());
+        let profile = Profile { durable, idle_timeout, eager: true, temporary: maker.is_none(), ..Profile::default() };
+        let factory = Arc::new(NativeType::new(info, maker, self.clone()));
+        let known = Known { name: type_name.clone(), application: name("actor type", &format!("native.{type_name}"))?, factory };
+        let spec = TypeSpec { name: type_name.clone(), guest_type: type_name.to_string(), aliases: Vec::new(), profile };
+        self.runtime()?.resume(&Application {
+            tenant: ctx.tenant.clone(),
+            namespace: ctx.namespace.clone(),
+            name: known.application.clone(),
+            factory: known.factory.clone(),
+            types: vec![spec],
+            supervisor: SupervisorSpec::new("root", Vec::new()),
+        })?;
+        scope.push(known.clone());
+        Ok(known)
+    }
+
+    /// The parts of a name. A key may hold an `@`, so what stands behind one is a node only if it is this one.
+    fn parse<'a>(&self, text: &'a str) -> Parsed<'a> {
+        let path = text.strip_suffix(self.node.as_str()).and_then(|path| path.strip_suffix('@')).unwrap_or(text);
+        let mut parts = path.splitn(3, '/');
+        match (parts.next().unwrap_or_default(), parts.next(), parts.next()) {
+            (key, None, _) => Parsed { namespace: None, actor_type: None, key },
+            (actor_type, Some(key), None) => Parsed { namespace: None, actor_type: Some(actor_type), key },
+            (namespace, Some(actor_type), Some(key)) => Parsed { namespace: Some(namespace), actor_type: Some(actor_type), key },
+        }
+    }
+}
+
+/// Takes a value back that its spawn has left behind.
+struct Waiting<'a> {
+    factory: &'a NativeType,
+    id: &'a types::ActorId,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        drop(self.factory.take(self.id));
+    }
+}
+
+fn name(what: &'static str, text: &str) -> Result<Name, Failure> {
+    Name::new(what, text).map_err(|error| Failure::invalid(what, error.to_string()))
+}
+
+fn identity(ctx: &types::RequestContext, actor_type: &Name, key: &str) -> Result<types::ActorId, Failure> {
+    let key = Key::new(key).map_err(|error| Failure::invalid("actor_id", error.to_string()))?;
+    Ok(types::ActorId::new(ctx.tenant.clone(), ctx.namespace.clone(), actor_type.clone(), key))
+}

@@ -1,0 +1,104 @@
+//! A node inside a program.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexspaces_actor::{Config, Runtime};
+use plexspaces_store::{Memory, Store};
+use plexspaces_types::{Clock, Failure, Name};
+use tokio_util::sync::CancellationToken;
+
+use crate::ServiceLocator;
+
+/// Makes a [`Node`].
+pub struct NodeBuilder {
+    name: String,
+    store: Arc<dyn Store>,
+    grace: Duration,
+}
+
+impl NodeBuilder {
+    /// A node of this name that keeps what it stores in memory.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), store: Arc::new(Memory::new()), grace: Duration::from_secs(20) }
+    }
+
+    /// Keeps what durable actors store here.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = store;
+        self
+    }
+
+    /// How long a shutdown waits for what is under way; 20 s unless it is set.
+    #[must_use]
+    pub fn shutdown_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// The node, at once ready for actors. A name that cannot be used is the error of whatever is done with the node first.
+    pub async fn build(self) -> Node {
+        let Self { name, store, grace } = self;
+        let clock = Clock::system();
+        let invalid = |error: plexspaces_types::InvalidName| Failure::invalid("node", error.to_string());
+        let id = Name::new("node", &name).map_err(invalid);
+        let runtime = id.map(|node_id| Runtime::new(Config { node_id, store, clock: clock.clone() }));
+        Node {
+            locator: ServiceLocator::new(name.clone(), runtime, clock),
+            name,
+            grace,
+            stopping: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+        }
+    }
+}
+
+/// A node that is part of this program: it has no ports and no files of its own.
+pub struct Node {
+    name: String,
+    locator: Arc<ServiceLocator>,
+    grace: Duration,
+    stopping: CancellationToken,
+    stopped: CancellationToken,
+}
+
+impl Node {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its services; they work before [`Node::start`].
+    #[must_use]
+    pub fn service_locator(&self) -> Arc<ServiceLocator> {
+        self.locator.clone()
+    }
+
+    /// Runs until [`Node::shutdown`] is called, here or on another task.
+    pub async fn start(&self) -> Result<(), Failure> {
+        self.locator.runtime()?;
+        tracing::info!(node = self.name, "the node is ready");
+        self.stopped.cancelled().await;
+        Ok(())
+    }
+
+    /// Takes no more messages from outside, handles what was accepted and ends all actors. Returns whether all was handled within the grace
+    /// period.
+    pub async fn shutdown(&self) -> bool {
+        if self.stopping.is_cancelled() {
+            self.stopped.cancelled().await;
+            return true;
+        }
+        self.stopping.cancel();
+        let drained = match self.locator.runtime() {
+            Ok(runtime) => runtime.shutdown(self.grace).await,
+            Err(_) => true,
+        };
+        self.locator.clear().await;
+        self.stopped.cancel();
+        drained
+    }
+}

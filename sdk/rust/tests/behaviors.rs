@@ -1,0 +1,179 @@
+//! The other behaviours, registered types and durable state.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::time::Duration;
+
+use plexspaces_sdk::{
+    ActorContext, ActorId, BehaviorError, Code, Message, NodeBuilder, RequestContext, ServiceLocator, Value, call_message, event_actor,
+    fsm_actor, gen_server_actor, handler, json, plexspaces_handlers, query_handler, run_handler, signal_handler, spawn_with_facets,
+    workflow_actor,
+};
+use serde::{Deserialize, Serialize};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[fsm_actor(states = ["idle", "busy"], initial = "idle")]
+struct Gate {
+    fsm_state: String,
+}
+
+#[plexspaces_handlers]
+impl Gate {
+    #[handler("go")]
+    async fn go(&mut self, _ctx: &ActorContext, msg: &Message) -> Result<String, BehaviorError> {
+        self.fsm_state = msg.json::<Value>()?["to"].as_str().unwrap_or_default().to_owned();
+        Ok(self.fsm_state.clone())
+    }
+
+    #[handler("*")]
+    async fn anything(&mut self, _ctx: &ActorContext, msg: &Message) -> Result<Value, BehaviorError> {
+        Ok(json!([msg.msg_type, self.fsm_state]))
+    }
+}
+
+#[workflow_actor]
+struct Pipeline {
+    progress: u32,
+}
+
+#[plexspaces_handlers]
+impl Pipeline {
+    #[run_handler]
+    async fn run(&mut self, _ctx: &ActorContext, _msg: &Message) -> Result<Value, BehaviorError> {
+        self.progress = 100;
+        Ok(json!("done"))
+    }
+
+    #[signal_handler("reset")]
+    async fn reset(&mut self, _ctx: &ActorContext, _msg: &Message) -> Result<(), BehaviorError> {
+        self.progress = 0;
+        Ok(())
+    }
+
+    #[query_handler("progress")]
+    fn progress(&self, _ctx: &ActorContext, _msg: &Message) -> Result<u32, BehaviorError> {
+        Ok(self.progress)
+    }
+}
+
+#[event_actor]
+struct Audit<T: Send + Sync + 'static> {
+    seen: Vec<String>,
+    _of: std::marker::PhantomData<T>,
+}
+
+#[plexspaces_handlers]
+impl<T: Send + Sync + 'static> Audit<T> {
+    #[handler("seen")]
+    async fn seen(&mut self, _ctx: &ActorContext, _msg: &Message) -> Result<Vec<String>, BehaviorError> {
+        Ok(self.seen.clone())
+    }
+
+    #[handler("*", "cast")]
+    async fn note(&mut self, _ctx: &ActorContext, msg: &Message) -> Result<(), BehaviorError> {
+        self.seen.push(msg.msg_type.clone());
+        Ok(())
+    }
+}
+
+#[gen_server_actor(durable)]
+#[derive(Default, Serialize, Deserialize)]
+struct Account {
+    owner: String,
+    balance: i64,
+}
+
+#[plexspaces_handlers]
+impl Account {
+    #[handler("add")]
+    async fn add(&mut self, _ctx: &ActorContext, msg: &Message) -> Result<Value, BehaviorError> {
+        let request: Value = msg.json()?;
+        self.balance += request["amount"].as_i64().unwrap_or_default();
+        if self.balance < 0 {
+            return Err("overdrawn".into());
+        }
+        if request["crash"] == true {
+            panic!("after the change");
+        }
+        Ok(json!({"owner": self.owner, "balance": self.balance}))
+    }
+}
+
+fn ctx() -> RequestContext {
+    RequestContext::new_without_auth("acme".into(), "default".into())
+}
+
+async fn locator() -> std::sync::Arc<ServiceLocator> {
+    NodeBuilder::new("node1").build().await.service_locator()
+}
+
+#[tokio::test]
+async fn a_machine_is_never_in_a_state_that_it_does_not_declare() {
+    let gate = Gate { fsm_state: String::new() };
+    let gate = spawn_with_facets(&ctx(), locator().await, ActorId::from("gate"), "default", gate, vec![]).await.unwrap();
+    let ask = async |request: Value| gate.ask(call_message(request), PATIENCE).await.map(|reply| reply.json::<Value>().unwrap());
+    assert_eq!(ask(json!({"op": "where"})).await.unwrap(), json!(["where", "idle"]));
+    assert_eq!(ask(json!({"op": "go", "to": "busy"})).await.unwrap(), "busy");
+    let refused = ask(json!({"op": "go", "to": "gone"})).await.unwrap_err();
+    assert_eq!(refused.message, "Gate declares no state \"gone\"; it has: idle, busy");
+    assert_eq!(ask(json!({})).await.unwrap(), json!(["", "busy"]));
+    let wrong = Gate { fsm_state: "nowhere".to_owned() };
+    let refused = spawn_with_facets(&ctx(), locator().await, ActorId::from("gate"), "default", wrong, vec![]).await;
+    assert!(refused.unwrap_err().message.contains("\"nowhere\""));
+}
+
+#[tokio::test]
+async fn a_workflow_runs_takes_signals_and_answers_queries() {
+    let pipeline = Pipeline { progress: 0 };
+    let id = ActorId::from("pipeline");
+    let pipeline = spawn_with_facets(&ctx(), locator().await, id, "default", pipeline, vec![]).await.unwrap();
+    let ask = async |operation: &str| {
+        let message = Message::new(operation, &json!({})).unwrap();
+        pipeline.ask(message, PATIENCE).await.unwrap().json::<Value>().unwrap()
+    };
+    assert_eq!(ask("workflow_query:progress").await, 0);
+    assert_eq!(ask("workflow_run").await, "done");
+    assert_eq!(ask("workflow_query:progress").await, 100);
+    assert_eq!(ask("workflow_signal:reset").await, Value::Null);
+    assert_eq!(ask("workflow_query:progress").await, 0);
+    assert_eq!(ask("start").await, "done");
+}
+
+#[tokio::test]
+async fn events_arrive_in_the_order_of_their_sender() {
+    let audit = Audit::<u8> { seen: Vec::new(), _of: std::marker::PhantomData };
+    let audit = spawn_with_facets(&ctx(), locator().await, ActorId::from("audit"), "default", audit, vec![]).await.unwrap();
+    for event in ["one", "two", "three"] {
+        audit.tell(call_message(json!({"action": event}))).await.unwrap();
+    }
+    let seen = audit.ask(call_message(json!({"op": "seen"})), PATIENCE).await.unwrap();
+    assert_eq!(seen.json::<Vec<String>>().unwrap(), ["one", "two", "three"]);
+}
+
+#[tokio::test]
+async fn an_actor_of_a_registered_type_lives_when_it_is_needed_and_comes_back_after_a_crash() {
+    let locator = locator().await;
+    let made = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let counted = made.clone();
+    let registry = locator.actor_registry();
+    registry
+        .register("account", move |ctx| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Account { owner: ctx.self_id().to_string(), balance: 0 }
+        })
+        .unwrap();
+    assert_eq!(registry.register("account", |_| Account::default()).unwrap_err().code, Code::Conflict);
+    assert_eq!(registry.types(), ["account"]);
+    let account = locator.actor_ref(&ctx(), "account/7@node1").unwrap();
+    let add = async |amount: i64, crash: bool| {
+        let message = call_message(json!({"action": "add", "amount": amount, "crash": crash}));
+        account.ask(message, PATIENCE).await.map(|reply| reply.json::<Value>().unwrap())
+    };
+    assert!(!account.is_live());
+    assert_eq!(add(5, false).await.unwrap(), json!({"owner": "default/account/7", "balance": 5}));
+    assert_eq!(add(-6, false).await.unwrap_err().message, "overdrawn");
+    assert_eq!(add(1, false).await.unwrap()["balance"], 6);
+    assert!(add(1, true).await.is_err());
+    assert_eq!(add(1, false).await.unwrap()["balance"], 7);
+    assert_eq!(made.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
