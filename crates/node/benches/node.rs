@@ -185,12 +185,14 @@ fn plain_file(directory: &Path, partitions: &[Stored]) -> rusqlite::Connection {
              PRIMARY KEY (partition, key)) WITHOUT ROWID",
         )
         .unwrap();
+    connection.execute_batch("BEGIN").unwrap();
     for (partition, entries) in partitions {
         for (key, value) in entries {
             let row = (partition.as_bytes(), key.as_ref(), i64::MAX, value.as_ref());
             connection.execute("INSERT INTO entries VALUES (?1, ?2, ?3, ?4)", row).unwrap();
         }
     }
+    connection.execute_batch("COMMIT").unwrap();
     connection
 }
 
