@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 
 /// Writes `crates/proto/src/gen`, or with `check` compares it.
 pub(crate) fn generate(check: bool) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent directory")?;
+    let root = crate::shell::root()?;
     let target = root.join("crates/proto/src/gen");
     let wanted = render(&root.join("proto"))?;
     let found = read(&target)?;

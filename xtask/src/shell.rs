@@ -11,9 +11,10 @@ use anyhow::{Context as _, Result, bail};
 const PACKAGES: [&str; 7] =
     ["componentize-py==0.25.1", "mypy==2.4.1", "openapi-spec-validator", "pytest", "setuptools>=77", "wasmtime==50.0.1", "wheel"];
 
-/// The repository.
+/// The repository. Cargo says at run time where it is: checkouts that share a target directory also share this program.
 pub(crate) fn root() -> Result<PathBuf> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().context("the repository is not there")
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("run this as `cargo xtask`")?;
+    Path::new(&manifest).join("..").canonicalize().context("the repository is not there")
 }
 
 /// What outlives a checkout.

@@ -1,19 +1,25 @@
-//! The life of one actor: a task that takes one message at a time out of its mailbox.
+//! The life of one actor: how it takes one message at a time out of its mailbox, and what becomes of it when one fails.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use plexspaces_durable::{Activation, Answer, Changes, Outcome, answer_key, fingerprint};
+use futures::FutureExt as _;
+use plexspaces_durable::{Activation, Answer, Changes, Due, Outcome, Reminder, answer_key, fingerprint};
 use plexspaces_store::Partition;
-use plexspaces_types::{ActorId, Code, Failure, MessageKind, Payload, RequestContext};
+use plexspaces_types::{ActorId, Code, Failure, Message, MessageKind, Payload, RequestContext, TraceContext};
 use serde_json::json;
 
 use crate::answers::Answers;
-use crate::mailbox::{Control, Envelope, Mailbox};
-use crate::registry::Kind;
+use crate::cell::{Cell, Control, Envelope, Signal};
+use crate::mailbox::{Next, Work};
+use crate::registry::{Kind, Seat};
 use crate::restarts::Restarts;
+use crate::supervision::Exit;
+use crate::timers::Schedule;
 use crate::turn::Effects;
-use crate::{Fault, Instance, Profile, Runtime, Spec, Turn};
+use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
 
 /// A failed actor that comes back later than this answers instead of letting its callers wait.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -21,166 +27,290 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How many expired answers one turn removes.
 const FORGET_AT_ONCE: usize = 64;
 
-struct Actor {
-    runtime: Runtime,
-    id: ActorId,
+/// Steps after which an actor lets others run.
+const STEPS_IN_A_ROW: u32 = 64;
+
+/// How often a message that nobody waits for is tried.
+const ATTEMPTS: u8 = 3;
+
+/// What an actor is between its turns.
+pub(crate) struct Body {
     kind: Arc<Kind>,
     profile: Arc<Profile>,
+    /// Its place under a supervisor; none for an actor that its first message brings to life.
+    seat: Option<Arc<Seat>>,
     live: Option<Live>,
-    /// The state of an actor that is not durable, on its way from one instance to the next.
-    carried: Option<Payload>,
-    /// Answers of an actor that is not durable: they live as long as its state.
-    answers: Answers,
-    restarts: Restarts,
-    /// When a child that did not start tries again.
-    next_start: Instant,
+    past: Option<Box<Past>>,
 }
 
 /// An actor's code in memory; with durability, also its view of its partition.
 struct Live {
     instance: Box<dyn Instance>,
-    activation: Option<Activation>,
+    activation: Option<Box<Activation>>,
 }
 
-/// Runs until the actor is stopped, is idle for too long, or the node ends.
-pub(crate) async fn run(runtime: Runtime, id: ActorId, kind: Arc<Kind>, mut mailbox: Mailbox) {
-    let profile = kind.profile(&id.key).clone();
-    let stopped = runtime.stopped().clone();
-    let mut actor = Actor {
-        runtime,
-        id,
-        kind,
-        profile,
-        live: None,
-        carried: None,
-        answers: Answers::default(),
-        restarts: Restarts::default(),
-        next_start: crate::now(),
-    };
-    let mut last_message = crate::now();
-    loop {
-        let wake = actor.wake(last_message);
-        tokio::select! {
-            biased;
-            () = stopped.cancelled() => break,
-            Some(control) = mailbox.control.recv() => match control {
-                Control::Start(answer) => { let _ = answer.send(actor.start().await); }
-                Control::Replace(kind) => actor.replace(kind).await,
-                Control::Stop => mailbox.close(),
-            },
-            envelope = mailbox.messages.recv() => match envelope {
-                Some(envelope) => {
-                    actor.receive(*envelope).await;
-                    last_message = crate::now();
-                }
-                None => break,
-            },
-            () = sleep_until(wake), if wake.is_some() => if actor.live.is_none() {
-                if let Err(failure) = actor.start().await {
-                    tracing::warn!(actor_id = %actor.id, %failure, "a child did not restart");
-                }
-            } else {
-                // What arrived meanwhile is still handled; then the actor ends, and the next message brings it back.
-                mailbox.close();
-            },
-        }
-        if actor.is_unused() {
-            mailbox.close();
-        }
+/// What most actors have none of.
+#[derive(Default)]
+struct Past {
+    /// The state of an actor that is not durable, on its way from one instance to the next.
+    carried: Option<Payload>,
+    /// Answers of an actor that is not durable: they live as long as its state.
+    answers: Answers,
+    restarts: Restarts,
+}
+
+impl Body {
+    pub(crate) fn new(kind: Arc<Kind>, profile: Arc<Profile>, seat: Option<Arc<Seat>>) -> Box<Self> {
+        Box::new(Self { kind, profile, seat, live: None, past: None })
     }
-    drop(actor.live.take());
-    actor.runtime.remove(&actor.id);
 }
 
-async fn sleep_until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant.into()).await,
-        None => std::future::pending().await,
+/// An actor at work.
+struct Actor {
+    runtime: Runtime,
+    cell: Arc<Cell>,
+    body: Box<Body>,
+}
+
+/// Whether an actor has still a place in the node.
+enum Fate {
+    Stays,
+    /// It has ended with this reason; none when it only leaves memory.
+    Leaves(Option<Exit>),
+}
+
+/// Works until nothing waits or the actor has ended.
+pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>) {
+    let mut actor = Actor { runtime, cell, body };
+    let mut steps = 0_u32;
+    loop {
+        let Next::Do(body, work) = actor.cell.mailbox.next(actor.body) else { return };
+        actor.body = body;
+        let fate = match work {
+            Work::Message(envelope) => actor.receive(envelope).await,
+            Work::Control(control) => Box::pin(actor.control(control)).await,
+            Work::Killed => actor.end(Exit::Kill),
+            Work::Drained => actor.drained(),
+        };
+        if let Fate::Leaves(exit) = fate {
+            return actor.leave(exit.as_ref());
+        }
+        steps = steps.wrapping_add(1);
+        if steps.is_multiple_of(STEPS_IN_A_ROW) {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
 impl Actor {
-    /// When the actor must act without a message: a child that failed comes back, an idle actor goes.
-    fn wake(&self, last_message: Instant) -> Option<Instant> {
-        match (&self.live, self.profile.idle_timeout) {
-            (None, _) if self.profile.resident => Some(self.next_start),
-            (Some(_), Some(idle)) => Some(last_message + idle),
-            _ => None,
-        }
+    fn past(&mut self) -> &mut Past {
+        self.body.past.get_or_insert_default()
     }
 
-    /// Without code in memory, without failures to remember and without a reason to stay, the actor's task is of no use.
-    fn is_unused(&self) -> bool {
-        self.live.is_none() && self.carried.is_none() && self.restarts.is_empty() && !self.profile.resident
+    async fn control(&mut self, control: Control) -> Fate {
+        match control {
+            Control::Start => return self.start().await,
+            Control::Spawn(answer) => return self.spawned(answer).await,
+            Control::Stop(exit) => return self.end(exit),
+            Control::Drain if self.body.live.is_none() => return self.drained(),
+            Control::Drain => self.cell.mailbox.close(),
+            Control::Replace(kind) => return self.replace(kind).await,
+            Control::Passivate => return self.passivate(),
+            Control::Signal(signal) => return self.signal(*signal).await,
+        }
+        Fate::Stays
     }
 
-    async fn receive(&mut self, envelope: Envelope) {
-        if envelope.ctx.deadline.is_some_and(|deadline| deadline <= crate::now()) {
-            let failure = Failure::new(Code::DeadlineExceeded, format!("the deadline passed before {} could start", self.id));
-            answer(envelope, Err(failure));
-            return;
+    async fn receive(&mut self, mut envelope: Box<Envelope>) -> Fate {
+        if envelope.reply.as_ref().is_some_and(tokio::sync::oneshot::Sender::is_closed) {
+            return Fate::Stays;
         }
-        if let Some(wait) = self.restarts.wait(crate::now()) {
+        let mut started = crate::now();
+        if envelope.ctx.deadline.is_some_and(|deadline| deadline <= started) {
+            let failure = Failure::new(Code::DeadlineExceeded, format!("the deadline passed before {} could start", self.cell.id));
+            envelope.answer(Err(failure));
+            return Fate::Stays;
+        }
+        if let Some(wait) = self.body.past.as_ref().and_then(|past| past.restarts.wait(started)) {
             if wait > PATIENCE {
-                let failure = Failure::new(Code::Unavailable, format!("{} failed too often and restarts later", self.id));
-                answer(envelope, Err(failure.with_retry_after(wait)));
-                return;
+                let failure = Failure::new(Code::Unavailable, format!("{} failed too often and restarts later", self.cell.id));
+                envelope.answer(Err(failure.with_retry_after(wait)));
+                return Fate::Stays;
             }
             tokio::time::sleep(wait).await;
+            started = crate::now();
         }
-        let started = crate::now();
         let result = self.turn(&envelope).await;
-        self.kind.metrics.turn_seconds.record(started.elapsed());
-        answer(envelope, result);
-        self.replace_grown().await;
+        self.count_turn(started);
+        let fate = match result {
+            Ok(reply) => {
+                envelope.answer(Ok(reply));
+                Fate::Stays
+            }
+            Err(Unfinished::Refused(failure)) => {
+                self.body.kind.metrics.rejected.increment(1);
+                envelope.answer(Err(failure));
+                Fate::Stays
+            }
+            Err(Unfinished::Ended(failure, exit)) => {
+                envelope.failures += 1;
+                // Whoever kills an actor wants to be rid of its message too.
+                let again = exit != Exit::Kill;
+                let fate = self.end(exit);
+                self.give_up(envelope, failure, again).await;
+                fate
+            }
+        };
+        if self.body.live.as_ref().is_some_and(|live| live.instance.wants_replacement()) {
+            return Box::pin(self.replace_grown()).await;
+        }
+        fate
+    }
+
+    /// A message whose turn failed: whoever asked is told; what nobody waits for is tried again, and then kept as a dead letter.
+    async fn give_up(&mut self, envelope: Box<Envelope>, failure: Failure, again: bool) {
+        if envelope.reply.is_some() {
+            return envelope.answer(Err(failure));
+        }
+        if again && !self.cell.mailbox.has_ended() && (envelope.failures < ATTEMPTS || envelope.reminder.is_some()) {
+            return self.cell.mailbox.put_back(envelope);
+        }
+        self.runtime.bury(&self.cell.id, *envelope, &failure).await;
+    }
+
+    fn count_turn(&self, started: Instant) {
+        let ended = crate::now();
+        let took = ended.duration_since(started);
+        let counters = &self.cell.counters;
+        let nanos = counters.turn_nanos.load(Ordering::Relaxed).saturating_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        counters.turn_nanos.store(nanos, Ordering::Relaxed);
+        counters.handled.store(counters.handled.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        counters.used_ms.store(self.runtime.age_ms(ended), Ordering::Relaxed);
+        if let Some(live) = &self.body.live {
+            counters.memory_bytes.store(live.instance.memory_bytes(), Ordering::Relaxed);
+        }
+        self.body.kind.metrics.turn_seconds.record(took);
     }
 
     /// One turn: the message is handled, what it changed is committed, what it sent leaves, and only then is there a reply.
-    async fn turn(&mut self, envelope: &Envelope) -> Result<Payload, Failure> {
-        self.activate(&envelope.ctx).await?;
-        let message = &envelope.message;
+    async fn turn(&mut self, envelope: &Envelope) -> Result<Payload, Unfinished> {
+        if self.body.live.is_none() {
+            Box::pin(self.activate(&envelope.ctx)).await?;
+        }
+        if let Some(due) = &envelope.reminder {
+            return Box::pin(self.remind(due, envelope)).await;
+        }
+        let (message, ctx) = (&envelope.message, &envelope.ctx);
         let keyed = message.idempotency_key.as_deref().map(|key| (key, fingerprint(&message.operation, &message.payload)));
         if let Some((key, fingerprint)) = keyed
-            && let Some(stored) = self.stored_answer(key).await?
+            && let Some(stored) = Box::pin(self.stored_answer(key)).await.map_err(Unfinished::Refused)?
         {
-            return if stored.fingerprint == fingerprint { Ok(stored.reply) } else { Err(used_for_another(key)) };
+            let same = stored.fingerprint == fingerprint;
+            return if same { Ok(stored.reply) } else { Err(Unfinished::Refused(used_for_another(key))) };
         }
-        let Some(live) = self.live.as_mut() else { return Err(internal("the actor has no instance")) };
-        let turn =
-            Turn::new(self.runtime.clone(), self.id.clone(), self.kind.application.name.clone(), envelope.ctx.clone(), &self.profile);
-        let handled = tokio::time::timeout(self.profile.limits.turn_time, live.instance.handle(message, turn)).await;
-        let (reply, turn) = match handled.unwrap_or_else(|_| Err(self.took_too_long())) {
-            Ok((reply, turn)) => (reply, turn),
-            Err(fault) => return Err(self.fault(fault, &envelope.ctx)),
-        };
-        let reply = if message.kind == MessageKind::Call { reply } else { Payload::empty() };
-        let answer = keyed.map(|(key, fingerprint)| (key.to_owned(), fingerprint, reply.clone()));
-        self.settle(turn.into_effects(), answer, &envelope.ctx).await?;
-        self.kind.metrics.handled.increment(1);
+        let (reply, turn) = self.handle(message, ctx.clone()).await?;
+        let state = reply.state;
+        let reply = if message.kind == MessageKind::Call { reply.payload } else { Payload::empty() };
+        let effects = turn.into_effects();
+        if state.is_some() || keyed.is_some() || !effects.is_empty() {
+            let answer = keyed.map(|(key, fingerprint)| (key.to_owned(), fingerprint, reply.clone()));
+            Box::pin(self.settle(effects, state, answer, ctx)).await?;
+        }
+        self.body.kind.metrics.handled.increment(1);
         Ok(reply)
     }
 
-    /// Makes what a turn did last: the commit first, then its messages.
-    async fn settle(&mut self, effects: Effects, answer: Option<(String, [u8; 32], Payload)>, ctx: &RequestContext) -> Result<(), Failure> {
-        let Some(live) = self.live.as_mut() else { return Err(internal("the actor has no instance")) };
-        if let Some(activation) = live.activation.as_mut() {
-            let state = match live.instance.snapshot().await {
-                Ok(state) => state,
-                Err(fault) => return Err(self.fault(fault, ctx)),
+    /// Handles a reminder, and says in the same commit when it is due again. One that the actor has changed meanwhile is not due any more; one
+    /// that has failed too often is left out this time.
+    async fn remind(&mut self, due: &Due, envelope: &Envelope) -> Result<Payload, Unfinished> {
+        let config = self.runtime.config();
+        let stored = config.store.get(&Partition::actor(&self.cell.id), &Reminder::key(&due.name)).await;
+        let stored = stored.map_err(|error| Unfinished::Refused(error.into()))?;
+        let stored = stored.map(|value| Reminder::decode(&value)).transpose();
+        let stored = stored.map_err(|error| Unfinished::Refused(unreadable(&self.cell, &error)))?;
+        let Some(reminder) = stored.filter(|reminder| reminder.due_ms == due.at_ms) else {
+            self.runtime.reminded(due).await;
+            return Ok(Payload::empty());
+        };
+        let next = Schedule::parse(&reminder.schedule)
+            .and_then(|schedule| schedule.wait(&config.clock, true))
+            .map(|wait| Reminder { due_ms: config.clock.now_ms().saturating_add(millis(wait)), ..reminder.clone() });
+        let (mut effects, mut state) = (Effects::default(), None);
+        if envelope.failures < ATTEMPTS {
+            let Reminder { operation, payload, .. } = reminder;
+            let sender = Some(self.cell.id.clone());
+            let message = Message { operation, kind: MessageKind::Cast, payload, sender, idempotency_key: None };
+            let (reply, turn) = self.handle(&message, envelope.ctx.clone()).await?;
+            (effects, state) = (turn.into_effects(), reply.state);
+        }
+        // What the turn itself says of this reminder counts.
+        if !effects.reminders.iter().any(|(name, _)| *name == due.name) {
+            effects.reminders.push((due.name.clone(), next));
+        }
+        self.settle(effects, state, None, &envelope.ctx).await?;
+        self.runtime.reminded(due).await;
+        self.body.kind.metrics.handled.increment(1);
+        Ok(Payload::empty())
+    }
+
+    /// Lets the code handle a message; a kill, a time-out or a panic ends it half-way.
+    async fn handle(&mut self, message: &Message, ctx: RequestContext) -> Result<(Reply, Turn), Unfinished> {
+        let trace = ctx.trace;
+        let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx, &self.body.profile);
+        let limit = self.body.profile.limits.turn_time;
+        let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
+        let handled = live.instance.handle(message, turn, live.activation.is_some());
+        let outcome = guard(&self.cell, limit, handled).await;
+        outcome.and_then(|handled| handled.map_err(Cut::Fault)).map_err(|cut| self.unfinished(cut, trace))
+    }
+
+    /// Handles what happened to another actor.
+    async fn signal(&mut self, signal: Signal) -> Fate {
+        let handlers = &self.body.kind.handlers;
+        let handled = handlers.contains(signal.operation) || handlers.contains("*");
+        if !handled {
+            return match signal.fatal {
+                Some(exit) => self.end(exit),
+                None => Fate::Stays,
             };
-            if let Err(failure) = commit(&self.runtime, activation, effects.key_values, Some(state), answer).await {
+        }
+        let message = Message {
+            operation: signal.operation.to_owned(),
+            kind: MessageKind::Cast,
+            payload: signal.payload,
+            sender: signal.from,
+            idempotency_key: None,
+        };
+        let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "system");
+        self.receive(Box::new(Envelope { ctx, message, reply: None, reminder: None, failures: 0 })).await
+    }
+
+    /// Makes what a turn did last: the commit first, then its messages and timers.
+    async fn settle(
+        &mut self,
+        effects: Effects,
+        state: Option<Payload>,
+        answer: Option<(String, [u8; 32], Payload)>,
+        ctx: &RequestContext,
+    ) -> Result<(), Unfinished> {
+        let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
+        if let Some(activation) = live.activation.as_mut() {
+            let changes = Changes { state, key_values: effects.key_values, reminders: effects.reminders, answer, forget: Vec::new() };
+            if let Err(failure) = commit(&self.runtime, &self.cell.id, activation, changes).await {
                 // What is in memory is now ahead of what is stored.
-                self.live = None;
-                tracing::error!(actor_id = %self.id, tenant = %self.id.tenant, trace_id = %ctx.trace.trace_id_text(), %failure, "a turn could not be committed");
-                return Err(failure);
+                self.drop_code();
+                tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, trace_id = %ctx.trace.trace_id_text(), %failure, "a turn could not be committed");
+                return Err(Unfinished::Refused(failure));
             }
         } else if let Some((key, fingerprint, reply)) = answer {
-            self.answers.insert(key, fingerprint, reply, self.runtime.config().clock.now_ms());
+            let now = self.runtime.config().clock.now_ms();
+            self.past().answers.insert(key, fingerprint, reply, now);
+        }
+        for change in effects.timers {
+            self.runtime.timers().apply(&self.cell, change);
         }
         for (target, message) in effects.tells {
-            if let Err(failure) = self.runtime.tell_actor(self.chained(ctx), &target, message).await {
-                tracing::warn!(actor_id = %self.id, tenant = %self.id.tenant, %target, trace_id = %ctx.trace.trace_id_text(), %failure, "a message was not delivered");
-            }
+            self.runtime.pass_on(&self.cell.id, ctx, &target, message).await;
         }
         Ok(())
     }
@@ -188,184 +318,344 @@ impl Actor {
     async fn stored_answer(&mut self, key: &str) -> Result<Option<Answer>, Failure> {
         let config = self.runtime.config();
         let now = config.clock.now_ms();
-        if !self.profile.durable {
-            return Ok(self.answers.get(key, now));
+        if !self.body.profile.durable {
+            return Ok(self.body.past.as_ref().and_then(|past| past.answers.get(key, now)));
         }
-        let stored = config.store.get(&Partition::actor(&self.id), &answer_key(key)).await?;
-        let stored = stored.map(|value| Answer::decode(&value)).transpose().map_err(|error| unreadable(&self.id, &error))?;
+        let stored = config.store.get(&Partition::actor(&self.cell.id), &answer_key(key)).await?;
+        let stored = stored.map(|value| Answer::decode(&value)).transpose().map_err(|error| unreadable(&self.cell, &error))?;
         Ok(stored.filter(|answer| now < answer.expires_ms))
     }
 
-    /// Brings the actor to life without a message.
-    async fn start(&mut self) -> Result<(), Failure> {
-        let ctx = RequestContext::external(self.id.tenant.clone(), self.id.namespace.clone(), "supervisor");
-        let started = self.activate(&ctx).await;
-        if started.is_err() {
-            let now = crate::now();
-            self.next_start = now + self.restarts.wait(now).unwrap_or(PATIENCE);
+    async fn spawned(&mut self, answer: tokio::sync::oneshot::Sender<Result<(), Failure>>) -> Fate {
+        match self.bring_to_life().await {
+            Ok(()) => {
+                let _ = answer.send(Ok(()));
+                Fate::Stays
+            }
+            // What never lived leaves nothing behind.
+            Err(Unfinished::Refused(failure) | Unfinished::Ended(failure, _)) => {
+                self.body.kind.set_spawned(&self.cell.id.key, None);
+                let _ = answer.send(Err(failure));
+                Fate::Leaves(Some(Exit::Shutdown))
+            }
         }
-        started
     }
 
-    /// Makes sure that there is an instance: `init` first, then the state.
-    async fn activate(&mut self, ctx: &RequestContext) -> Result<(), Failure> {
-        if self.live.is_some() {
-            return Ok(());
+    /// Its supervisor starts it.
+    async fn start(&mut self) -> Fate {
+        match self.bring_to_life().await {
+            Ok(()) => {
+                self.cell.mailbox.hold(false);
+                if let Some(seat) = &self.body.seat {
+                    seat.started();
+                }
+                Fate::Stays
+            }
+            Err(Unfinished::Refused(failure)) => self.end(Exit::Error(failure.message)),
+            Err(Unfinished::Ended(_, exit)) => self.end(exit),
         }
+    }
+
+    async fn bring_to_life(&mut self) -> Result<(), Unfinished> {
+        let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "supervisor");
+        if self.body.live.is_some() { Ok(()) } else { self.activate(&ctx).await }
+    }
+
+    /// Makes an instance: `init` first, then the state.
+    async fn activate(&mut self, ctx: &RequestContext) -> Result<(), Unfinished> {
         let ctx = RequestContext { deadline: None, ..ctx.clone() };
-        let activation = if self.profile.durable { Some(self.recover().await?) } else { None };
+        let activation = if self.body.profile.durable { Some(self.recover().await.map_err(Unfinished::Refused)?) } else { None };
+        let carried = self.body.past.as_mut().and_then(|past| past.carried.take());
         let spec = Spec {
-            id: self.id.clone(),
-            guest_type: self.kind.guest_type.clone(),
+            id: self.cell.id.clone(),
+            guest_type: self.body.kind.guest_type.clone(),
             config: self.guest_config(),
-            limits: self.profile.limits,
+            limits: self.body.profile.limits,
         };
-        let turn = Turn::new(self.runtime.clone(), self.id.clone(), self.kind.application.name.clone(), ctx.clone(), &self.profile);
-        let state = activation.as_ref().and_then(Activation::state).or(self.carried.as_ref());
+        let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx.clone(), &self.body.profile);
+        let state = activation.as_ref().and_then(|activation| activation.state()).or(carried.as_ref());
+        let factory = self.body.kind.factory.clone();
         let made = async {
-            let (mut instance, turn) = self.kind.factory.create(&spec, turn).await?;
+            let (mut instance, turn) = factory.create(&spec, turn).await?;
             if let Some(state) = state {
                 instance.restore(state).await?;
             }
             Ok((instance, turn))
         };
-        let made = tokio::time::timeout(self.profile.limits.turn_time, made).await.unwrap_or_else(|_| Err(self.took_too_long()));
-        self.carried = None;
-        let (instance, turn) = match made {
-            Ok(made) => made,
-            Err(fault) => return Err(self.fault(fault, &ctx)),
-        };
-        self.live = Some(Live { instance, activation });
+        let made = guard(&self.cell, self.body.profile.limits.turn_time, made).await;
+        let made = made.and_then(|made| made.map_err(Cut::Fault));
+        let (instance, turn) = made.map_err(|cut| self.unfinished(cut, ctx.trace))?;
+        let live = self.body.live.insert(Live { instance, activation });
+        let profile = &self.body.profile;
+        self.cell.evictable.store((profile.durable || profile.idle_timeout.is_some()) && !profile.eager, Ordering::Relaxed);
+        self.cell.counters.used_ms.store(self.runtime.age_ms(crate::now()), Ordering::Relaxed);
+        self.runtime.count_live(true);
+        self.cell.counters.starts.fetch_add(1, Ordering::Relaxed);
+        self.cell.counters.memory_bytes.store(live.instance.memory_bytes(), Ordering::Relaxed);
+        if let Some(idle) = self.body.profile.idle_timeout {
+            self.runtime.watch_idle(&self.cell, idle);
+        }
         let effects = turn.into_effects();
-        if effects.is_empty() { Ok(()) } else { self.settle(effects, None, &ctx).await }
+        if effects.is_empty() {
+            return Ok(());
+        }
+        // What `init` wrote may belong to what it put into the state.
+        let state = match &live.activation {
+            Some(_) => match live.instance.snapshot().await {
+                Ok(state) => Some(state),
+                Err(fault) => return Err(self.unfinished(Cut::Fault(fault), ctx.trace)),
+            },
+            None => None,
+        };
+        self.settle(effects, state, None, &ctx).await
     }
 
-    async fn recover(&mut self) -> Result<Activation, Failure> {
-        let partition = Partition::actor(&self.id);
+    fn drop_code(&mut self) {
+        if self.body.live.take().is_some() {
+            self.cell.evictable.store(false, Ordering::Relaxed);
+            self.cell.counters.memory_bytes.store(0, Ordering::Relaxed);
+            self.runtime.count_live(false);
+        }
+    }
+
+    async fn recover(&mut self) -> Result<Box<Activation>, Failure> {
+        let partition = Partition::actor(&self.cell.id);
         let page = self.runtime.config().store.scan(&partition, Activation::recovery_range(), Activation::RECOVERY).await?;
-        Activation::recover(partition, &page.entries).map_err(|error| unreadable(&self.id, &error))
+        Activation::recover(partition, &page.entries).map(Box::new).map_err(|error| unreadable(&self.cell, &error))
     }
 
     /// What the guest's `init` is told.
     fn guest_config(&self) -> String {
-        let mut args = self.profile.args.clone();
-        args.entry("role").or_insert_with(|| self.kind.guest_type.clone().into());
+        let (id, kind) = (&self.cell.id, &self.body.kind);
+        let mut args = kind.spawned_args(&id.key).unwrap_or_else(|| self.body.profile.args.clone());
+        args.entry("role").or_insert_with(|| kind.guest_type.clone().into());
         json!({
-            "actor_id": self.id.to_string(),
+            "actor_id": id.to_string(),
             "args": args,
-            "role": self.kind.guest_type,
-            "actor_type": self.kind.name.as_str(),
-            "name": self.id.key.as_str(),
-            "application": self.kind.application.name.as_str(),
-            "namespace": self.id.namespace.as_str(),
-            "tenant_id": self.id.tenant.as_str(),
+            "role": kind.guest_type,
+            "actor_type": kind.name.as_str(),
+            "name": id.key.as_str(),
+            "application": kind.application.name.as_str(),
+            "namespace": id.namespace.as_str(),
+            "tenant_id": id.tenant.as_str(),
             "node_id": self.runtime.config().node_id.as_str(),
-            "behavior_kind": "GenServer",
+            "behavior_kind": kind.behavior.name(),
             "labels": {},
         })
         .to_string()
     }
 
     /// Goes on with other code. The state of a durable actor is in the store; another's is carried over.
-    async fn replace(&mut self, kind: Arc<Kind>) {
-        let profile = kind.profile(&self.id.key).clone();
-        if let Some(mut live) = self.live.take()
+    async fn replace(&mut self, kind: Arc<Kind>) -> Fate {
+        let profile = kind.profile(&self.cell.id.key).clone();
+        let was_live = self.body.live.is_some();
+        if let Some(live) = self.body.live.as_mut()
             && !(live.activation.is_some() && profile.durable)
         {
-            self.carried = live.instance.snapshot().await.ok();
+            let carried = live.instance.snapshot().await.ok();
+            self.past().carried = carried;
         }
-        (self.kind, self.profile, self.restarts) = (kind, profile, Restarts::default());
-        if self.kind.is_child(&self.id.key) || self.carried.is_some() {
-            let _ = self.start().await;
+        self.drop_code();
+        let seat = kind.seat(&self.cell.id.key).cloned();
+        if let Some(past) = &mut self.body.past {
+            past.restarts = Restarts::default();
+        }
+        (self.body.kind, self.body.profile) = (kind, profile);
+        // A new supervisor starts it; until then its messages wait.
+        let seated = seat.is_some();
+        self.body.seat = seat;
+        self.cell.mailbox.hold(seated);
+        if seated || (!was_live && self.body.past.is_none()) {
+            return Fate::Stays;
+        }
+        match self.bring_to_life().await {
+            Err(Unfinished::Ended(_, exit)) => self.end(exit),
+            Ok(()) | Err(Unfinished::Refused(_)) => Fate::Stays,
         }
     }
 
     /// Gives an instance that has grown a successor with the same state.
-    async fn replace_grown(&mut self) {
-        let Some(live) = self.live.as_mut().filter(|live| live.instance.wants_replacement()) else { return };
+    async fn replace_grown(&mut self) -> Fate {
+        let Some(live) = self.body.live.as_mut() else { return Fate::Stays };
         let before = live.instance.memory_bytes();
         if live.activation.is_none() {
             match live.instance.snapshot().await {
-                Ok(state) => self.carried = Some(state),
+                Ok(state) => self.past().carried = Some(state),
                 // It works on as it is; its next turn tries again.
-                Err(_) => return,
+                Err(_) => return Fate::Stays,
             }
         }
-        self.live = None;
-        if self.start().await.is_ok() {
-            let after = self.live.as_ref().map_or(0, |live| live.instance.memory_bytes());
-            tracing::debug!(actor_id = %self.id, tenant = %self.id.tenant, before, after, "an instance that had grown was replaced");
+        self.drop_code();
+        match self.bring_to_life().await {
+            Err(Unfinished::Ended(_, exit)) => return self.end(exit),
+            Err(Unfinished::Refused(failure)) => {
+                tracing::warn!(actor_id = %self.cell.id, %failure, "an instance that had grown was not replaced at once");
+            }
+            Ok(()) => {
+                let after = self.body.live.as_ref().map_or(0, |live| live.instance.memory_bytes());
+                tracing::debug!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, before, after, "an instance that had grown was replaced");
+            }
+        }
+        Fate::Stays
+    }
+
+    /// Leaves memory unless it was used of late or has timers that would end with it.
+    fn passivate(&mut self) -> Fate {
+        let now = crate::now();
+        let waits = self.body.past.as_ref().is_some_and(|past| past.restarts.wait(now).is_some());
+        if waits || self.cell.mailbox.len() > 0 || self.runtime.timers().has_any(&self.cell) {
+            let again = self.body.profile.idle_timeout.unwrap_or(self.body.kind.application.intensity.window);
+            self.runtime.watch_idle(&self.cell, again);
+            return Fate::Stays;
+        }
+        self.drop_code();
+        if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays }
+    }
+
+    /// The incarnation is over. A supervised actor waits for its supervisor; another that failed comes back with its next message.
+    fn end(&mut self, exit: Exit) -> Fate {
+        self.drop_code();
+        self.runtime.timers().clear(&self.cell);
+        let failed = !exit.is_normal();
+        if failed {
+            if let Some(past) = &mut self.body.past {
+                (past.carried, past.answers) = (None, Answers::default());
+            }
+            let counters = &self.cell.counters;
+            counters.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.runtime.announce(&self.cell, &exit);
+        if let Some(seat) = &self.body.seat {
+            self.cell.mailbox.hold(true);
+            seat.exited(exit);
+            return Fate::Stays;
+        }
+        if !matches!(exit, Exit::Error(_)) {
+            self.body.kind.set_spawned(&self.cell.id.key, None);
+            return Fate::Leaves(Some(exit));
+        }
+        let application = self.body.kind.application.clone();
+        let now = crate::now();
+        if self.past().restarts.crashed(now, application.intensity) {
+            let until = self.runtime.config().clock.now_ms().saturating_add(millis(application.intensity.window));
+            application.degraded_until_ms.store(until, Ordering::Relaxed);
+            tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, app = %application.name, "the actor failed too often: its application is degraded");
+        }
+        // When its failures are forgotten, so is the actor.
+        self.runtime.watch_idle(&self.cell, application.intensity.window);
+        Fate::Stays
+    }
+
+    /// What waited is handled, and no more comes.
+    fn drained(&mut self) -> Fate {
+        self.end(Exit::Shutdown);
+        Fate::Leaves(Some(Exit::Shutdown))
+    }
+
+    /// The actor has no place in the node any more.
+    fn leave(mut self, exit: Option<&Exit>) {
+        // The code goes before a successor can come.
+        self.drop_code();
+        let Self { runtime, cell, .. } = self;
+        let (messages, _) = cell.mailbox.end();
+        runtime.remove(&cell);
+        for envelope in messages {
+            let reason = exit.map_or_else(String::new, |exit| format!(" ({exit})"));
+            let failure = Failure::new(Code::Unavailable, format!("the actor {} stopped{reason} before it handled the message", cell.id));
+            if envelope.reply.is_some() {
+                envelope.answer(Err(failure));
+            } else {
+                tracing::warn!(actor_id = %cell.id, tenant = %cell.id.tenant, operation = envelope.message.operation, "a message was dropped: {failure}");
+            }
         }
     }
 
-    /// Notes a failure: refused messages change nothing, anything else costs the instance and counts.
-    fn fault(&mut self, fault: Fault, ctx: &RequestContext) -> Failure {
-        let (failure, trace) = match fault {
-            Fault::Rejected(failure) => {
-                self.kind.metrics.rejected.increment(1);
-                return failure;
+    /// Notes what ended a turn: refused messages change nothing, anything else costs the instance.
+    fn unfinished(&mut self, cut: Cut, trace: TraceContext) -> Unfinished {
+        let id = &self.cell.id.clone();
+        let (failure, details) = match cut {
+            Cut::Fault(Fault::Rejected(failure)) => return Unfinished::Refused(failure),
+            Cut::Fault(Fault::Crashed { failure, trace }) => (failure, trace),
+            Cut::Late(limit) => {
+                let message = format!("a turn of {id} took more than {limit:?}");
+                (Failure::new(Code::LimitExceeded, message), String::new())
             }
-            Fault::Crashed { failure, trace } => (failure, trace),
+            Cut::Killed => {
+                self.drop_code();
+                let failure = Failure::new(Code::Unavailable, format!("{id} was killed before it answered"));
+                return Unfinished::Ended(failure, Exit::Kill);
+            }
+            Cut::Panicked(message) => (Failure::new(Code::HandlerFailed, format!("{id} panicked: {message}")), String::new()),
         };
-        self.live = None;
-        self.carried = None;
-        self.answers = Answers::default();
-        self.kind.metrics.crashed.increment(1);
-        let application = &self.kind.application;
-        let too_often = self.restarts.crashed(crate::now(), application.restarts);
-        let trace_id = ctx.trace.trace_id_text();
-        tracing::error!(actor_id = %self.id, tenant = %self.id.tenant, app = %application.name, %trace_id, code = %failure.code, trace, "{}", failure.message);
-        self.next_start = crate::now() + self.restarts.wait(crate::now()).unwrap_or_default();
-        if too_often {
-            let window_ms = u64::try_from(application.restarts.window.as_millis()).unwrap_or(u64::MAX);
-            let until = self.runtime.config().clock.now_ms().saturating_add(window_ms);
-            application.degraded_until_ms.store(until, std::sync::atomic::Ordering::Relaxed);
-            tracing::error!(actor_id = %self.id, tenant = %self.id.tenant, app = %application.name, "the actor failed too often: its application is degraded");
-        }
-        failure
-    }
-
-    fn took_too_long(&self) -> Fault {
-        let message = format!("a turn of {} took more than {:?}", self.id, self.profile.limits.turn_time);
-        Fault::Crashed { failure: Failure::new(Code::LimitExceeded, message), trace: String::new() }
-    }
-
-    /// The context of a message that this actor sends.
-    fn chained(&self, ctx: &RequestContext) -> RequestContext {
-        RequestContext { chain: Arc::from([self.id.clone()]), ..ctx.clone() }
+        self.drop_code();
+        self.body.kind.metrics.crashed.increment(1);
+        let app = &self.body.kind.application.name;
+        tracing::error!(actor_id = %id, tenant = %id.tenant, %app, trace_id = %trace.trace_id_text(), code = %failure.code, trace = details, "{}", failure.message);
+        let exit = Exit::Error(failure.message.clone());
+        Unfinished::Ended(failure, exit)
     }
 }
 
+/// Why a turn has no reply.
+enum Unfinished {
+    /// Nothing happened.
+    Refused(Failure),
+    /// The incarnation is over.
+    Ended(Failure, Exit),
+}
+
+/// What cut a turn short.
+enum Cut {
+    Fault(Fault),
+    Late(Duration),
+    Killed,
+    Panicked(String),
+}
+
+/// Runs a part of a turn until it is done, panics, is killed, or takes too long. What does not wait costs no timer.
+async fn guard<T>(cell: &Cell, limit: Duration, work: impl Future<Output = T>) -> Result<T, Cut> {
+    let mut work = std::pin::pin!(AssertUnwindSafe(work).catch_unwind());
+    let done = match futures::poll!(work.as_mut()) {
+        std::task::Poll::Ready(done) => done,
+        std::task::Poll::Pending => tokio::select! {
+            biased;
+            done = work => done,
+            () = std::future::poll_fn(|context| cell.mailbox.poll_killed(context)) => return Err(Cut::Killed),
+            () = tokio::time::sleep(limit) => return Err(Cut::Late(limit)),
+        },
+    };
+    done.map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+        Cut::Panicked(text.unwrap_or_else(|| "without a message".to_owned()))
+    })
+}
+
 /// Commits what a turn changed.
-async fn commit(
-    runtime: &Runtime,
-    activation: &mut Activation,
-    key_values: Vec<(String, Option<plexspaces_durable::KeyValue>)>,
-    state: Option<Payload>,
-    answer: Option<(String, [u8; 32], Payload)>,
-) -> Result<(), Failure> {
+async fn commit(runtime: &Runtime, id: &ActorId, activation: &mut Activation, mut changes: Changes) -> Result<(), Failure> {
     let config = runtime.config();
     let now = config.clock.now_ms();
-    let forget = match activation.expired_range(now) {
-        Some(range) => {
-            let page = config.store.scan(activation.partition(), range, FORGET_AT_ONCE).await?;
-            page.entries.into_iter().map(|(key, _)| key).collect()
-        }
-        None => Vec::new(),
-    };
-    match activation.commit(Changes { state, key_values, answer, forget }, now) {
+    if let Some(range) = activation.expired_range(now) {
+        let page = config.store.scan(activation.partition(), range, FORGET_AT_ONCE).await?;
+        changes.forget = page.entries.into_iter().map(|(key, _)| key).collect();
+    }
+    let due: Vec<Due> = changes.reminders.iter().filter_map(|(name, reminder)| due(id, name, reminder.as_ref())).collect();
+    // The index first: an entry too many is found to be one, a missing one would not be missed.
+    runtime.announce_reminders(&due).await?;
+    match activation.commit(changes, now) {
         Outcome::Unchanged => {}
         Outcome::Commit(batch) => config.store.commit(batch).await?,
     }
     activation.committed();
+    runtime.arm(due);
     Ok(())
 }
 
-fn answer(envelope: Envelope, result: Result<Payload, Failure>) {
-    if let Some(reply) = envelope.reply {
-        // Whoever asked may have stopped waiting.
-        let _ = reply.send(result);
-    }
+fn due(actor: &ActorId, name: &str, reminder: Option<&Reminder>) -> Option<Due> {
+    reminder.map(|reminder| Due { at_ms: reminder.due_ms, actor: actor.clone(), name: name.to_owned() })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn used_for_another(key: &str) -> Failure {
@@ -373,9 +663,9 @@ fn used_for_another(key: &str) -> Failure {
     Failure::new(Code::Conflict, message).with_field("Idempotency-Key")
 }
 
-fn unreadable(id: &ActorId, error: &plexspaces_durable::Error) -> Failure {
-    tracing::error!(actor_id = %id, %error, "a stored record is unreadable");
-    Failure::new(Code::StorageFailed, format!("what is stored of {id} cannot be read; the node's log has the details"))
+fn unreadable(cell: &Cell, error: &plexspaces_durable::Error) -> Failure {
+    tracing::error!(actor_id = %cell.id, %error, "a stored record is unreadable");
+    Failure::new(Code::StorageFailed, format!("what is stored of {} cannot be read; the node's log has the details", cell.id))
 }
 
 fn internal(message: &str) -> Failure {

@@ -1,4 +1,5 @@
-//! What a deployed application asks of the runtime: its types, the children that run from the start, how failures are answered.
+//! What a deployed application asks of the runtime: its types, the supervisors and actors that run from the start, how failures are
+//! answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use plexspaces_types::{Key, Name};
 use serde_json::{Map, Value};
 
+use crate::supervision::{Intensity, Restart, Strategy};
 use crate::{Factory, Limits};
 
 /// An application: one component's types under one supervisor in one namespace.
@@ -21,10 +23,49 @@ pub struct Application {
     pub factory: Arc<dyn Factory>,
     /// The types that can be addressed. Each is virtual: the first message to a key brings the actor to life.
     pub types: Vec<TypeSpec>,
-    /// Actors that live from the start and are restarted without waiting for a message.
-    pub children: Vec<ChildSpec>,
-    /// How failures are answered.
-    pub restarts: RestartPolicy,
+    /// The root of its supervision tree.
+    pub supervisor: SupervisorSpec,
+}
+
+/// A supervisor: what it runs from the start, and what a failure restarts.
+#[derive(Clone, Debug)]
+pub struct SupervisorSpec {
+    /// Its name among its siblings.
+    pub name: String,
+    /// What a failure restarts.
+    pub strategy: Strategy,
+    /// How often its children may fail. The root's also counts for each actor that is nobody's child.
+    pub intensity: Intensity,
+    /// When it is restarted by its own supervisor.
+    pub restart: Restart,
+    /// In start order.
+    pub children: Vec<Child>,
+}
+
+/// What a supervisor runs.
+#[derive(Clone, Debug)]
+pub enum Child {
+    /// An actor.
+    Actor(ChildSpec),
+    /// Another supervisor.
+    Supervisor(SupervisorSpec),
+}
+
+/// One actor that lives from the start.
+#[derive(Clone, Debug)]
+pub struct ChildSpec {
+    /// Its key, which is also a name that reaches it.
+    pub key: Key,
+    /// Its type, one of the application's.
+    pub actor_type: Name,
+    /// Other names that reach it.
+    pub aliases: Vec<String>,
+    /// How it lives.
+    pub profile: Profile,
+    /// When it is restarted.
+    pub restart: Restart,
+    /// How long it may go on with its present message when it is to stop.
+    pub shutdown: Duration,
 }
 
 /// One actor type as it is addressed.
@@ -40,19 +81,6 @@ pub struct TypeSpec {
     pub profile: Profile,
 }
 
-/// One actor that lives from the start.
-#[derive(Clone, Debug)]
-pub struct ChildSpec {
-    /// Its key, which is also a name that reaches it.
-    pub key: Key,
-    /// Its type, one of the application's.
-    pub actor_type: Name,
-    /// Other names that reach it.
-    pub aliases: Vec<String>,
-    /// How it lives.
-    pub profile: Profile,
-}
-
 /// How an actor lives.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
@@ -60,25 +88,33 @@ pub struct Profile {
     pub durable: bool,
     /// How long it may be idle before it leaves memory; `None` for ever. State of an actor that is not durable is gone then.
     pub idle_timeout: Option<Duration>,
-    /// Whether a child that failed comes back without waiting for a message.
-    pub resident: bool,
+    /// Whether it leaves memory only when it was idle for that long, and not to make room for others.
+    pub eager: bool,
     /// What it may use.
     pub limits: Limits,
     /// `args` of its configuration.
     pub args: Map<String, Value>,
 }
 
-/// How often an actor may fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RestartPolicy {
-    /// Restarts within the window that are normal. With more, the application counts as degraded.
-    pub max_restarts: u32,
-    /// The window.
-    pub window: Duration,
-}
+impl SupervisorSpec {
+    /// A supervisor of the usual kind: `one_for_one`, 5 restarts in 60 s.
+    #[must_use]
+    pub fn new(name: &str, children: Vec<Child>) -> Self {
+        let intensity = Intensity { max_restarts: 5, window: Duration::from_secs(60) };
+        Self { name: name.to_owned(), strategy: Strategy::OneForOne, intensity, restart: Restart::Permanent, children }
+    }
 
-impl Default for RestartPolicy {
-    fn default() -> Self {
-        Self { max_restarts: 5, window: Duration::from_secs(60) }
+    /// The actors under it, at any depth, in start order.
+    #[must_use]
+    pub fn actors(&self) -> Vec<&ChildSpec> {
+        let mut found = Vec::new();
+        let mut rest: Vec<&Child> = self.children.iter().rev().collect();
+        while let Some(child) = rest.pop() {
+            match child {
+                Child::Actor(actor) => found.push(actor),
+                Child::Supervisor(supervisor) => rest.extend(supervisor.children.iter().rev()),
+            }
+        }
+        found
     }
 }

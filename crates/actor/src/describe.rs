@@ -38,6 +38,12 @@ pub struct TypeInfo {
     pub class: String,
     /// How the type handles messages.
     pub behavior: Behavior,
+    /// Of a finite state machine: its states.
+    #[serde(default)]
+    pub states: Vec<String>,
+    /// Of a finite state machine: the state that it begins in.
+    #[serde(default)]
+    pub initial: Option<String>,
     /// For people.
     #[serde(default)]
     pub doc: String,
@@ -53,6 +59,25 @@ pub struct TypeInfo {
 pub enum Behavior {
     /// Request and reply.
     GenServer,
+    /// Events, which nobody waits for.
+    GenEvent,
+    /// A finite state machine.
+    GenFSM,
+    /// One long run with signals and queries.
+    Workflow,
+}
+
+impl Behavior {
+    /// Its name in descriptions and configurations.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GenServer => "GenServer",
+            Self::GenEvent => "GenEvent",
+            Self::GenFSM => "GenFSM",
+            Self::Workflow => "Workflow",
+        }
+    }
 }
 
 /// A facet by name, with its configuration.
@@ -91,4 +116,10 @@ pub enum HandlerKind {
     Call,
     /// It does not.
     Cast,
+    /// The run of a workflow.
+    Run,
+    /// It takes effect on a workflow's run.
+    Signal,
+    /// It reads a workflow's state and changes nothing.
+    Query,
 }

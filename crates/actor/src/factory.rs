@@ -81,13 +81,23 @@ pub trait Factory: Send + Sync + 'static {
     async fn create(&self, spec: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault>;
 }
 
+/// What an actor made of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// For whoever asked.
+    pub payload: Payload,
+    /// The whole state after the message, if it was wanted. `None` also for code that knows it to be what it gave last or was restored
+    /// with.
+    pub state: Option<Payload>,
+}
+
 /// One live actor's code and memory. It is called by one task at a time; dropping a future of it half-way makes it unusable.
 #[async_trait]
 pub trait Instance: Send {
     /// Handles one message. The turn serves the code's host calls and comes back with their effects.
-    async fn handle(&mut self, message: &Message, turn: Turn) -> Result<(Payload, Turn), Fault>;
+    async fn handle(&mut self, message: &Message, turn: Turn, want_state: bool) -> Result<(Reply, Turn), Fault>;
 
-    /// The actor's whole state.
+    /// The actor's whole state, without a message.
     async fn snapshot(&mut self) -> Result<Payload, Fault>;
 
     /// Replaces the state by an earlier snapshot.

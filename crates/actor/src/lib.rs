@@ -6,18 +6,32 @@
 mod actor;
 mod answers;
 mod application;
+mod cell;
+mod dead_letters;
 mod describe;
+mod facet;
 mod factory;
+mod guardian;
+mod links;
 mod mailbox;
 mod registry;
 mod restarts;
 mod runtime;
+pub mod supervision;
+mod sync;
+mod timers;
 mod turn;
 
-pub use application::{Application, ChildSpec, Profile, RestartPolicy, TypeSpec};
+pub use application::{Application, Child, ChildSpec, Profile, SupervisorSpec, TypeSpec};
+pub use dead_letters::DeadLetter;
 pub use describe::{Behavior, Description, FacetUse, HandlerInfo, HandlerKind, Sdk, TypeInfo};
-pub use factory::{Factory, Fault, Instance, Limits, Spec};
+pub use facet::{Facet, FacetError, InterceptResult};
+pub use factory::{Factory, Fault, Instance, Limits, Reply, Spec};
+pub use mailbox::Standing;
+pub use runtime::inspect::{ActorFilter, ActorInfo, ActorOrder, Level};
+pub use runtime::pressure::Budget;
 pub use runtime::{Config, Request, Runtime, Target};
+pub use timers::Schedule;
 pub use turn::{LogLevel, Turn};
 
 /// The monotonic time of the runtime's timers, so that deadlines and timers agree also where a test pauses time.

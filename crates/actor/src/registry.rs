@@ -1,19 +1,24 @@
 //! Which actor types exist in each namespace, and which actor a name means.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use metrics::{Counter, Histogram, counter, histogram};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use plexspaces_types::{ActorId, Code, Failure, Key, Name};
 
-use crate::{Application, Factory, Profile, RestartPolicy};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+
+use crate::guardian::Event;
+use crate::supervision::{Exit, Intensity, NodeId};
+use crate::{Application, Behavior, Factory, Profile};
 
 /// What all actors of an application share.
 pub(crate) struct Shared {
     pub(crate) name: Name,
-    pub(crate) restarts: RestartPolicy,
+    pub(crate) intensity: Intensity,
     /// Milliseconds since the Unix epoch; an actor failed too often less than a window before it.
     pub(crate) degraded_until_ms: AtomicU64,
 }
@@ -25,12 +30,83 @@ pub(crate) struct Kind {
     pub(crate) factory: Arc<dyn Factory>,
     pub(crate) application: Arc<Shared>,
     pub(crate) profile: Arc<Profile>,
-    pub(crate) children: HashMap<Key, Arc<Profile>>,
+    pub(crate) behavior: Behavior,
+    /// The operations that its code handles.
+    pub(crate) handlers: HashSet<String>,
+    children: HashMap<Key, Arc<Seat>>,
+    /// The arguments of actors that were spawned under a name.
+    spawned: RwLock<HashMap<Key, Map<String, Value>>>,
     /// Whom the type's name means: its only child, else the instance named as the type.
     default_key: Key,
     /// Set before its actors are told, so that none is made of it afterwards.
     pub(crate) retired: AtomicBool,
     pub(crate) metrics: KindMetrics,
+}
+
+/// A child's place under its supervisor. It is there before and after the child.
+pub(crate) struct Seat {
+    profile: Arc<Profile>,
+    state: Mutex<SeatState>,
+}
+
+struct SeatState {
+    guardian: Option<(mpsc::UnboundedSender<Event>, NodeId)>,
+    life: Life,
+}
+
+/// What a message to a child meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It waits until its supervisor has started the child.
+    Down,
+    /// It is handled, also when the child was passivated.
+    Up,
+    /// The child has ended for good.
+    Over,
+}
+
+impl SeatState {
+    /// What is over stays over, though the child that drains its mailbox still reports its end.
+    fn change(&mut self, life: Life) {
+        if self.life != Life::Over {
+            self.life = life;
+        }
+    }
+}
+
+impl Seat {
+    fn new(profile: Profile) -> Arc<Self> {
+        Arc::new(Self { profile: Arc::new(profile), state: Mutex::new(SeatState { guardian: None, life: Life::Down }) })
+    }
+
+    pub(crate) fn attach(&self, guardian: mpsc::UnboundedSender<Event>, worker: NodeId) {
+        self.state.lock().guardian = Some((guardian, worker));
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        self.state.lock().life
+    }
+
+    pub(crate) fn started(&self) {
+        let mut state = self.state.lock();
+        state.change(Life::Up);
+        if let Some((guardian, worker)) = &state.guardian {
+            let _ = guardian.send(Event::Started(*worker));
+        }
+    }
+
+    pub(crate) fn exited(&self, exit: Exit) {
+        let mut state = self.state.lock();
+        state.change(Life::Down);
+        if let Some((guardian, worker)) = &state.guardian {
+            let _ = guardian.send(Event::Exited(*worker, exit));
+        }
+    }
+
+    /// The supervisor will not start it again.
+    pub(crate) fn close(&self) {
+        self.state.lock().life = Life::Over;
+    }
 }
 
 /// The counters of one type; looked up once, since a look-up costs as much as a turn of a native actor.
@@ -56,12 +132,24 @@ impl KindMetrics {
 impl Kind {
     /// How the actor with this key lives.
     pub(crate) fn profile(&self, key: &Key) -> &Arc<Profile> {
-        self.children.get(key).unwrap_or(&self.profile)
+        self.children.get(key).map_or(&self.profile, |seat| &seat.profile)
     }
 
-    /// Whether the actor with this key lives from the start.
-    pub(crate) fn is_child(&self, key: &Key) -> bool {
-        self.children.contains_key(key)
+    /// The place of the actor with this key, if it is a child.
+    pub(crate) fn seat(&self, key: &Key) -> Option<&Arc<Seat>> {
+        self.children.get(key)
+    }
+
+    pub(crate) fn spawned_args(&self, key: &Key) -> Option<Map<String, Value>> {
+        self.spawned.read().get(key).cloned()
+    }
+
+    /// Remembers the arguments of a spawned actor, or with `None` forgets them.
+    pub(crate) fn set_spawned(&self, key: &Key, args: Option<Map<String, Value>>) {
+        match args {
+            Some(args) => self.spawned.write().insert(key.clone(), args),
+            None => self.spawned.write().remove(key),
+        };
     }
 }
 
@@ -79,6 +167,14 @@ struct Scope {
     names: HashMap<String, Binding>,
 }
 
+/// What a registration changed and made.
+pub(crate) struct Registered {
+    /// The types that the application no longer has in this form.
+    pub(crate) retired: Vec<Arc<Kind>>,
+    /// The places of its children, by type and key.
+    pub(crate) seats: HashMap<(Name, Key), Arc<Seat>>,
+}
+
 /// Types and names of all namespaces.
 #[derive(Default)]
 pub(crate) struct Registry {
@@ -86,14 +182,19 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Adds or replaces an application; returns the types that it no longer has in this form.
-    pub(crate) fn register(&self, application: &Application) -> Result<Vec<Arc<Kind>>, Failure> {
-        let shared =
-            Arc::new(Shared { name: application.name.clone(), restarts: application.restarts, degraded_until_ms: AtomicU64::new(0) });
+    /// Adds or replaces an application.
+    pub(crate) fn register(&self, application: &Application) -> Result<Registered, Failure> {
+        let shared = Arc::new(Shared {
+            name: application.name.clone(),
+            intensity: application.supervisor.intensity,
+            degraded_until_ms: AtomicU64::new(0),
+        });
+        let actors = application.supervisor.actors();
         let mut types = HashMap::new();
         for spec in &application.types {
-            let children = application.children.iter().filter(|child| child.actor_type == spec.name);
-            let children: HashMap<_, _> = children.map(|child| (child.key.clone(), Arc::new(child.profile.clone()))).collect();
+            let children = actors.iter().filter(|child| child.actor_type == spec.name);
+            let children: HashMap<_, _> = children.map(|child| (child.key.clone(), Seat::new(child.profile.clone()))).collect();
+            let info = application.factory.description().actors.iter().find(|info| info.name == spec.guest_type);
             let only_child = children.keys().next().filter(|_| children.len() == 1).cloned();
             let kind = Kind {
                 name: spec.name.clone(),
@@ -103,6 +204,9 @@ impl Registry {
                 profile: Arc::new(spec.profile.clone()),
                 default_key: only_child.unwrap_or_else(|| Key::from(&spec.name)),
                 children,
+                behavior: info.map_or(Behavior::GenServer, |info| info.behavior),
+                handlers: info.into_iter().flat_map(|info| &info.handlers).map(|handler| handler.operation.clone()).collect(),
+                spawned: RwLock::default(),
                 retired: AtomicBool::new(false),
                 metrics: KindMetrics::new(&application.namespace, &spec.name),
             };
@@ -122,16 +226,35 @@ impl Registry {
             );
             return Err(Failure::new(Code::Conflict, message).with_field("actor_type"));
         }
-        let replaced = scope.remove(&application.name);
+        let retired = scope.remove(&application.name);
+        let seats =
+            types.values().flat_map(|kind| kind.children.iter().map(|(key, seat)| ((kind.name.clone(), key.clone()), seat.clone())));
+        let seats = seats.collect();
         scope.types.extend(types);
         scope.names.extend(names);
-        Ok(replaced)
+        Ok(Registered { retired, seats })
     }
 
     /// Removes an application; returns the types that it had.
     pub(crate) fn unregister(&self, tenant: &Name, namespace: &Name, application: &Name) -> Vec<Arc<Kind>> {
         let mut scopes = self.scopes.write();
         scopes.get_mut(&(tenant.clone(), namespace.clone())).map(|scope| scope.remove(application)).unwrap_or_default()
+    }
+
+    /// The type of an application that goes by this name.
+    pub(crate) fn type_of(&self, tenant: &Name, namespace: &Name, application: &Name, name: &str) -> Result<Arc<Kind>, Failure> {
+        let scopes = self.scopes.read();
+        let scope = scopes.get(&(tenant.clone(), namespace.clone()));
+        let own = scope.into_iter().flat_map(|scope| scope.types.values()).filter(|kind| kind.application.name == *application);
+        let mut known: Vec<&str> = Vec::new();
+        for kind in own {
+            if kind.name.as_str() == name || kind.guest_type == name {
+                return Ok(kind.clone());
+            }
+            known.push(kind.name.as_str());
+        }
+        known.sort_unstable();
+        Err(Failure::not_found(format!("the application {application} has no actor type {name:?}; it has {}", known.join(", "))))
     }
 
     /// The type of an actor.
@@ -158,7 +281,15 @@ impl Registry {
             Some(key) => Key::new(key).map_err(|error| Failure::invalid("actor_id", error.to_string()))?,
             None => default_key,
         };
-        Ok(ActorId { tenant: tenant.clone(), namespace: namespace.clone(), actor_type: kind.name.clone(), key })
+        Ok(ActorId::new(tenant.clone(), namespace.clone(), kind.name.clone(), key))
+    }
+
+    /// The application counts as degraded until then.
+    pub(crate) fn degrade(&self, application: &Name, until_ms: u64) {
+        let scopes = self.scopes.read();
+        for kind in scopes.values().flat_map(|scope| scope.types.values()).filter(|kind| kind.application.name == *application) {
+            kind.application.degraded_until_ms.fetch_max(until_ms, Ordering::Relaxed);
+        }
     }
 
     /// Whether an actor of the application failed too often of late.
@@ -193,7 +324,8 @@ fn names(application: &Application, types: &HashMap<Name, Arc<Kind>>) -> Result<
         let message = format!("the type {name} is not in the component");
         Failure::new(Code::InvalidConfig, message).with_field("supervisor.children.type")
     };
-    for child in &application.children {
+    let actors = application.supervisor.actors();
+    for child in &actors {
         let kind = types.get(&child.actor_type).ok_or_else(|| unknown(&child.actor_type))?;
         let binding = Binding { kind: kind.clone(), key: child.key.clone() };
         if names.insert(child.key.to_string(), binding).is_some() {
@@ -201,7 +333,7 @@ fn names(application: &Application, types: &HashMap<Name, Arc<Kind>>) -> Result<
             return Err(Failure::new(Code::InvalidConfig, message).with_field("supervisor.children.id"));
         }
     }
-    let children = application.children.iter().map(|child| (&child.actor_type, child.key.clone(), &child.aliases));
+    let children = actors.iter().map(|child| (&child.actor_type, child.key.clone(), &child.aliases));
     let defaults = application.types.iter().map(|spec| {
         let key = types.get(&spec.name).map_or_else(|| Key::from(&spec.name), |kind| kind.default_key.clone());
         (&spec.name, key, &spec.aliases)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rand::Rng as _;
 
-use crate::RestartPolicy;
+use crate::supervision::Intensity;
 
 const FIRST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
@@ -19,7 +19,7 @@ pub(crate) struct Restarts {
 
 impl Restarts {
     /// Counts a failure; true when it was one too many for the policy.
-    pub(crate) fn crashed(&mut self, now: Instant, policy: RestartPolicy) -> bool {
+    pub(crate) fn crashed(&mut self, now: Instant, policy: Intensity) -> bool {
         while self.crashes.front().is_some_and(|crash| now.duration_since(*crash) > policy.window) {
             self.crashes.pop_front();
         }
@@ -29,11 +29,6 @@ impl Restarts {
         }
         self.until = self.delay().map(|delay| now + delay);
         self.crashes.len() > policy.max_restarts as usize
-    }
-
-    /// Whether there is no failure to remember.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.crashes.is_empty()
     }
 
     /// How long the actor still has to wait; `None` when it may run.
@@ -53,7 +48,7 @@ impl Restarts {
 mod tests {
     use super::*;
 
-    const POLICY: RestartPolicy = RestartPolicy { max_restarts: 3, window: Duration::from_secs(60) };
+    const POLICY: Intensity = Intensity { max_restarts: 3, window: Duration::from_secs(60) };
 
     #[test]
     fn the_first_restart_is_immediate_and_later_ones_wait_longer() {

@@ -4,20 +4,33 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{Gauge, gauge};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use plexspaces_store::Store;
 use plexspaces_types::{ActorId, Clock, Code, Failure, Key, Message, MessageKind, Name, Payload, RequestContext};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::actor;
-use crate::mailbox::{Address, Control, Envelope, SendError};
-use crate::registry::{Kind, Registry};
-use crate::{Application, ChildSpec};
+use crate::Application;
+use crate::actor::{self, Body};
+use crate::cell::{Cell, Control, Envelope};
+use crate::dead_letters::{DeadLetter, DeadLetters};
+use crate::guardian;
+use crate::links::Links;
+use crate::mailbox::Sent;
+use crate::registry::{Kind, Life, Registry};
+use crate::supervision::Exit;
+use crate::timers::{Fire, Timers};
+
+pub(crate) mod inspect;
+mod lives;
+pub(crate) mod pressure;
+mod reminders;
+
+use pressure::Budget;
 
 const SHARDS: usize = 64;
 
@@ -33,6 +46,16 @@ pub struct Config {
     pub store: Arc<dyn Store>,
     /// The wall clock.
     pub clock: Clock,
+    /// How much the actors may take up together.
+    pub budget: Budget,
+}
+
+impl Config {
+    /// A node whose actors may take up what there is.
+    #[must_use]
+    pub fn new(node_id: Name, store: Arc<dyn Store>, clock: Clock) -> Self {
+        Self { node_id, store, clock, budget: Budget::default() }
+    }
 }
 
 /// Whom a message from outside is for: a name in the namespace of its context (a type, a child, a role), and with a key that actor of the
@@ -63,14 +86,23 @@ pub struct Runtime(Arc<Inner>);
 struct Inner {
     config: Config,
     registry: Registry,
-    shards: Vec<RwLock<HashMap<ActorId, Address>>>,
+    shards: Vec<RwLock<HashMap<ActorId, Arc<Cell>>>>,
     hasher: RandomState,
     draining: AtomicBool,
-    /// Counts messages from their acceptance to their answer.
-    messages: TaskTracker,
-    actors: TaskTracker,
+    /// The actors at work. An idle actor has no task.
+    running: TaskTracker,
+    background: TaskTracker,
     stop: CancellationToken,
     live: Gauge,
+    born: Instant,
+    links: Links,
+    timers: Timers,
+    /// Whether the task that waits for timers runs.
+    ticking: AtomicBool,
+    dead_letters: DeadLetters,
+    reminders: reminders::Reminders,
+    pressure: pressure::Pressure,
+    guardians: Mutex<HashMap<(Name, Name, Name), guardian::Handle>>,
 }
 
 impl Runtime {
@@ -78,15 +110,23 @@ impl Runtime {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self(Arc::new(Inner {
-            config,
             registry: Registry::default(),
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             hasher: RandomState::new(),
             draining: AtomicBool::new(false),
-            messages: TaskTracker::new(),
-            actors: TaskTracker::new(),
+            running: TaskTracker::new(),
+            background: TaskTracker::new(),
             stop: CancellationToken::new(),
             live: gauge!("plexspaces_actors"),
+            born: crate::now(),
+            links: Links::default(),
+            timers: Timers::new(config.clock.clone()),
+            ticking: AtomicBool::new(false),
+            dead_letters: DeadLetters::new(config.store.clone()),
+            reminders: reminders::Reminders::default(),
+            pressure: pressure::Pressure::default(),
+            guardians: Mutex::default(),
+            config,
         }))
     }
 
@@ -107,7 +147,7 @@ impl Runtime {
             let deadline = ctx.deadline.unwrap_or_else(|| crate::now() + DURABLE_TELL_TIMEOUT);
             self.ask_actor(ctx.clone().with_deadline(deadline), id, message).await.map(drop)
         } else {
-            let envelope = self.envelope(RequestContext { deadline: None, ..ctx.clone() }, message, None);
+            let envelope = envelope(RequestContext { deadline: None, ..ctx.clone() }, message, None);
             self.deliver(&id, envelope, Wait::No).await
         }
     }
@@ -116,10 +156,9 @@ impl Runtime {
     /// another message. Returns when its children have run their `init`. When one fails in it, a new application is removed again; one that
     /// was replaced is the caller's to bring back.
     pub async fn deploy(&self, application: &Application) -> Result<(), Failure> {
-        let retired = self.0.registry.register(application)?;
-        let is_new = retired.is_empty();
-        self.retire(&application.tenant, &application.namespace, &retired).await;
-        let started = self.start_children(application).await;
+        let (is_new, started) = self.install(application)?;
+        let stopping = || Failure::new(Code::Unavailable, "the node is shutting down");
+        let started = started.await.unwrap_or_else(|_| Err(stopping()));
         if started.is_err() && is_new {
             self.undeploy(&application.tenant, &application.namespace, &application.name).await;
         }
@@ -128,19 +167,34 @@ impl Runtime {
 
     /// Adds an application that was accepted earlier. Its children start on their own; one that fails is restarted.
     pub fn resume(&self, application: &Application) -> Result<(), Failure> {
-        self.0.registry.register(application)?;
-        let (runtime, application) = (self.clone(), application.clone());
-        self.0.actors.spawn(async move {
-            let _ = runtime.start_children(&application).await;
-        });
-        Ok(())
+        self.install(application).map(drop)
     }
 
-    /// Removes an application: messages that its actors have accepted are handled, later ones find nobody. What durable actors stored
-    /// stays.
+    fn install(&self, application: &Application) -> Result<(bool, oneshot::Receiver<Result<(), Failure>>), Failure> {
+        self.tick();
+        guardian::check(application)?;
+        let registered = self.0.registry.register(application)?;
+        let tree = guardian::seated(application, &registered.seats)?;
+        let key = (application.tenant.clone(), application.namespace.clone(), application.name.clone());
+        if let Some(previous) = self.0.guardians.lock().remove(&key) {
+            previous.abandon();
+        }
+        self.retire(&application.tenant, &application.namespace, &registered.retired);
+        let (guardian, started) = guardian::start(self, application, tree);
+        self.0.guardians.lock().insert(key, guardian);
+        self.0.reminders.look();
+        Ok((registered.retired.is_empty(), started))
+    }
+
+    /// Removes an application: its children end in the reverse of their start order; messages that its actors have accepted are handled,
+    /// later ones find nobody. What durable actors stored stays.
     pub async fn undeploy(&self, tenant: &Name, namespace: &Name, application: &Name) {
         let retired = self.0.registry.unregister(tenant, namespace, application);
-        self.retire(tenant, namespace, &retired).await;
+        let guardian = self.0.guardians.lock().remove(&(tenant.clone(), namespace.clone(), application.clone()));
+        if let Some(guardian) = guardian {
+            guardian.stop().await;
+        }
+        self.retire(tenant, namespace, &retired);
     }
 
     /// Whether an actor of the application failed too often of late.
@@ -158,11 +212,15 @@ impl Runtime {
     /// Refuses messages from outside, handles what was accepted, then ends all actors. Returns whether all was handled within `grace`.
     pub async fn shutdown(&self, grace: Duration) -> bool {
         self.0.draining.store(true, Ordering::SeqCst);
-        self.0.messages.close();
-        let drained = tokio::time::timeout(grace, self.0.messages.wait()).await.is_ok();
+        self.0.running.close();
+        let drained = tokio::time::timeout(grace, self.0.running.wait()).await.is_ok();
         self.0.stop.cancel();
-        self.0.actors.close();
-        let ended = tokio::time::timeout(Duration::from_secs(1), self.0.actors.wait()).await.is_ok();
+        self.0.background.close();
+        let ended = tokio::time::timeout(Duration::from_secs(1), self.0.background.wait()).await.is_ok();
+        for shard in &self.0.shards {
+            let cells: Vec<_> = shard.write().drain().map(|(_, cell)| cell).collect();
+            self.0.live.decrement(cells.len() as f64);
+        }
         drained && ended
     }
 
@@ -170,8 +228,27 @@ impl Runtime {
         &self.0.config
     }
 
-    pub(crate) fn stopped(&self) -> &CancellationToken {
-        &self.0.stop
+    pub(crate) fn links(&self) -> &Links {
+        &self.0.links
+    }
+
+    pub(crate) fn timers(&self) -> &Timers {
+        &self.0.timers
+    }
+
+    /// Milliseconds from the runtime's beginning to an instant.
+    pub(crate) fn age_ms(&self, instant: Instant) -> u64 {
+        u64::try_from(instant.saturating_duration_since(self.0.born).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn spawn_background(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.0.stop.clone();
+        self.0.background.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
     }
 
     /// The actor that a target text of an actor means: `namespace/type/key`, `type/key` or a name, each possibly with `@node`.
@@ -195,7 +272,7 @@ impl Runtime {
         let deadline = ctx.deadline;
         let (sender, receiver) = oneshot::channel();
         let asked = async {
-            self.deliver(&id, self.envelope(ctx, message, Some(sender)), Wait::Yes).await?;
+            self.deliver(&id, envelope(ctx, message, Some(sender)), Wait::Yes).await?;
             receiver.await.map_err(|_| Failure::new(Code::Unavailable, format!("the actor {id} stopped before it answered")))?
         };
         let Some(deadline) = deadline else { return asked.await };
@@ -210,14 +287,27 @@ impl Runtime {
         let own = ctx.chain.last() == Some(id);
         let ctx = RequestContext { deadline: None, chain: Arc::from([]), ..ctx };
         let wait = if own { Wait::No } else { Wait::Yes };
-        let sent = self.deliver(id, self.envelope(ctx, message, None), wait);
+        let sent = self.deliver(id, envelope(ctx, message, None), wait);
         let overloaded = || Failure::new(Code::Overloaded, format!("the mailbox of {id} stayed full"));
         tokio::time::timeout(Duration::from_secs(5), sent).await.map_err(|_| overloaded())?
     }
 
-    pub(crate) fn remove(&self, id: &ActorId) {
-        self.shard(id).write().remove(id);
-        self.0.live.decrement(1.0);
+    /// Hands on what a committed turn sent. What cannot be delivered becomes a dead letter.
+    pub(crate) async fn pass_on(&self, from: &ActorId, ctx: &RequestContext, target: &ActorId, message: Message) {
+        let chained = RequestContext { chain: Arc::from([from.clone()]), ..ctx.clone() };
+        if let Err(failure) = self.tell_actor(chained, target, message.clone()).await {
+            self.bury(target, *envelope(ctx.clone(), message, None), &failure).await;
+        }
+    }
+
+    /// Keeps a message that is given up.
+    pub(crate) async fn bury(&self, id: &ActorId, envelope: Envelope, failure: &Failure) {
+        let trace_id = envelope.ctx.trace.trace_id_text();
+        let letter = DeadLetter::new(id, envelope.message, envelope.failures, failure, self.0.config.clock.now_ms());
+        tracing::warn!(actor_id = %id, tenant = %id.tenant, operation = letter.operation, trace_id, letter = letter.id, "a message was given up: {failure}");
+        if let Err(failure) = self.0.dead_letters.add(&id.tenant, &id.namespace, &letter).await {
+            tracing::error!(actor_id = %id, tenant = %id.tenant, operation = letter.operation, trace_id, "a dead letter could not be kept: {failure}");
+        }
     }
 
     fn admit(&self, ctx: &RequestContext, target: Target<'_>) -> Result<ActorId, Failure> {
@@ -227,51 +317,100 @@ impl Runtime {
         self.0.registry.resolve(&ctx.tenant, &ctx.namespace, target.name, target.key)
     }
 
-    fn envelope(&self, ctx: RequestContext, message: Message, reply: Option<oneshot::Sender<Result<Payload, Failure>>>) -> Box<Envelope> {
-        Box::new(Envelope { ctx, message, reply, _accepted: self.0.messages.token() })
-    }
-
-    /// Puts a message into an actor's mailbox; an actor that is just leaving memory is waited for and then brought back.
+    /// Puts a message into an actor's mailbox; one that has left memory is brought back.
     async fn deliver(&self, id: &ActorId, mut envelope: Box<Envelope>, wait: Wait) -> Result<(), Failure> {
         loop {
-            let address = self.address(id)?;
+            let cell = self.cell(id)?;
             let sent = match wait {
-                Wait::Yes => address.send(envelope).await,
-                Wait::No => address.try_send(envelope),
+                Wait::No => cell.mailbox.try_send(envelope),
+                Wait::Yes => {
+                    let mut waiting = Some(envelope);
+                    std::future::poll_fn(|context| cell.mailbox.poll_send(&mut waiting, context)).await
+                }
             };
             envelope = match sent {
-                Ok(()) => return Ok(()),
-                Err(SendError::Full { capacity }) => {
-                    return Err(Failure::new(Code::Overloaded, format!("the mailbox of {id} is full: {capacity} messages wait")));
+                Sent::Queued => return Ok(()),
+                Sent::Run(body) => {
+                    self.run(cell, body);
+                    return Ok(());
                 }
-                Err(SendError::Closed(envelope)) => envelope,
+                Sent::Full(_) => {
+                    let capacity = cell.mailbox.capacity();
+                    let failure = Failure::new(Code::Overloaded, format!("the mailbox of {id} is full: {capacity} messages wait"));
+                    return Err(failure);
+                }
+                Sent::Closed(envelope) => envelope,
             };
-            address.ended().await;
+            self.make_way(&cell).await;
         }
     }
 
-    fn address(&self, id: &ActorId) -> Result<Address, Failure> {
+    /// Puts a control into an actor's mailbox; false when the actor has ended.
+    pub(crate) fn control(&self, cell: &Arc<Cell>, control: Control) -> bool {
+        match cell.mailbox.control(control) {
+            Sent::Run(body) => self.run(cell.clone(), body),
+            Sent::Closed(_) => return false,
+            Sent::Queued | Sent::Full(_) => {}
+        }
+        true
+    }
+
+    fn run(&self, cell: Arc<Cell>, body: Box<Body>) {
+        self.0.running.spawn(actor::run(self.clone(), cell, body));
+    }
+
+    /// The actor, if it is on this node now.
+    pub(crate) fn known(&self, id: &ActorId) -> Option<Arc<Cell>> {
+        self.shard(id).read().get(id).filter(|cell| !cell.mailbox.has_ended()).cloned()
+    }
+
+    /// The actor, made if need be.
+    pub(crate) fn cell(&self, id: &ActorId) -> Result<Arc<Cell>, Failure> {
         let shard = self.shard(id);
-        if let Some(address) = shard.read().get(id) {
-            return Ok(address.clone());
+        if let Some(cell) = shard.read().get(id) {
+            return Ok(cell.clone());
         }
         let kind = self.0.registry.kind(id).ok_or_else(|| gone(id))?;
+        let seat = kind.seat(&id.key).cloned();
+        let life = seat.as_ref().map_or(Life::Up, |seat| seat.life());
+        if life == Life::Over {
+            return Err(Failure::not_found(format!("the actor {id} has ended and its supervisor does not restart it")));
+        }
         let mut actors = shard.write();
-        if let Some(address) = actors.get(id) {
-            return Ok(address.clone());
+        if let Some(cell) = actors.get(id) {
+            return Ok(cell.clone());
         }
         // Whoever retires a type does it before it looks at the shards, so one of the two sees the other.
         if kind.retired.load(Ordering::SeqCst) || self.0.stop.is_cancelled() {
             return Err(Failure::new(Code::Unavailable, format!("the application of {id} is being replaced")));
         }
-        let (address, mailbox) = Address::new(kind.profile(&id.key).limits.mailbox);
-        actors.insert(id.clone(), address.clone());
+        let profile = kind.profile(&id.key).clone();
+        let capacity = profile.limits.mailbox;
+        let cell = Arc::new(Cell::new(id.clone(), Body::new(kind, profile, seat), capacity, life == Life::Down));
+        actors.insert(id.clone(), cell.clone());
         self.0.live.increment(1.0);
-        self.0.actors.spawn(actor::run(self.clone(), id.clone(), kind, mailbox));
-        Ok(address)
+        Ok(cell)
     }
 
-    fn shard(&self, id: &ActorId) -> &RwLock<HashMap<ActorId, Address>> {
+    /// The actor has ended: its place is free.
+    pub(crate) fn remove(&self, cell: &Arc<Cell>) {
+        let mut actors = self.shard(&cell.id).write();
+        if actors.get(&cell.id).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+            actors.remove(&cell.id);
+            self.0.live.decrement(1.0);
+        }
+    }
+
+    /// Lets a sender go on to an actor's successor. One that is closed is still at work, so the sender waits for it a moment.
+    async fn make_way(&self, cell: &Arc<Cell>) {
+        if cell.mailbox.has_ended() {
+            self.remove(cell);
+        } else {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn shard(&self, id: &ActorId) -> &RwLock<HashMap<ActorId, Arc<Cell>>> {
         let hash = usize::try_from(self.0.hasher.hash_one(id) % SHARDS as u64).unwrap_or(0);
         // `SHARDS` shards were made, so the index is always in range.
         #[allow(clippy::indexing_slicing)]
@@ -279,40 +418,18 @@ impl Runtime {
     }
 
     /// Ends the actors of types that are gone, and gives those of types that were replaced their new code.
-    async fn retire(&self, tenant: &Name, namespace: &Name, retired: &[Arc<Kind>]) {
+    fn retire(&self, tenant: &Name, namespace: &Name, retired: &[Arc<Kind>]) {
         for kind in retired {
             kind.retired.store(true, Ordering::SeqCst);
         }
         let is_of =
             |id: &ActorId| id.tenant == *tenant && id.namespace == *namespace && retired.iter().any(|kind| kind.name == id.actor_type);
         for shard in &self.0.shards {
-            let actors: Vec<_> =
-                shard.read().iter().filter(|(id, _)| is_of(id)).map(|(id, address)| (id.clone(), address.clone())).collect();
-            for (id, address) in actors {
-                let control = self.0.registry.kind(&id).map_or(Control::Stop, Control::Replace);
-                address.control(control).await;
+            let cells: Vec<_> = shard.read().iter().filter(|(id, _)| is_of(id)).map(|(_, cell)| cell.clone()).collect();
+            for cell in cells {
+                self.control(&cell, self.0.registry.kind(&cell.id).map_or(Control::Drain, Control::Replace));
             }
         }
-    }
-
-    /// Starts the children in their order and waits for each.
-    async fn start_children(&self, application: &Application) -> Result<(), Failure> {
-        for ChildSpec { key, actor_type, .. } in &application.children {
-            let id = ActorId {
-                tenant: application.tenant.clone(),
-                namespace: application.namespace.clone(),
-                actor_type: actor_type.clone(),
-                key: Key::clone(key),
-            };
-            let (sender, receiver) = oneshot::channel();
-            self.address(&id)?.control(Control::Start(sender)).await;
-            let stopped = || Failure::new(Code::Unavailable, "the node is shutting down");
-            receiver.await.map_err(|_| stopped())?.map_err(|failure| Failure {
-                message: format!("child {:?} did not start: {}", key.as_str(), failure.message),
-                ..failure
-            })?;
-        }
-        Ok(())
     }
 }
 
@@ -322,9 +439,13 @@ enum Wait {
     No,
 }
 
+fn envelope(ctx: RequestContext, message: Message, reply: Option<oneshot::Sender<Result<Payload, Failure>>>) -> Box<Envelope> {
+    Box::new(Envelope { ctx, message, reply, reminder: None, failures: 0 })
+}
+
 fn message(request: Request, kind: MessageKind) -> Message {
     let Request { operation, payload, idempotency_key } = request;
-    Message { operation, kind, payload, sender: String::new(), idempotency_key }
+    Message { operation, kind, payload, sender: None, idempotency_key }
 }
 
 fn gone(id: &ActorId) -> Failure {

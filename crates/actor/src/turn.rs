@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexspaces_durable::KeyValue;
+use plexspaces_durable::{KeyValue, Reminder};
 use plexspaces_types::{ActorId, Clock, Code, Failure, Message, MessageKind, Name, Payload, RequestContext};
 
+use crate::cell::Cell;
+use crate::timers::Change;
 use crate::{Limits, Profile, Runtime};
 
 mod key_value;
+mod lifecycle;
 
 /// How many messages one turn of a durable actor may send.
 const MAX_TELLS: usize = 10_000;
@@ -26,6 +29,8 @@ pub struct Turn {
     clock: Clock,
     writes: BTreeMap<String, Option<KeyValue>>,
     tells: Vec<(ActorId, Message)>,
+    timers: Vec<Change>,
+    reminders: BTreeMap<String, Option<Reminder>>,
 }
 
 /// What a turn leaves behind to be done when it is over.
@@ -33,11 +38,13 @@ pub struct Turn {
 pub(crate) struct Effects {
     pub(crate) key_values: Vec<(String, Option<KeyValue>)>,
     pub(crate) tells: Vec<(ActorId, Message)>,
+    pub(crate) timers: Vec<Change>,
+    pub(crate) reminders: Vec<(String, Option<Reminder>)>,
 }
 
 impl Effects {
     pub(crate) fn is_empty(&self) -> bool {
-        self.key_values.is_empty() && self.tells.is_empty()
+        self.key_values.is_empty() && self.tells.is_empty() && self.timers.is_empty() && self.reminders.is_empty()
     }
 }
 
@@ -55,10 +62,20 @@ pub enum LogLevel {
 }
 
 impl Turn {
-    pub(crate) fn new(runtime: Runtime, id: ActorId, app: Name, ctx: RequestContext, profile: &Profile) -> Self {
-        let clock = runtime.config().clock.clone();
-        let (durable, limits) = (profile.durable, profile.limits);
-        Self { runtime: Some(runtime), id, app, ctx, durable, limits, clock, writes: BTreeMap::new(), tells: Vec::new() }
+    pub(crate) fn new(runtime: &Runtime, cell: &Cell, app: &Name, ctx: RequestContext, profile: &Profile) -> Self {
+        Self {
+            runtime: Some(runtime.clone()),
+            id: cell.id.clone(),
+            app: app.clone(),
+            ctx,
+            durable: profile.durable,
+            limits: profile.limits,
+            clock: runtime.config().clock.clone(),
+            writes: BTreeMap::new(),
+            tells: Vec::new(),
+            timers: Vec::new(),
+            reminders: BTreeMap::new(),
+        }
     }
 
     /// A turn without a node behind it: its actor is alone and its keys are in memory. For tests and measurements of engines.
@@ -75,11 +92,18 @@ impl Turn {
             clock: Clock::system(),
             writes: BTreeMap::new(),
             tells: Vec::new(),
+            timers: Vec::new(),
+            reminders: BTreeMap::new(),
         }
     }
 
     pub(crate) fn into_effects(self) -> Effects {
-        Effects { key_values: self.writes.into_iter().collect(), tells: self.tells }
+        Effects {
+            key_values: self.writes.into_iter().collect(),
+            tells: self.tells,
+            timers: self.timers,
+            reminders: self.reminders.into_iter().collect(),
+        }
     }
 
     /// The actor whose turn it is.
@@ -149,7 +173,7 @@ impl Turn {
     }
 
     fn message(&self, operation: &str, payload: Payload, kind: MessageKind) -> Message {
-        Message { operation: operation.to_owned(), kind, payload, sender: self.id.to_string(), idempotency_key: None }
+        Message { operation: operation.to_owned(), kind, payload, sender: Some(self.id.clone()), idempotency_key: None }
     }
 
     fn check_size(&self, what: &'static str, size: usize) -> Result<(), Failure> {

@@ -96,7 +96,7 @@ async fn names_mean_children_types_and_roles() {
     assert_eq!(id("probe_actor", None).await.unwrap(), "default/probe/probe");
     let unknown = id("nobody", None).await.unwrap_err();
     assert_eq!(unknown.code, Code::NotFound);
-    assert!(unknown.message.contains("known are: probe"), "{unknown}");
+    assert!(unknown.message.contains("known are: guard, probe"), "{unknown}");
     assert_eq!(id("probe", Some("a/b")).await.unwrap_err().field.as_deref(), Some("actor_id"));
 }
 

@@ -6,13 +6,14 @@ mod support;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use plexspaces_actor::Profile;
+use plexspaces_actor::supervision::{Happening, Intensity, Restart, Strategy};
+use plexspaces_actor::{Child, ChildSpec, Profile, SupervisorSpec};
 use plexspaces_types::Code;
 use serde_json::json;
 use support::{Lab, child};
 
 fn resident() -> Profile {
-    Profile { resident: true, ..Profile::default() }
+    Profile::default()
 }
 
 #[tokio::test]
@@ -96,4 +97,181 @@ async fn an_application_whose_child_cannot_start_is_not_deployed() {
     let target = plexspaces_actor::Target { name: "probe", key: None };
     let gone = lab.runtime.ask(&ctx, target, support::request("get", &json!({}), None)).await.unwrap_err();
     assert_eq!(gone.code, Code::NotFound);
+}
+
+/// A laboratory whose root has this strategy.
+async fn tree(strategy: Strategy, children: Vec<Child>) -> Lab {
+    let lab = Lab::volatile().await;
+    let mut application = support::application(lab.factory.clone(), Profile::default(), Vec::new());
+    application.supervisor.strategy = strategy;
+    application.supervisor.children = children;
+    lab.runtime.deploy(&application).await.unwrap();
+    lab
+}
+
+fn actors(keys: &[&str]) -> Vec<Child> {
+    keys.iter().map(|key| Child::Actor(child(key, Profile::default()))).collect()
+}
+
+async fn counts(lab: &Lab, keys: &[&str]) -> Vec<i64> {
+    let mut counts = Vec::new();
+    for key in keys {
+        counts.push(lab.count(key).await);
+    }
+    counts
+}
+
+async fn mark(lab: &Lab, keys: &[&str]) {
+    for key in keys {
+        lab.ask(key, "add", json!({"by": 1})).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_for_one_restarts_the_failed_child_only() {
+    let lab = tree(Strategy::OneForOne, actors(&["a", "b", "c"])).await;
+    mark(&lab, &["a", "b", "c"]).await;
+    lab.ask("b", "crash", json!({})).await.unwrap_err();
+    assert_eq!(counts(&lab, &["a", "b", "c"]).await, [1, 0, 1]);
+}
+
+#[tokio::test]
+async fn rest_for_one_restarts_the_failed_child_and_those_after_it() {
+    let lab = tree(Strategy::RestForOne, actors(&["a", "b", "c"])).await;
+    mark(&lab, &["a", "b", "c"]).await;
+    lab.ask("b", "crash", json!({})).await.unwrap_err();
+    while lab.made() < 5 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(counts(&lab, &["a", "b", "c"]).await, [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn one_for_all_restarts_all_children() {
+    let lab = tree(Strategy::OneForAll, actors(&["a", "b", "c"])).await;
+    mark(&lab, &["a", "b", "c"]).await;
+    lab.ask("b", "crash", json!({})).await.unwrap_err();
+    while lab.made() < 6 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(counts(&lab, &["a", "b", "c"]).await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn messages_wait_while_their_actor_is_restarted() {
+    let lab = tree(Strategy::OneForAll, actors(&["a", "b"])).await;
+    lab.tell("a", "hold", json!({})).await.unwrap();
+    lab.tell("a", "add", json!({})).await.unwrap();
+    lab.ask("b", "crash", json!({})).await.unwrap_err();
+    lab.factory.gate.add_permits(1);
+    assert_eq!(lab.count("a").await, 1);
+    assert_eq!(lab.made(), 4);
+}
+
+#[tokio::test]
+async fn a_temporary_child_that_has_ended_is_gone_and_a_transient_one_comes_back_only_from_failure() {
+    let with = |key: &str, restart| Child::Actor(ChildSpec { restart, ..child(key, Profile::default()) });
+    let lab = tree(Strategy::OneForOne, vec![with("brief", Restart::Temporary), with("job", Restart::Transient)]).await;
+    lab.ask("brief", "crash", json!({})).await.unwrap_err();
+    let gone = loop {
+        match lab.ask("brief", "get", json!({})).await {
+            Err(failure) if failure.code == Code::NotFound => break failure,
+            _ => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(gone.message, "the actor default/probe/brief has ended and its supervisor does not restart it");
+    lab.ask("job", "crash", json!({})).await.unwrap_err();
+    assert_eq!(lab.count("job").await, 0);
+    assert_eq!(lab.ask("x", "stop", json!({"target": "job"})).await, Ok(json!(true)));
+    let mut ctx = lab.ctx();
+    ctx.deadline = Some(tokio::time::Instant::now().into_std() + Duration::from_millis(50));
+    let target = plexspaces_actor::Target { name: "job", key: None };
+    let down = lab.runtime.ask(&ctx, target, support::request("get", &json!({}), None)).await.unwrap_err();
+    assert_eq!(down.code, Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn a_nested_supervisor_that_gives_up_is_restarted_by_its_own() {
+    let inner = SupervisorSpec {
+        intensity: Intensity { max_restarts: 1, window: Duration::from_secs(60) },
+        ..SupervisorSpec::new("inner", actors(&["a", "b"]))
+    };
+    let lab = tree(Strategy::OneForOne, [vec![Child::Supervisor(inner)], actors(&["c"])].concat()).await;
+    mark(&lab, &["a", "b", "c"]).await;
+    lab.ask("a", "crash", json!({})).await.unwrap_err();
+    assert_eq!(counts(&lab, &["a", "b", "c"]).await, [0, 1, 1]);
+    lab.ask("a", "crash", json!({})).await.unwrap_err();
+    while lab.made() < 6 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(counts(&lab, &["a", "b", "c"]).await, [0, 0, 1]);
+    let app = &lab.application;
+    let events = lab.runtime.supervision_events((&app.tenant, &app.namespace, &app.name), 0, 1000).await.unwrap().0;
+    assert!(
+        events.iter().any(|(_, event)| matches!(event.what, Happening::Escalated { .. }) && &*event.path == "root/inner"),
+        "{events:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_that_gives_up_degrades_the_application_and_the_whole_tree_comes_back() {
+    let lab = tree(Strategy::OneForOne, actors(&["a", "b"])).await;
+    mark(&lab, &["a", "b"]).await;
+    for _ in 0..4 {
+        lab.ask("a", "crash", json!({})).await.unwrap_err();
+    }
+    let app = &lab.application;
+    while !lab.runtime.is_degraded(&app.tenant, &app.namespace, &app.name) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(counts(&lab, &["a", "b"]).await, [0, 0]);
+}
+
+#[tokio::test]
+async fn a_child_that_does_not_stop_in_its_time_is_killed() {
+    let stubborn = Child::Actor(ChildSpec { shutdown: Duration::from_millis(20), ..child("stubborn", Profile::default()) });
+    let lab = tree(Strategy::OneForAll, [vec![stubborn], actors(&["b"])].concat()).await;
+    lab.tell("stubborn", "spin", json!({})).await.unwrap();
+    while lab.factory.watch.handled.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    lab.ask("b", "crash", json!({})).await.unwrap_err();
+    assert_eq!(counts(&lab, &["stubborn", "b"]).await, [0, 0]);
+}
+
+#[tokio::test]
+async fn children_stop_in_reverse_order_when_their_application_is_undeployed() {
+    let lab = tree(Strategy::OneForOne, actors(&["a", "b", "c"])).await;
+    lab.tell("b", "hold", json!({})).await.unwrap();
+    let app = lab.application.clone();
+    let runtime = lab.runtime.clone();
+    let undeploying = tokio::spawn(async move { runtime.undeploy(&app.tenant, &app.namespace, &app.name).await });
+    // `c` has ended, `b` is at work, `a` waits for its turn to end.
+    while lab.runtime.actors() > 2 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!((lab.runtime.actors(), undeploying.is_finished()), (2, false));
+    lab.factory.gate.add_permits(1);
+    undeploying.await.unwrap();
+    assert_eq!(lab.runtime.actors(), 0);
+}
+
+#[tokio::test]
+async fn killing_one_in_a_hundred_of_many_children_restarts_those_only() {
+    let keys: Vec<String> = (0..2_000).map(|number| format!("child-{number}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let lab = Lab::volatile().await;
+    let mut application = support::application(lab.factory.clone(), Profile::default(), Vec::new());
+    application.supervisor.intensity.max_restarts = 1_000;
+    application.supervisor.children = actors(&keys);
+    lab.runtime.deploy(&application).await.unwrap();
+    assert_eq!(lab.made(), 2_000);
+    for key in keys.iter().step_by(100) {
+        lab.ask(key, "crash", json!({})).await.unwrap_err();
+    }
+    for key in keys.iter().step_by(100) {
+        lab.count(key).await;
+    }
+    assert_eq!(lab.made(), 2_020);
 }

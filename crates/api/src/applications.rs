@@ -1,7 +1,7 @@
 //! Deploying, undeploying and showing applications.
 
 use http::StatusCode;
-use plexspaces_actor::{Behavior, HandlerKind, TypeInfo};
+use plexspaces_actor::{HandlerKind, TypeInfo};
 use plexspaces_app::{Application, Deploy, Status as AppStatus};
 use plexspaces_proto::v1::application_service_server::ApplicationService;
 use plexspaces_proto::v1::{self, ApplicationStatus, handler};
@@ -12,12 +12,9 @@ use tonic::{Request, Response, Status};
 
 use crate::auth;
 use crate::error::status;
-use crate::page::List;
+use crate::page::{self, List};
 use crate::services::Api;
 use crate::transcode::{HttpStatus, check_key};
-
-const DEFAULT_PAGE: usize = 100;
-const MAX_PAGE: i32 = 1000;
 
 #[tonic::async_trait]
 impl ApplicationService for Api {
@@ -79,11 +76,7 @@ impl ApplicationService for Api {
 impl Api {
     async fn list(&self, request: &v1::ListApplicationsRequest) -> Result<v1::ListApplicationsResponse, Failure> {
         let tenant = auth::name("tenant_id", &request.tenant_id)?;
-        let limit = match request.page_size {
-            0 => DEFAULT_PAGE,
-            size if (1..=MAX_PAGE).contains(&size) => usize::try_from(size).unwrap_or(DEFAULT_PAGE),
-            size => return Err(Failure::invalid("page_size", format!("expected 0 to {MAX_PAGE}, found {size}"))),
-        };
+        let limit = page::size(request.page_size)?;
         let namespace = request.namespace.as_deref();
         let filter = namespace.map_or(String::new(), |namespace| format!("namespace={namespace}"));
         let list = List { name: "applications", tenant: &tenant, filter: &filter };
@@ -126,14 +119,14 @@ fn application(application: Application) -> v1::Application {
 }
 
 fn actor_type(info: TypeInfo) -> v1::ActorType {
-    let behavior = match info.behavior {
-        Behavior::GenServer => "GenServer",
-    };
     let handlers = info.handlers.into_iter().map(|handler| v1::Handler {
         operation: handler.operation,
         kind: match handler.kind {
             HandlerKind::Call => handler::Kind::Call,
             HandlerKind::Cast => handler::Kind::Cast,
+            HandlerKind::Run => handler::Kind::Run,
+            HandlerKind::Signal => handler::Kind::Signal,
+            HandlerKind::Query => handler::Kind::Query,
         }
         .into(),
         doc: handler.doc,
@@ -144,10 +137,12 @@ fn actor_type(info: TypeInfo) -> v1::ActorType {
         name: info.name,
         aliases: info.aliases,
         class: info.class,
-        behavior: behavior.to_owned(),
+        behavior: info.behavior.name().to_owned(),
         doc: info.doc,
         facets: facets.collect(),
         handlers: handlers.collect(),
+        states: info.states,
+        initial_state: info.initial.unwrap_or_default(),
     }
 }
 

@@ -7,7 +7,10 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use http::Response;
-use plexspaces_proto::v1::{application_service_server::ApplicationService, system_service_server::SystemService};
+use plexspaces_proto::v1::application_service_server::ApplicationService;
+use plexspaces_proto::v1::dead_letter_service_server::DeadLetterService;
+use plexspaces_proto::v1::inspection_service_server::InspectionService;
+use plexspaces_proto::v1::system_service_server::SystemService;
 use plexspaces_types::Failure;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use tonic::Status;
@@ -79,6 +82,13 @@ pub(crate) const METHODS: &[Method] = &[
     Method { name: "plexspaces.v1.ApplicationService.UndeployApplication", ..CONTROL },
     Method { name: "plexspaces.v1.ApplicationService.GetApplication", ..CONTROL },
     Method { name: "plexspaces.v1.ApplicationService.ListApplications", ..CONTROL },
+    Method { name: "plexspaces.v1.InspectionService.ListActors", ..CONTROL },
+    Method { name: "plexspaces.v1.InspectionService.ListSupervisionNodes", ..CONTROL },
+    Method { name: "plexspaces.v1.InspectionService.ListSupervisionEvents", ..CONTROL },
+    Method { name: "plexspaces.v1.DeadLetterService.ListDeadLetters", ..CONTROL },
+    Method { name: "plexspaces.v1.DeadLetterService.GetDeadLetter", ..CONTROL },
+    Method { name: "plexspaces.v1.DeadLetterService.RedriveDeadLetter", ..CONTROL },
+    Method { name: "plexspaces.v1.DeadLetterService.DiscardDeadLetter", ..CONTROL },
     Method { name: "plexspaces.v1.SystemService.GetInfo", ..SYSTEM },
     Method { name: "plexspaces.v1.SystemService.GetHealth", ..PUBLIC },
     Method { name: "plexspaces.v1.SystemService.GetLiveness", ..PUBLIC },
@@ -123,6 +133,12 @@ pub(crate) fn calls(api: &Api, pool: &DescriptorPool) -> Result<HashMap<&'static
     register!(unary ApplicationService
         ("DeployApplication", deploy_application) ("UndeployApplication", undeploy_application)
         ("GetApplication", get_application) ("ListApplications", list_applications));
+    register!(unary InspectionService
+        ("ListActors", list_actors) ("ListSupervisionNodes", list_supervision_nodes)
+        ("ListSupervisionEvents", list_supervision_events));
+    register!(unary DeadLetterService
+        ("ListDeadLetters", list_dead_letters) ("GetDeadLetter", get_dead_letter)
+        ("RedriveDeadLetter", redrive_dead_letter) ("DiscardDeadLetter", discard_dead_letter));
     register!(unary SystemService
         ("GetInfo", get_info) ("GetHealth", get_health) ("GetLiveness", get_liveness) ("GetDeepHealth", get_deep_health)
         ("Shutdown", shutdown) ("GetMetrics", get_metrics) ("GetOpenApi", get_open_api));

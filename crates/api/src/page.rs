@@ -13,6 +13,18 @@ const NONCE_BYTES: usize = 12;
 /// The meaning of [`Token`]'s fields; a token of another one is refused.
 const VERSION: u8 = 1;
 
+const DEFAULT_SIZE: usize = 100;
+const MAX_SIZE: i32 = 1000;
+
+/// How many entries a page has at most, as a request says it.
+pub(crate) fn size(asked: i32) -> Result<usize, Failure> {
+    match asked {
+        0 => Ok(DEFAULT_SIZE),
+        size if (1..=MAX_SIZE).contains(&size) => Ok(usize::try_from(size).unwrap_or(DEFAULT_SIZE)),
+        size => Err(Failure::invalid("page_size", format!("expected 0 to {MAX_SIZE}, found {size}"))),
+    }
+}
+
 /// Makes and reads the page tokens of all lists.
 pub(crate) struct Pages {
     cipher: Aes256Gcm,

@@ -406,7 +406,7 @@ impl Record {
 impl Entry {
     fn new(record: Record, running: actor::Application) -> Self {
         let id = |actor_type: &Name, key: &dyn std::fmt::Display| format!("{}/{actor_type}/{key}", running.namespace);
-        let mut actor_ids: Vec<String> = running.children.iter().map(|child| id(&child.actor_type, &child.key)).collect();
+        let mut actor_ids: Vec<String> = running.supervisor.actors().into_iter().map(|child| id(&child.actor_type, &child.key)).collect();
         if actor_ids.is_empty() {
             actor_ids = running.types.iter().map(|spec| id(&spec.name, &spec.name)).collect();
         }

@@ -43,12 +43,13 @@ pub struct App {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Supervisor {
-    /// A name for logs.
+    /// Its name in the tree; `root` unless given.
     pub id: Option<String>,
     /// What a failure restarts.
     #[serde(default)]
     pub strategy: Strategy,
-    /// Restarts of one actor within the window that are normal; with more the application is shown as degraded. 5 unless given.
+    /// Restarts within the window that are normal; with more the supervisor gives up: its own supervisor restarts it, and at the root the
+    /// whole tree comes back later and the application is shown as degraded. 5 unless given.
     pub max_restarts: Option<u32>,
     /// The window in seconds; 60 unless given.
     pub max_restart_window_secs: Option<u64>,
@@ -56,18 +57,22 @@ pub struct Supervisor {
     pub max_restart_window_seconds: Option<u64>,
     /// The window as a duration.
     pub max_restart_window: Option<Duration>,
-    /// The actors that run from the start, in start order.
+    /// The actors that run from the start and further supervisors, in start order.
     #[serde(default)]
     pub children: Vec<Child>,
 }
 
-/// What a failure restarts.
+/// What a failure restarts, as in Erlang/OTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// Only the actor that failed.
+    /// Only the child that failed.
     #[default]
     OneForOne,
+    /// The child that failed and those that were started after it.
+    RestForOne,
+    /// All children.
+    OneForAll,
 }
 
 /// One entry of `[[supervisor.children]]`.
@@ -78,7 +83,7 @@ pub struct Child {
     pub id: Option<String>,
     /// The same as `id`.
     pub name: Option<String>,
-    /// The actor's type, or the name of the whole module when `role` names the type.
+    /// The actor's type, or the name of the whole module when `role` names the type. `supervisor` makes the child a supervisor.
     #[serde(rename = "type")]
     pub actor_type: Option<String>,
     /// The same as `type`.
@@ -94,12 +99,27 @@ pub struct Child {
     /// Facets; one of the same type in the code is overridden.
     #[serde(default)]
     pub facets: Vec<Facet>,
-    /// When the actor is restarted.
+    /// When the child is restarted.
     #[serde(default)]
     pub restart: Restart,
+    /// How long the actor may go on with its present message when it is to stop; then it is killed. 5s unless given.
+    pub shutdown_timeout: Option<Duration>,
     /// Limits of this actor.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// Of a supervisor: what a failure restarts.
+    pub strategy: Option<Strategy>,
+    /// Of a supervisor: as in `[supervisor]`.
+    pub max_restarts: Option<u32>,
+    /// Of a supervisor: as in `[supervisor]`.
+    pub max_restart_window_secs: Option<u64>,
+    /// Of a supervisor: as in `[supervisor]`.
+    pub max_restart_window_seconds: Option<u64>,
+    /// Of a supervisor: as in `[supervisor]`.
+    pub max_restart_window: Option<Duration>,
+    /// Of a supervisor: its children, in start order.
+    #[serde(default)]
+    pub children: Vec<Child>,
 }
 
 /// How an actor handles messages.
@@ -107,15 +127,26 @@ pub struct Child {
 pub enum BehaviorKind {
     /// Request and reply.
     GenServer,
+    /// Events, which nobody waits for.
+    GenEvent,
+    /// A finite state machine.
+    #[serde(alias = "GenStateMachine")]
+    GenFSM,
+    /// One long run with signals and queries.
+    Workflow,
 }
 
-/// When an actor is restarted.
+/// When a child is restarted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Restart {
-    /// After every failure.
+    /// Always, also when it has ended normally.
     #[default]
     Permanent,
+    /// When it has failed.
+    Transient,
+    /// Never.
+    Temporary,
 }
 
 /// A facet and its configuration.

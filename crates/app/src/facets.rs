@@ -43,7 +43,7 @@ pub(crate) fn apply(profile: &mut Profile, facet: &Asked<'_>) -> Result<(), Stri
             Some(other) => Err(format!("checkpoint_interval is {other}, expected a number of turns from 1")),
         };
     }
-    profile.resident = match facet.config.get("activation_strategy").map(|value| (value, value.as_str())) {
+    profile.eager = match facet.config.get("activation_strategy").map(|value| (value, value.as_str())) {
         None | Some((_, Some("lazy"))) => false,
         Some((_, Some("eager"))) => true,
         Some((other, _)) => return Err(format!("activation_strategy is {other}, expected \"lazy\" or \"eager\"")),

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexspaces_actor::{Application, ChildSpec, Description, Factory, Limits, Profile, RestartPolicy, TypeInfo, TypeSpec};
+use plexspaces_actor::supervision::{self, Intensity};
+use plexspaces_actor::{
+    self as actor, Application, Behavior, ChildSpec, Description, Factory, Limits, Profile, SupervisorSpec, TypeInfo, TypeSpec,
+};
 use plexspaces_types::{Code, Failure, Key, Name};
 
-use crate::config::{AppConfig, Child, Facet, either};
+use crate::config::{AppConfig, BehaviorKind, Child, Facet, Restart, Strategy, Supervisor, either};
 use crate::facets::{self, Asked};
 use crate::strict::ConfigError;
 
@@ -48,21 +51,9 @@ pub(crate) fn plan(
         return Err(invalid(format!("[types.{unknown}] is not a type of the component, which has {}", known.join(", "))));
     }
     let supervisor = settings.supervisor.clone().unwrap_or_default();
-    let window = either([
-        ("max_restart_window_secs", supervisor.max_restart_window_secs),
-        ("max_restart_window_seconds", supervisor.max_restart_window_seconds),
-    ])
-    .map_err(config_failure)?
-    .map(Duration::from_secs);
-    let window =
-        either([("max_restart_window_secs", window), ("max_restart_window", supervisor.max_restart_window.map(|window| window.0))])
-            .map_err(config_failure)?;
-    let normal = RestartPolicy::default();
-    let restarts =
-        RestartPolicy { max_restarts: supervisor.max_restarts.unwrap_or(normal.max_restarts), window: window.unwrap_or(normal.window) };
-    let children = supervisor.children.iter().map(|child| plan_child(child, &description, &types, settings));
-    let children = children.collect::<Result<Vec<_>, _>>()?;
-    Ok(Application { tenant: names.tenant.clone(), namespace, name, factory, types, children, restarts })
+    let planner = Planner { description: &description, types: &types, settings };
+    let supervisor = planner.supervisor(supervisor.id.as_deref().unwrap_or("root"), &supervisor, Restart::default())?;
+    Ok(Application { tenant: names.tenant.clone(), namespace, name, factory, types, supervisor })
 }
 
 fn types(description: &Description, actor_type: Option<&str>, settings: &AppConfig, limits: Limits) -> Result<Vec<TypeSpec>, Failure> {
@@ -86,46 +77,153 @@ fn types(description: &Description, actor_type: Option<&str>, settings: &AppConf
         let facets = own.map(|own| own.facets.as_slice()).unwrap_or_default();
         let mut profile = profile(info, &[facets])?;
         profile.limits = own.map(|own| own.limits).unwrap_or_default().over(limits);
-        // Nobody starts a type: only a child can be resident.
-        profile.resident = false;
         types.push(TypeSpec { name, guest_type: info.name.clone(), aliases, profile });
     }
     Ok(types)
 }
 
-fn plan_child(child: &Child, description: &Description, types: &[TypeSpec], settings: &AppConfig) -> Result<ChildSpec, Failure> {
-    let id = either([("id", child.id.as_deref()), ("name", child.name.as_deref())]).map_err(config_failure)?;
-    let id = id.ok_or_else(|| invalid("a child of the supervisor has no id (or name)".to_owned()))?;
-    let in_child = |message: String| invalid(format!("child {id:?}: {message}"));
-    let key = Key::new(id).map_err(|error| in_child(error.to_string()))?;
-    let given =
-        either([("type", child.actor_type.as_deref()), ("actor_type", child.actor_type_long.as_deref())]).map_err(config_failure)?;
-    let role = child.role.as_deref();
-    let args_role = child.args.get("role").and_then(|role| role.as_str());
-    let find = |name: &str| {
-        let spec = types.iter().find(|spec| spec.name.as_str() == name || spec.aliases.iter().any(|alias| alias == name));
-        spec.and_then(|spec| description.actors.iter().find(|info| info.name == spec.guest_type).map(|info| (spec, info)))
-    };
-    // A role that is given must exist; the names after it may be those of the module or of the child.
-    let found = match role.or(args_role) {
-        Some(role) => find(role),
-        None => given.and_then(find).or_else(|| find(id)).or_else(|| match types {
-            [only] => find(only.name.as_str()),
-            _ => None,
-        }),
-    };
-    let Some((spec, info)) = found else {
-        let asked = role.or(args_role).or(given).unwrap_or(id);
-        let known: Vec<&str> = types.iter().map(|spec| spec.name.as_str()).collect();
-        return Err(in_child(format!("the component has no type {asked:?}, it has {}", known.join(", "))));
-    };
-    let own = settings.types.get(spec.name.as_str());
-    let of_type = own.map(|own| own.facets.as_slice()).unwrap_or_default();
-    let mut profile = profile(info, &[of_type, &child.facets]).map_err(|failure| in_child(failure.message))?;
-    profile.limits = child.limits.over(spec.profile.limits);
-    profile.args = child.args.clone();
-    let aliases = role.or(args_role).filter(|role| *role != id).map(str::to_owned).into_iter().collect();
-    Ok(ChildSpec { key, actor_type: spec.name.clone(), aliases, profile })
+/// How long an actor may go on with its present message when it is to stop, unless its configuration says otherwise.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// What the children of a configuration are looked up in.
+struct Planner<'a> {
+    description: &'a Description,
+    types: &'a [TypeSpec],
+    settings: &'a AppConfig,
+}
+
+impl Planner<'_> {
+    fn supervisor(&self, name: &str, config: &Supervisor, restart: Restart) -> Result<SupervisorSpec, Failure> {
+        let window = either([
+            ("max_restart_window_secs", config.max_restart_window_secs),
+            ("max_restart_window_seconds", config.max_restart_window_seconds),
+        ])
+        .map_err(config_failure)?
+        .map(Duration::from_secs);
+        let window =
+            either([("max_restart_window_secs", window), ("max_restart_window", config.max_restart_window.map(|window| window.0))])
+                .map_err(config_failure)?;
+        let usual = SupervisorSpec::new(name, Vec::new());
+        let max_restarts = config.max_restarts.unwrap_or(usual.intensity.max_restarts);
+        let children = config.children.iter().map(|child| self.child(child)).collect::<Result<_, _>>()?;
+        Ok(SupervisorSpec {
+            strategy: match config.strategy {
+                Strategy::OneForOne => supervision::Strategy::OneForOne,
+                Strategy::RestForOne => supervision::Strategy::RestForOne,
+                Strategy::OneForAll => supervision::Strategy::OneForAll,
+            },
+            intensity: Intensity { max_restarts, window: window.unwrap_or(usual.intensity.window) },
+            restart: kind_of(restart),
+            children,
+            ..usual
+        })
+    }
+
+    fn child(&self, child: &Child) -> Result<actor::Child, Failure> {
+        let id = either([("id", child.id.as_deref()), ("name", child.name.as_deref())]).map_err(config_failure)?;
+        let id = id.ok_or_else(|| invalid("a child of the supervisor has no id (or name)".to_owned()))?;
+        let given =
+            either([("type", child.actor_type.as_deref()), ("actor_type", child.actor_type_long.as_deref())]).map_err(config_failure)?;
+        // A component may have a type of that name.
+        let is_type = self.types.iter().any(|spec| spec.name.as_str() == "supervisor");
+        if given == Some("supervisor") && !is_type {
+            return nested(id, child).and_then(|config| self.supervisor(id, &config, child.restart)).map(actor::Child::Supervisor);
+        }
+        if let Some(key) = supervisor_key(child) {
+            return Err(invalid(format!("child {id:?}: {key} is only for a child with type = \"supervisor\"")));
+        }
+        self.actor(id, given, child).map(actor::Child::Actor)
+    }
+
+    fn actor(&self, id: &str, given: Option<&str>, child: &Child) -> Result<ChildSpec, Failure> {
+        let Self { description, types, settings } = self;
+        let in_child = |message: String| invalid(format!("child {id:?}: {message}"));
+        let key = Key::new(id).map_err(|error| in_child(error.to_string()))?;
+        let role = child.role.as_deref();
+        let args_role = child.args.get("role").and_then(|role| role.as_str());
+        let find = |name: &str| {
+            let spec = types.iter().find(|spec| spec.name.as_str() == name || spec.aliases.iter().any(|alias| alias == name));
+            spec.and_then(|spec| description.actors.iter().find(|info| info.name == spec.guest_type).map(|info| (spec, info)))
+        };
+        // A role that is given must exist; the names after it may be those of the module or of the child.
+        let found = match role.or(args_role) {
+            Some(role) => find(role),
+            None => given.and_then(find).or_else(|| find(id)).or_else(|| match types {
+                [only] => find(only.name.as_str()),
+                _ => None,
+            }),
+        };
+        let Some((spec, info)) = found else {
+            let asked = role.or(args_role).or(given).unwrap_or(id);
+            let known: Vec<&str> = types.iter().map(|spec| spec.name.as_str()).collect();
+            return Err(in_child(format!("the component has no type {asked:?}, it has {}", known.join(", "))));
+        };
+        if let Some(kind) = child.behavior_kind.filter(|kind| behavior(*kind) != info.behavior) {
+            return Err(in_child(format!("behavior_kind is {kind:?}, but the code of {} is a {:?}", info.name, info.behavior)));
+        }
+        let own = settings.types.get(spec.name.as_str());
+        let of_type = own.map(|own| own.facets.as_slice()).unwrap_or_default();
+        let mut profile = profile(info, &[of_type, &child.facets]).map_err(|failure| in_child(failure.message))?;
+        profile.limits = child.limits.over(spec.profile.limits);
+        profile.args = child.args.clone();
+        let aliases = role.or(args_role).filter(|role| *role != id).map(str::to_owned).into_iter().collect();
+        let shutdown = child.shutdown_timeout.map_or(SHUTDOWN, |timeout| timeout.0);
+        Ok(ChildSpec { key, actor_type: spec.name.clone(), aliases, profile, restart: kind_of(child.restart), shutdown })
+    }
+}
+
+/// The supervisor that a child describes.
+fn nested(id: &str, child: &Child) -> Result<Supervisor, Failure> {
+    let only_of_actors = [
+        ("role", child.role.is_some()),
+        ("behavior_kind", child.behavior_kind.is_some()),
+        ("args", !child.args.is_empty()),
+        ("facets", !child.facets.is_empty()),
+        ("limits", child.limits != crate::config::LimitsConfig::default()),
+        ("shutdown_timeout", child.shutdown_timeout.is_some()),
+    ];
+    if let Some((key, _)) = only_of_actors.iter().find(|(_, given)| *given) {
+        return Err(invalid(format!("child {id:?}: {key} is not for a supervisor")));
+    }
+    Ok(Supervisor {
+        id: None,
+        strategy: child.strategy.unwrap_or_default(),
+        max_restarts: child.max_restarts,
+        max_restart_window_secs: child.max_restart_window_secs,
+        max_restart_window_seconds: child.max_restart_window_seconds,
+        max_restart_window: child.max_restart_window,
+        children: child.children.clone(),
+    })
+}
+
+/// A key of the child that only a supervisor has.
+fn supervisor_key(child: &Child) -> Option<&'static str> {
+    let keys = [
+        ("strategy", child.strategy.is_some()),
+        ("max_restarts", child.max_restarts.is_some()),
+        ("max_restart_window_secs", child.max_restart_window_secs.is_some()),
+        ("max_restart_window_seconds", child.max_restart_window_seconds.is_some()),
+        ("max_restart_window", child.max_restart_window.is_some()),
+        ("children", !child.children.is_empty()),
+    ];
+    keys.iter().find(|(_, given)| *given).map(|(key, _)| *key)
+}
+
+fn kind_of(restart: Restart) -> supervision::Restart {
+    match restart {
+        Restart::Permanent => supervision::Restart::Permanent,
+        Restart::Transient => supervision::Restart::Transient,
+        Restart::Temporary => supervision::Restart::Temporary,
+    }
+}
+
+fn behavior(kind: BehaviorKind) -> Behavior {
+    match kind {
+        BehaviorKind::GenServer => Behavior::GenServer,
+        BehaviorKind::GenEvent => Behavior::GenEvent,
+        BehaviorKind::GenFSM => Behavior::GenFSM,
+        BehaviorKind::Workflow => Behavior::Workflow,
+    }
 }
 
 /// The profile that the facets of the code and then of the configuration make; a later facet replaces an earlier one of its type.
@@ -137,7 +235,7 @@ fn profile(info: &TypeInfo, configured: &[&[Facet]]) -> Result<Profile, Failure>
     for facet in configured.iter().copied().flatten() {
         asked.insert(facets::canonical(&facet.name).map_err(invalid)?, Asked { name: &facet.name, config: &facet.config });
     }
-    let mut profile = Profile { resident: !asked.contains_key("virtual_actor"), ..Profile::default() };
+    let mut profile = Profile::default();
     for facet in asked.values() {
         facets::apply(&mut profile, facet).map_err(invalid)?;
     }

@@ -59,6 +59,20 @@ pub(crate) enum Command {
     Invoke(Invoke),
     /// Show the node's log
     Logs(Logs),
+    /// Show the busiest actors
+    Top(Top),
+    /// Show an application's supervision tree
+    Tree(Tree),
+    /// Show what happened in an application's supervision tree
+    History(History),
+    /// Show, send again and discard messages that could not be handled
+    DeadLetters {
+        /// Whose
+        #[arg(long, global = true, default_value = "default")]
+        namespace: String,
+        #[command(subcommand)]
+        command: DeadLetters,
+    },
     /// Check and show configurations
     Config {
         #[command(subcommand)]
@@ -191,6 +205,85 @@ pub(crate) struct Logs {
     /// Only those of this actor
     #[arg(long, value_name = "ID")]
     pub(crate) actor_id: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Top {
+    /// What the busiest have most of
+    #[arg(long, value_enum, default_value_t = TopOrder::TurnTime)]
+    pub(crate) by: TopOrder,
+    /// How many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(crate) count: usize,
+    /// Only those of this namespace
+    #[arg(long)]
+    pub(crate) namespace: Option<String>,
+    /// Only those of this type
+    #[arg(long, value_name = "NAME")]
+    pub(crate) actor_type: Option<String>,
+    /// Look again every two seconds
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+/// By what the busiest actors are found.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum TopOrder {
+    /// Time in turns
+    TurnTime,
+    /// Messages taken up
+    Messages,
+    /// Messages that wait
+    Mailbox,
+    /// Memory
+    Memory,
+    /// Failures
+    Failures,
+    /// All, by identity
+    Id,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Tree {
+    /// The application's name
+    pub(crate) app: String,
+    /// Its namespace; needed only when several have an application of this name
+    #[arg(long)]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct History {
+    /// The application's name
+    pub(crate) app: String,
+    /// Its namespace; needed only when several have an application of this name
+    #[arg(long)]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLetters {
+    /// List them, oldest first
+    List {
+        /// How many
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+        count: usize,
+    },
+    /// Show one
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Send one to its actor again
+    Redrive {
+        /// Its id
+        id: String,
+    },
+    /// Remove one
+    Discard {
+        /// Its id
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

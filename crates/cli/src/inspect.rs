@@ -7,6 +7,7 @@ use plexspaces_client::{Invoke as Message, Logs as LogRequest, Reply, v1};
 use plexspaces_types::Payload;
 
 use crate::args::{Invoke, List, Logs, Remote};
+use crate::table::print_table;
 use crate::target::{connect, print_json};
 
 pub(crate) async fn list(remote: &Remote, list: &List) -> anyhow::Result<()> {
@@ -21,9 +22,11 @@ pub(crate) async fn list(remote: &Remote, list: &List) -> anyhow::Result<()> {
     }
     let rows = applications.iter().map(|application| {
         let types: Vec<&str> = application.types.iter().map(|kind| kind.name.as_str()).collect();
-        [application.namespace.clone(), application.app.clone(), application.version.clone(), status_name(application), types.join(", ")]
+        let v1::Application { namespace, app, version, .. } = application.clone();
+        vec![namespace, app, version, status_name(application), types.join(", ")]
     });
-    print_table([["NAMESPACE", "APP", "VERSION", "STATUS", "TYPES"].map(str::to_owned)].into_iter().chain(rows).collect());
+    let heads = ["NAMESPACE", "APP", "VERSION", "STATUS", "TYPES"].map(str::to_owned).to_vec();
+    print_table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>());
     Ok(())
 }
 
@@ -33,20 +36,6 @@ fn status_name(application: &v1::Application) -> String {
     match &application.status_reason {
         Some(reason) => format!("{name}: {reason}"),
         None => name,
-    }
-}
-
-/// Columns as wide as their widest cell.
-fn print_table(rows: Vec<[String; 5]>) {
-    let mut widths = [0; 5];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.len().max(*width);
-        }
-    }
-    for row in &rows {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        println!("{}", cells.join("  ").trim_end());
     }
 }
 

@@ -8,7 +8,9 @@ mod config;
 mod deploy;
 mod dev;
 mod inspect;
+mod operate;
 mod start;
+mod table;
 mod target;
 
 use std::process::ExitCode;
@@ -45,6 +47,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Status => inspect::status(&cli.remote).await,
         Command::Invoke(invoke) => inspect::invoke(&cli.remote, &invoke).await,
         Command::Logs(logs) => inspect::logs(&cli.remote, &logs).await,
+        Command::Top(top) => operate::top(&cli.remote, &top).await,
+        Command::Tree(tree) => operate::tree(&cli.remote, &tree).await,
+        Command::History(history) => operate::history(&cli.remote, &history).await,
+        Command::DeadLetters { namespace, command } => operate::dead_letters(&cli.remote, &namespace, &command).await,
         Command::Config { command } => config::run(&command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "plexspaces", &mut std::io::stdout());

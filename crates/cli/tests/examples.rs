@@ -5,7 +5,7 @@ mod support;
 
 use http::Method;
 use serde_json::json;
-use support::{Http, Node};
+use support::{Http, Node, stdout};
 
 #[tokio::test]
 async fn counter() {
@@ -49,4 +49,83 @@ async fn bank_account_survives_a_kill() {
     let alice = http.ask(&node, "bank/bank_account?actor_id=alice", json!({"op": "replay"})).await;
     assert_eq!(alice.body, json!({"balance": 55, "replayed": 55, "consistent": true}));
     assert_eq!(http.get(&node, "/api/v1/actors/bank/branch").await.body, json!({"balance": 7, "transaction_count": 1}));
+}
+
+#[tokio::test]
+async fn supervised_workers() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (Node::start(data.path()), Http::new());
+    node.deploy_example("supervised_workers");
+    let validate = async |node: &Node, text: &str| http.ask(node, "quality/validator", json!({"op": "validate", "text": text})).await.body;
+    let good = validate(&node, "ab abcd").await;
+    assert_eq!(good["score"], 3.0, "{good}");
+
+    // A text without words crashes a worker: its supervisor starts it anew, and the validator hears of it and watches it again.
+    assert_eq!(validate(&node, "").await["code"], "handler_failed");
+    let reasons = async |node: &Node| {
+        let recent = http.ask(node, "quality/audit", json!({"op": "recent"})).await.body;
+        let down = recent["events"].as_array().unwrap().iter().filter(|event| event["event"] == "worker_down");
+        down.map(|event| event["detail"]["reason"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    until(async || reasons(&node).await.iter().any(|reason| reason.contains("ZeroDivisionError"))).await;
+    let alive = async || http.ask(&node, "quality/validator", json!({"op": "workers"})).await.body;
+    until(async || alive().await == json!({"alive": ["worker-1", "worker-2"]})).await;
+
+    // The operator sees the tree, what happened in it, and who worked.
+    let tree = stdout(&node.cli(&["tree", "quality"]));
+    assert!(tree.starts_with("quality-supervisor  running  rest_for_one, at most 5 restarts in 60 s\n"), "{tree}");
+    assert!(tree.contains("\n  workers  running  one_for_one, at most 10 restarts in 60 s\n"), "{tree}");
+    assert!(
+        tree.contains("quality/worker/worker-1  permanent  restarted 1 times")
+            != tree.contains("quality/worker/worker-2  permanent  restarted 1 times"),
+        "{tree}"
+    );
+    let history = stdout(&node.cli(&["history", "quality"]));
+    assert!(history.contains("exited (error: ZeroDivisionError"), "{history}");
+    assert!(history.contains("restarting because of quality-supervisor/workers/worker-"), "{history}");
+    let top = stdout(&node.cli(&["top", "--by", "failures", "-n", "1"]));
+    assert!(top.lines().nth(1).is_some_and(|line| line.starts_with("quality/worker/worker-")), "{top}");
+
+    // After two more failures the gate opens, and the reminder that half opens it again comes though the node is killed meanwhile.
+    validate(&node, "").await;
+    until(async || alive().await["alive"].as_array().is_some_and(|alive| alive.len() == 2)).await;
+    validate(&node, "").await;
+    let gate = async |node: &Node| http.ask(node, "quality/quality_gate", json!({"op": "fsm_state"})).await.body["state"].clone();
+    until(async || gate(&node).await == "open").await;
+    node.kill();
+    let node = Node::start(data.path());
+    until(async || gate(&node).await == "half_open").await;
+}
+
+/// Waits until something is so.
+async fn until(holds: impl AsyncFn() -> bool) {
+    let started = std::time::Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < std::time::Duration::from_secs(30), "it did not become so in 30 s");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// A tell that no turn takes ends as a dead letter, which an operator can see, send again and discard.
+#[tokio::test]
+async fn dead_letters_are_kept_and_can_be_sent_again() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (Node::start(data.path()), Http::new());
+    node.deploy_example("supervised_workers");
+    let url = format!("{}/api/v1/actors/quality/worker?actor_id=w&msg_type=score", node.url);
+    let told = http.send(Method::POST, &url, &[], r#"{"text": ""}"#).await.unwrap();
+    assert_eq!(told.status, 202);
+    let letters = async || http.get(&node, "/api/v1/dead-letters?namespace=quality").await.body["dead_letters"].clone();
+    until(async || letters().await.as_array().is_some_and(|letters| letters.len() == 1)).await;
+    let letter = letters().await[0].clone();
+    let expected = json!(["quality/worker/w", "score", 3, "handler_failed", "{\"text\": \"\"}"]);
+    assert_eq!(json!([letter["actor_id"], letter["operation"], letter["attempts"], letter["reason"], letter["payload"]]), expected);
+    let id = letter["id"].as_str().unwrap();
+    let listed = stdout(&node.cli(&["dead-letters", "list", "--namespace", "quality"]));
+    assert!(listed.contains(id) && listed.contains("ZeroDivisionError"), "{listed}");
+    assert_eq!(stdout(&node.cli(&["dead-letters", "redrive", id, "--namespace", "quality"])), "sent again\n");
+    until(async || letters().await.as_array().is_some_and(|letters| letters.len() == 1 && letters[0]["id"] != id)).await;
+    let id = letters().await[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(stdout(&node.cli(&["dead-letters", "discard", &id, "--namespace", "quality"])), "discarded\n");
+    assert_eq!(http.get(&node, &format!("/api/v1/dead-letters/{id}?namespace=quality")).await.status, 404);
 }

@@ -9,6 +9,8 @@ use http::HeaderValue;
 use plexspaces_proto::google::api::HttpBody;
 use plexspaces_proto::v1::actor_service_client::ActorServiceClient;
 use plexspaces_proto::v1::application_service_client::ApplicationServiceClient;
+use plexspaces_proto::v1::dead_letter_service_client::DeadLetterServiceClient;
+use plexspaces_proto::v1::inspection_service_client::InspectionServiceClient;
 use plexspaces_proto::v1::invoke_actor_response::Outcome;
 use plexspaces_proto::v1::system_service_client::SystemServiceClient;
 use plexspaces_proto::v1::{self, Application};
@@ -130,6 +132,81 @@ impl Client {
         retry(|| async { self.take(self.applications().get_application(request.clone()).await) }).await
     }
 
+    /// The actors on the node that match a request: all pages, at most `limit` actors.
+    pub async fn actors(&self, mut request: v1::ListActorsRequest, limit: usize) -> Result<Vec<v1::Actor>, Error> {
+        let mut all = Vec::new();
+        loop {
+            request.page_size = page_size(limit.saturating_sub(all.len()));
+            let page = retry(|| async { self.take(self.inspection().list_actors(request.clone()).await) }).await?;
+            all.extend(page.actors);
+            match page.next_page_token {
+                Some(token) if all.len() < limit => request.page_token = token,
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    /// A supervisor of an application and its children, all pages.
+    pub async fn supervision(&self, mut request: v1::ListSupervisionNodesRequest) -> Result<v1::ListSupervisionNodesResponse, Error> {
+        let mut all = v1::ListSupervisionNodesResponse::default();
+        loop {
+            let page = retry(|| async { self.take(self.inspection().list_supervision_nodes(request.clone()).await) }).await?;
+            all.supervisor = page.supervisor;
+            all.children.extend(page.children);
+            match page.next_page_token {
+                Some(token) => request.page_token = token,
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// What happened in an application's supervision tree, all that is kept.
+    pub async fn supervision_events(&self, mut request: v1::ListSupervisionEventsRequest) -> Result<Vec<v1::SupervisionEvent>, Error> {
+        let mut all = Vec::new();
+        loop {
+            let page = retry(|| async { self.take(self.inspection().list_supervision_events(request.clone()).await) }).await?;
+            all.extend(page.events);
+            match page.next_page_token {
+                Some(token) => request.page_token = token,
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// The dead letters of a namespace, oldest first, at most `limit`.
+    pub async fn dead_letters(&self, tenant: &str, namespace: &str, limit: usize) -> Result<Vec<v1::DeadLetter>, Error> {
+        let mut all = Vec::new();
+        let mut request =
+            v1::ListDeadLettersRequest { tenant_id: tenant.to_owned(), namespace: namespace.to_owned(), ..Default::default() };
+        loop {
+            request.page_size = page_size(limit.saturating_sub(all.len()));
+            let page = retry(|| async { self.take(self.letters().list_dead_letters(request.clone()).await) }).await?;
+            all.extend(page.dead_letters);
+            match page.next_page_token {
+                Some(token) if all.len() < limit => request.page_token = token,
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    /// One dead letter.
+    pub async fn dead_letter(&self, tenant: &str, namespace: &str, id: &str) -> Result<v1::DeadLetter, Error> {
+        let request = v1::GetDeadLetterRequest { tenant_id: tenant.to_owned(), namespace: namespace.to_owned(), id: id.to_owned() };
+        retry(|| async { self.take(self.letters().get_dead_letter(request.clone()).await) }).await
+    }
+
+    /// Sends a dead letter to its actor again. It is not repeated when the answer is lost: the letter may have been sent.
+    pub async fn redrive(&self, tenant: &str, namespace: &str, id: &str) -> Result<(), Error> {
+        let request = v1::RedriveDeadLetterRequest { tenant_id: tenant.to_owned(), namespace: namespace.to_owned(), id: id.to_owned() };
+        self.take(self.letters().redrive_dead_letter(request).await).map(drop)
+    }
+
+    /// Removes a dead letter.
+    pub async fn discard(&self, tenant: &str, namespace: &str, id: &str) -> Result<(), Error> {
+        let request = v1::DiscardDeadLetterRequest { tenant_id: tenant.to_owned(), namespace: namespace.to_owned(), id: id.to_owned() };
+        self.take(self.letters().discard_dead_letter(request).await).map(drop)
+    }
+
     /// All applications of a tenant, or of one of its namespaces, in the order of namespace and name.
     pub async fn list(&self, tenant: &str, namespace: Option<&str>) -> Result<Vec<Application>, Error> {
         let mut all = Vec::new();
@@ -217,6 +294,14 @@ impl Client {
         ApplicationServiceClient::new(self.wire.clone()).max_decoding_message_size(usize::MAX)
     }
 
+    fn inspection(&self) -> InspectionServiceClient<Wire> {
+        InspectionServiceClient::new(self.wire.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    fn letters(&self) -> DeadLetterServiceClient<Wire> {
+        DeadLetterServiceClient::new(self.wire.clone()).max_decoding_message_size(usize::MAX)
+    }
+
     fn system(&self) -> SystemServiceClient<Wire> {
         SystemServiceClient::new(self.wire.clone())
     }
@@ -239,4 +324,9 @@ fn token() -> String {
 /// The size of the request on the wire, with the frame around it.
 fn sent_len(request: &v1::DeployApplicationRequest) -> usize {
     prost::Message::encoded_len(request) + 5
+}
+
+/// A page of what is still wanted, as large as the node gives it.
+fn page_size(wanted: usize) -> i32 {
+    i32::try_from(wanted.clamp(1, 1000)).unwrap_or(1000)
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use plexspaces_store::{Batch, Partition, Range};
 use plexspaces_types::Payload;
 
+use crate::Reminder;
 use crate::record::{self, Answer, CHECKPOINT, Checkpoint, EPOCH, Error, KeyValue, RETENTION_MS};
 
 /// What a turn leaves behind.
@@ -13,6 +14,8 @@ pub struct Changes {
     pub state: Option<Payload>,
     /// Private pairs that were set, or with `None` removed.
     pub key_values: Vec<(String, Option<KeyValue>)>,
+    /// Reminders that were set, or with `None` removed.
+    pub reminders: Vec<(String, Option<Reminder>)>,
     /// The answer to remember: its idempotency key, the request's fingerprint, the reply.
     pub answer: Option<(String, [u8; 32], Payload)>,
     /// Answers whose time is over, as [`Activation::expired_range`] found them.
@@ -99,9 +102,9 @@ impl Activation {
     /// Makes the batch of a turn. An activation whose batch failed must not be used again: what the store holds is then not what it
     /// believes.
     pub fn commit(&mut self, changes: Changes, now_ms: u64) -> Outcome {
-        let Changes { state, key_values, answer, forget } = changes;
+        let Changes { state, key_values, reminders, answer, forget } = changes;
         let state = state.filter(|state| self.state.as_ref() != Some(state));
-        if state.is_none() && key_values.is_empty() && answer.is_none() && forget.is_empty() {
+        if state.is_none() && key_values.is_empty() && reminders.is_empty() && answer.is_none() && forget.is_empty() {
             return Outcome::Unchanged;
         }
         let mut batch = Batch::new(self.partition.clone());
@@ -121,6 +124,13 @@ impl Activation {
             let key = record::key_value_key(&key);
             match value {
                 Some(value) => batch.put(key, value.encode()),
+                None => batch.delete(key),
+            };
+        }
+        for (name, reminder) in reminders {
+            let key = Reminder::key(&name);
+            match reminder {
+                Some(reminder) => batch.put(key, reminder.encode()),
                 None => batch.delete(key),
             };
         }

@@ -5,6 +5,8 @@
 
 mod activation;
 mod record;
+mod reminder;
 
 pub use activation::{Activation, Changes, Outcome};
 pub use record::{Answer, Error, KeyValue, RETENTION_MS, answer_key, fingerprint, key_value_key, key_value_prefix};
+pub use reminder::{Due, Reminder};

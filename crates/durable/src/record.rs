@@ -7,6 +7,7 @@
 //! | `c/` time, idempotency key | nothing; says when a stored answer may go |
 //! | `d/` idempotency key | a stored answer |
 //! | `k/` key | one of the actor's private key-value pairs |
+//! | `r/` name | a reminder |
 //!
 //! The first three sort first, so that one scan of three entries recovers an actor.
 
@@ -24,7 +25,7 @@ const ANSWER: &[u8] = b"d/";
 const KEY_VALUE: &[u8] = b"k/";
 
 /// The first byte of each record, so that a later layout is refused and not misread.
-const LAYOUT: u8 = 1;
+pub(crate) const LAYOUT: u8 = 1;
 
 /// A record that is not what its key says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -183,11 +184,11 @@ pub(crate) fn decode_epoch(value: &Bytes) -> Result<u64, Error> {
     parse().ok_or_else(|| unreadable("epoch", value))
 }
 
-fn body(value: &Bytes) -> Option<&[u8]> {
+pub(crate) fn body(value: &Bytes) -> Option<&[u8]> {
     value.strip_prefix(&[LAYOUT])
 }
 
-fn unreadable(record: &'static str, value: &Bytes) -> Error {
+pub(crate) fn unreadable(record: &'static str, value: &Bytes) -> Error {
     let found = match value.first() {
         Some(&LAYOUT) => format!("{} bytes that do not fit it", value.len()),
         Some(layout) => format!("layout {layout}"),
@@ -203,12 +204,12 @@ fn payload_kind(payload: &Payload) -> u8 {
     }
 }
 
-fn put_payload(out: &mut BytesMut, payload: &Payload) {
+pub(crate) fn put_payload(out: &mut BytesMut, payload: &Payload) {
     out.put_u8(payload_kind(payload));
     out.put_slice(payload.as_bytes());
 }
 
-fn payload(bytes: &[u8]) -> Option<Payload> {
+pub(crate) fn payload(bytes: &[u8]) -> Option<Payload> {
     match bytes.split_first()? {
         (0, text) => Some(Payload::Json(String::from_utf8(text.to_vec()).ok()?)),
         (1, bytes) => Some(Payload::Bytes(Bytes::copy_from_slice(bytes))),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use plexspaces_actor::{
-    Application, Config, Factory, Instance, Limits, Profile, Request, RestartPolicy, Runtime, Spec, Target, Turn, TypeSpec,
+    Application, Config, Factory, Instance, Limits, Profile, Request, Runtime, Spec, SupervisorSpec, Target, Turn, TypeSpec,
 };
 use plexspaces_app::{Applications, Deploy};
 use plexspaces_store::{Memory, Partition, Range, Store};
@@ -103,10 +103,10 @@ async fn call(instance: &mut dyn Instance, id: &ActorId) {
         operation: OPERATION.to_owned(),
         kind: MessageKind::Call,
         payload: Payload::empty(),
-        sender: String::new(),
+        sender: None,
         idempotency_key: None,
     };
-    instance.handle(&message, Turn::detached(id.clone())).await.unwrap();
+    instance.handle(&message, Turn::detached(id.clone()), false).await.unwrap();
 }
 
 async fn durable_asks(guest: &str, component: &Arc<Component>, groups: &GroupSizes) {
@@ -234,7 +234,7 @@ async fn start_up(engine: &Engine, wasm: Bytes, scratch: &Path) {
     let config = plexspaces_app::Config { components: scratch.join("components"), limits: Limits::default(), clock: Clock::system() };
     let open = async || {
         let store: Arc<Sqlite> = Arc::new(Sqlite::open(sqlite::Config::new(&path)).unwrap());
-        let runtime = Runtime::new(Config { node_id: name("node1"), store: store.clone(), clock: Clock::system() });
+        let runtime = Runtime::new(Config::new(name("node1"), store.clone(), Clock::system()));
         let applications = Applications::open(config.clone(), store.clone(), runtime.clone(), engine.clone()).await.unwrap();
         (store, runtime, applications)
     };
@@ -283,7 +283,7 @@ struct Lab {
 
 impl Lab {
     async fn new(component: Arc<Component>, store: Arc<dyn Store>, durable: bool) -> Self {
-        let runtime = Runtime::new(Config { node_id: name("node1"), store, clock: Clock::system() });
+        let runtime = Runtime::new(Config::new(name("node1"), store, Clock::system()));
         let guest_type = component.description().actors[0].name.clone();
         let profile = Profile { durable, ..Profile::default() };
         let spec = TypeSpec { name: name("counter"), guest_type, aliases: Vec::new(), profile };
@@ -293,15 +293,14 @@ impl Lab {
             name: name("counter"),
             factory: component,
             types: vec![spec],
-            children: Vec::new(),
-            restarts: RestartPolicy::default(),
+            supervisor: SupervisorSpec::new("root", Vec::new()),
         };
         runtime.deploy(&application).await.unwrap();
         Self { runtime }
     }
 
     fn id(&self, key: &str) -> ActorId {
-        ActorId { tenant: name("default"), namespace: name("default"), actor_type: name("counter"), key: Key::new(key).unwrap() }
+        ActorId::new(name("default"), name("default"), name("counter"), Key::new(key).unwrap())
     }
 
     async fn ask(&self, key: &str) {

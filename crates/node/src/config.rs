@@ -90,6 +90,9 @@ pub enum StoreBackend {
 pub struct WasmConfig {
     /// Actors in memory at the same time.
     pub instances: u32,
+    /// Resident memory of the node from which on actors that were used longest ago leave memory. Only those leave that lose nothing by it:
+    /// durable ones and those with an idle time-out, unless they are eager. No limit unless given.
+    pub memory_budget: Option<ByteSize>,
     /// An actor that has grown beyond this, and beyond twice its size at its start, gets a fresh instance with the same state.
     pub replace_at: ByteSize,
 }
@@ -97,7 +100,7 @@ pub struct WasmConfig {
 impl Default for WasmConfig {
     fn default() -> Self {
         let engine = plexspaces_wasm::Config::new("");
-        Self { instances: engine.instances, replace_at: ByteSize(engine.replace_at_bytes as u64) }
+        Self { instances: engine.instances, memory_budget: None, replace_at: ByteSize(engine.replace_at_bytes as u64) }
     }
 }
 

@@ -69,7 +69,13 @@ impl Node {
             replace_at_bytes: usize::try_from(config.wasm.replace_at.0).unwrap_or(usize::MAX),
         })?;
         let clock = Clock::system();
-        let runtime = Runtime::new(actor::Config { node_id: config.node.id.clone(), store: store.handle(), clock: clock.clone() });
+        let budget = actor::Budget {
+            memory_bytes: config.wasm.memory_budget.map(|size| size.0),
+            // The engine refuses more instances, so some leave before.
+            actors: Some(config.wasm.instances as usize * 9 / 10),
+        };
+        let actor_config = actor::Config::new(config.node.id.clone(), store.handle(), clock.clone());
+        let runtime = Runtime::new(actor::Config { budget, ..actor_config });
         let limits = config.limits.over(actor::Limits::default());
         let components = config.node.data_dir.join("components");
         let app_config = app::Config { components, limits, clock: clock.clone() };

@@ -20,6 +20,12 @@ impl Partition {
         Self::join(&[tenant.as_str(), "", concern])
     }
 
+    /// A partition for what belongs to a namespace as a whole.
+    #[must_use]
+    pub fn namespace(tenant: &Name, namespace: &Name, concern: &str) -> Self {
+        Self::join(&[tenant.as_str(), namespace.as_str(), concern])
+    }
+
     /// A partition of the node itself. No tenant has an empty name.
     #[must_use]
     pub fn node(concern: &str) -> Self {

@@ -110,9 +110,13 @@ impl fmt::Display for Key {
     }
 }
 
-/// An actor's identity. It prints as `namespace/type/key`: the tenant is never shown, since nobody may name another one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ActorId {
+/// An actor's identity; clones are cheap. It prints as `namespace/type/key`: the tenant is never shown, since nobody may name another one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActorId(Arc<Identity>);
+
+/// The parts of an [`ActorId`].
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
     /// Who owns the actor.
     pub tenant: Name,
     /// Where in the tenant it lives.
@@ -121,6 +125,28 @@ pub struct ActorId {
     pub actor_type: Name,
     /// Which one of its type it is; a type's name for its default instance.
     pub key: Key,
+}
+
+impl ActorId {
+    /// The actor with this key of a type in a tenant's namespace.
+    #[must_use]
+    pub fn new(tenant: Name, namespace: Name, actor_type: Name, key: Key) -> Self {
+        Self(Arc::new(Identity { tenant, namespace, actor_type, key }))
+    }
+}
+
+impl std::ops::Deref for ActorId {
+    type Target = Identity;
+
+    fn deref(&self) -> &Identity {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ActorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ActorId({self})")
+    }
 }
 
 impl fmt::Display for ActorId {

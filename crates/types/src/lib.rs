@@ -13,5 +13,5 @@ pub use clock::Clock;
 pub use code::{Code, ErrorType};
 pub use context::{RequestContext, TraceContext};
 pub use failure::Failure;
-pub use id::{ActorId, InvalidName, Key, Name};
+pub use id::{ActorId, Identity, InvalidName, Key, Name};
 pub use message::{Message, MessageKind, Payload};

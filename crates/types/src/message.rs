@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::ActorId;
+
 /// The body of a message, a reply or a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
@@ -65,8 +67,8 @@ pub struct Message {
     pub kind: MessageKind,
     /// The arguments.
     pub payload: Payload,
-    /// The sending actor's printed identity; empty for a sender outside.
-    pub sender: String,
+    /// The sending actor; none for a sender outside.
+    pub sender: Option<ActorId>,
     /// The caller's name for this message: a durable actor applies one key once and answers the stored reply to each repetition.
     pub idempotency_key: Option<String>,
 }

@@ -28,7 +28,7 @@ mod bindings {
 }
 
 use bindings::exports::plexspaces::actor::guest;
-use bindings::plexspaces::actor::{context, key_value, logging, messaging, types};
+use bindings::plexspaces::actor::{context, key_value, lifecycle, logging, messaging, timers, types};
 
 /// The raw store's data.
 struct Raw {
@@ -89,6 +89,48 @@ impl key_value::Host for Raw {
     }
     async fn list_keys(&mut self, _: String, _: Option<String>, _: u32) -> wasmtime::Result<Result<Vec<String>, types::Error>> {
         Ok(Ok(Vec::new()))
+    }
+}
+
+/// What a guest that needs none of it is told.
+fn absent<T>() -> wasmtime::Result<Result<T, types::Error>> {
+    Ok(Err(types::Error { code: "not_found".to_owned(), message: String::new(), retryable: false }))
+}
+
+impl lifecycle::Host for Raw {
+    async fn monitor(&mut self, _: String) -> wasmtime::Result<Result<String, types::Error>> {
+        absent()
+    }
+    async fn demonitor(&mut self, _: String) -> wasmtime::Result<()> {
+        Ok(())
+    }
+    async fn link(&mut self, _: String) -> wasmtime::Result<Result<(), types::Error>> {
+        absent()
+    }
+    async fn unlink(&mut self, _: String) -> wasmtime::Result<Result<(), types::Error>> {
+        absent()
+    }
+    async fn spawn(&mut self, _: String, _: String, _: String) -> wasmtime::Result<Result<String, types::Error>> {
+        absent()
+    }
+    async fn stop(&mut self, _: String) -> wasmtime::Result<Result<bool, types::Error>> {
+        absent()
+    }
+}
+
+impl timers::Host for Raw {
+    async fn start(
+        &mut self,
+        _: Option<String>,
+        _: timers::Schedule,
+        _: String,
+        _: types::PayloadResult,
+        _: bool,
+    ) -> wasmtime::Result<Result<String, types::Error>> {
+        absent()
+    }
+    async fn cancel(&mut self, _: String, _: bool) -> wasmtime::Result<Result<bool, types::Error>> {
+        absent()
     }
 }
 
@@ -166,11 +208,11 @@ async fn compare(engine: &Engine, language: &str, actor_type: &str, wasm: Vec<u8
             let started = Instant::now();
             let lowered =
                 guest::Message { operation: "echo", kind: guest::MessageKind::Call, payload: types::PayloadParam::Json(text), sender: "" };
-            black_box(actor.plexspaces_actor_guest().call_handle(&mut store, lowered).await?.ok().context("the guest failed")?);
+            black_box(actor.plexspaces_actor_guest().call_handle(&mut store, lowered, false).await?.ok().context("the guest failed")?);
             raw.push(started.elapsed());
             let turn = Turn::detached(spec.id.clone());
             let started = Instant::now();
-            black_box(instance.handle(&message, turn).await.map_err(failed)?);
+            black_box(instance.handle(&message, turn, false).await.map_err(failed)?);
             ours.push(started.elapsed());
         }
         row(&format!("{language}: handle, {size} bytes"), raw, ours);
@@ -188,7 +230,7 @@ async fn memory(engine: &Engine, wasm: Vec<u8>, instances: u32) -> Result<()> {
     for n in 0..instances {
         let mut instance = create(&*component, &spec).await.with_context(|| format!("after {n} instances"))?;
         for _ in 0..20 {
-            instance.handle(&message, Turn::detached(spec.id.clone())).await.map_err(failed)?;
+            instance.handle(&message, Turn::detached(spec.id.clone()), false).await.map_err(failed)?;
         }
         live.push(instance);
     }
@@ -207,18 +249,13 @@ fn failed(fault: plexspaces_actor::Fault) -> wasmtime::Error {
 }
 
 fn spec(actor_type: &str) -> Result<Spec> {
-    let id = ActorId {
-        tenant: Name::new("tenant", "bench")?,
-        namespace: Name::new("namespace", "bench")?,
-        actor_type: Name::new("type", actor_type)?,
-        key: Key::new("1")?,
-    };
+    let id = ActorId::new(Name::new("tenant", "bench")?, Name::new("namespace", "bench")?, Name::new("type", actor_type)?, Key::new("1")?);
     Ok(Spec { id, guest_type: actor_type.to_owned(), config: "{}".to_owned(), limits: Limits::default() })
 }
 
 fn message(operation: &str, json: String) -> Message {
     let payload = Payload::Json(json);
-    Message { operation: operation.to_owned(), kind: MessageKind::Call, payload, sender: String::new(), idempotency_key: None }
+    Message { operation: operation.to_owned(), kind: MessageKind::Call, payload, sender: None, idempotency_key: None }
 }
 
 fn row(what: &str, raw: Vec<Duration>, ours: Vec<Duration>) {

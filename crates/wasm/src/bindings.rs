@@ -9,6 +9,8 @@ wasmtime::component::bindgen!({
     imports: {
         "plexspaces:actor/messaging@0.1.0": async | trappable,
         "plexspaces:actor/key-value@0.1.0": async | trappable,
+        "plexspaces:actor/lifecycle@0.1.0.spawn": async | trappable,
+        "plexspaces:actor/timers@0.1.0": async | trappable,
         default: trappable,
     },
     exports: { default: async },

@@ -2,8 +2,10 @@
 
 mod context;
 mod key_value;
+mod lifecycle;
 mod logging;
 mod messaging;
+mod timers;
 mod wasi;
 
 use std::future::Future;

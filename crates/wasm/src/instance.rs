@@ -1,7 +1,7 @@
 //! One live actor: its store, its memory, its calls.
 
 use async_trait::async_trait;
-use plexspaces_actor::{Fault, Instance, Turn};
+use plexspaces_actor::{Fault, Instance, Reply, Turn};
 use plexspaces_types::{Code, Failure, Message, MessageKind, Payload};
 use wasmtime::Store;
 
@@ -77,10 +77,17 @@ fn lower(payload: &Payload) -> PayloadParam<'_> {
     }
 }
 
+impl From<guest::Reply> for Reply {
+    fn from(reply: guest::Reply) -> Self {
+        Self { payload: reply.payload.into(), state: reply.state.map(Payload::from) }
+    }
+}
+
 #[async_trait]
 impl Instance for Guest {
-    async fn handle(&mut self, message: &Message, turn: Turn) -> Result<(Payload, Turn), Fault> {
+    async fn handle(&mut self, message: &Message, turn: Turn, want_state: bool) -> Result<(Reply, Turn), Fault> {
         self.begin(Some(turn))?;
+        let sender = message.sender.as_ref().map(ToString::to_string).unwrap_or_default();
         let lowered = guest::Message {
             operation: &message.operation,
             kind: match message.kind {
@@ -88,11 +95,15 @@ impl Instance for Guest {
                 MessageKind::Cast => guest::MessageKind::Cast,
             },
             payload: lower(&message.payload),
-            sender: &message.sender,
+            sender: &sender,
         };
-        let result = self.actor.plexspaces_actor_guest().call_handle(&mut self.store, lowered).await;
-        let result = result.map(|answer| answer.map(Payload::from));
-        match self.end(result, |reply, host| fault::check("reply", reply, host.limits().payload_bytes))? {
+        let result = self.actor.plexspaces_actor_guest().call_handle(&mut self.store, lowered, want_state).await;
+        let result = result.map(|answer| answer.map(Reply::from));
+        let check = |reply: &Reply, host: &Host| {
+            fault::check("reply", &reply.payload, host.limits().payload_bytes)?;
+            reply.state.as_ref().map_or(Ok(()), |state| fault::check("snapshot", state, host.limits().payload_bytes))
+        };
+        match self.end(result, check)? {
             (reply, Some(turn)) => Ok((reply, turn)),
             (_, None) => Err(Fault::Crashed { failure: lost_turn(), trace: String::new() }),
         }

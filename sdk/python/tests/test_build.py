@@ -27,11 +27,11 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], **files: str) -> tup
 @pytest.mark.parametrize(
     ("source", "line", "message"),
     [
-        ("x = 1\n", None, "no class has the @actor decorator"),
+        ("x = 1\n", None, "no class has a decorator such as @actor"),
         ("x = 1\ndef broken(:\n", 2, "syntax error: "),
         ("import json\nimport no_such_module\n", 2, "no module named 'no_such_module'"),
         ("import pytest\n", 1, "no module named 'pytest'; a component holds"),
-        ("from plexspaces import workflow_actor\n\n@workflow_actor\nclass W: ...\n", 3, "workflow_actor is not available"),
+        ("from plexspaces import host\n\nhost.spawn('w')\n", 3, "host.spawn() was called where no actor runs"),
         ("from plexspaces import host\n\nhost.ts.write([1])\n", 3, "host.ts.write is not available"),
         ("from plexspaces import host\n\nhost.info('x')\n", 3, "host.info() was called where no actor runs. At module level"),
         ("import sys\nsys.exit(4)\n", 2, "the module ends the process while it is loaded: SystemExit(4)"),
@@ -40,6 +40,8 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], **files: str) -> tup
         ("ACTOR_REGISTRY = {'a': dict}\n", None, "ACTOR_REGISTRY['a'] is the class dict"),
         ("import helper\n", 2, "ZeroDivisionError"),
         (GOOD + "    @handler('go')\n    def again(self): ...\n", 3, "Good: go and again both handle 'go'"),
+        ("from plexspaces import actor, run_handler\n\n@actor\nclass W:\n    @run_handler\n    def go(self): ...\n", 3, "W.go is a @run_"),
+        (GOOD + "    @run_handler\n    def go(self): ...\n", 8, "Good has a handler method 'go' already"),
         (GOOD + "    @handler('b')\n    def go(self): ...\n", 8, "Good has a handler method 'go' already"),
     ],
 )
@@ -91,6 +93,8 @@ def test_the_output_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.
     writer.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\nprintf new > "$2"\n')
     writer.chmod(0o755)
     monkeypatch.setattr(build, "find_componentize", lambda: str(writer))
+    assert run(tmp_path, capsys, app=GOOD)[1].startswith("error: componentize-py made an unusual component: expected a core module")
+    monkeypatch.setattr(build, "immortalise", lambda component: component)
     (tmp_path / "app.py").write_text(GOOD)
     output = tmp_path / "x.wasm"
     output.write_text("old")

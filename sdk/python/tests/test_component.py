@@ -46,12 +46,25 @@ def test_nothing_of_the_build_runs_in_the_guest(probe: WasmInstance) -> None:
     assert not modules & {"argparse", "subprocess", "asyncio", "socket", "plexspaces.build", "plexspaces.testing"}
 
 
+def test_what_the_build_leaves_behind_is_shared_and_left_alone(probe: WasmInstance) -> None:
+    things = "[host, ProbeActor, ProbeActor.echo, ProbeActor.echo.__code__, NAME, sys.modules, str.join]"
+    counts = probe.handle("reply", {"code": f"[sys.getrefcount(thing) for thing in {things}]"})
+    assert min(counts) >= 1 << 30
+    assert probe.handle("reply", {"code": "sys.getrefcount(self)"}) < 100
+    assert probe.handle("reply", {"code": "__import__('gc').get_freeze_count()"}) > 10_000
+
+
 def test_state_moves_to_another_instance(component: WasmHost, probe: WasmInstance) -> None:
     probe.handle("set", {"value": {"a": [1, "ü"]}})
     other = component.instance()
     other.init("probe_actor", {})
     other.restore(probe.snapshot())
     assert other.snapshot() == {"value": {"a": [1, "ü"]}}
+
+
+def test_a_turn_gives_the_state_when_it_is_wanted(probe: WasmInstance) -> None:
+    assert probe.handle_with_state("set", {"value": "ü"}) == (None, {"value": "ü"})
+    assert probe.handle_with_state("echo", {"body": 1}) == (1, {"value": "ü"})
 
 
 def test_bytes_stay_bytes(probe: WasmInstance) -> None:
@@ -101,8 +114,9 @@ def test_nesting_up_to_the_limit_works(probe: WasmInstance) -> None:
 
 def test_state_that_json_cannot_hold_fails_the_snapshot(probe: WasmInstance) -> None:
     probe.handle("store", {"code": "{'deep': [object()]}"})
-    with pytest.raises(Failed, match=r"failed/handler_failed: state\.value\.deep\[0\] is of type object"):
-        probe.snapshot()
+    for call in (probe.snapshot, lambda: probe.handle_with_state("echo", {"body": 1})):
+        with pytest.raises(Failed, match=r"failed/handler_failed: state\.value\.deep\[0\] is of type object"):
+            call()
 
 
 @pytest.mark.parametrize("text", ["", "{", "NaN", "[" * 201, "[" * 1_000_000, '{"a":' * 1_000_000, '{"a":'])
@@ -173,7 +187,98 @@ def test_host_calls_cross_the_border(component: WasmHost, probe: WasmInstance) -
     component.refusal = None
 
 
+def test_lives_and_timers_cross_the_border(component: WasmHost, probe: WasmInstance) -> None:
+    def run(code: str) -> Any:
+        return probe.handle("reply", {"code": code})
+
+    component.calls.clear()
+    assert run("[host.monitor('w'), host.demonitor('m1'), host.link('p'), host.unlink('p')]") == ["m1", None, None, None]
+    assert run("[host.spawn('worker', 'w1', {'x': 'ü'}), host.spawn('worker'), host.stop('w1')]") == ["default/worker/w1"] * 2 + [True]
+    assert component.calls == [
+        ("monitor", "w"), ("demonitor", "m1"), ("link", "p"), ("unlink", "p"),
+        ("spawn", "worker", "w1", '{"x":"ü"}'), ("spawn", "worker", "", "{}"), ("stop", "w1"),
+    ]
+    component.calls.clear()
+    assert run("[host.send_after(5, 'tick', {'op': 'tick'}), host.timer_start('t', {'n': 1}, every_ms=2**40, name='beat')]") == ["t1", "t1"]
+    assert run("[host.reminder_register('daily', 'report', cron='0 6 * * *'), host.timer_start('raw', b'x', after_ms=0)]") == ["t1", "t1"]
+    assert run("[host.timer_cancel('t1'), host.reminder_unregister('daily')]") == [True, True]
+    assert component.calls == [
+        ("start", None, ("after", 5), "tick", '{"op":"tick"}', False),
+        ("start", "beat", ("every", 2**40), "t", '{"op":"t","n":1}', False),
+        ("start", "daily", ("cron", "0 6 * * *"), "report", '{"op":"report"}', True),
+        ("start", None, ("after", 0), "raw", b"x", False),
+        ("cancel", "t1", False), ("cancel", "daily", True),
+    ]
+    component.refusal = ("conflict", "it lives", False)
+    for code in ("host.spawn('worker', 'w1')", "host.stop('w')", "host.monitor('w')", "host.link('w')", "host.send_after(1, 't')"):
+        with pytest.raises(Failed, match=r"ConflictError: it lives \(conflict\)"):
+            run(code)
+    component.refusal = None
+
+
 def test_ten_thousand_messages_leave_the_instance_well(probe: WasmInstance) -> None:
     for n in range(10_000):
         probe.handle("set", {"value": n})
     assert probe.snapshot() == {"value": 9_999}
+
+
+@pytest.fixture(scope="module")
+def behaviors(tmp_path_factory: pytest.TempPathFactory) -> WasmHost:
+    output = tmp_path_factory.mktemp("behaviors") / "behaviors.wasm"
+    build.build(Path(__file__).parent / "behaviors" / "behaviors.py", output)
+    return WasmHost(output)
+
+
+def made(component: WasmHost, actor_type: str) -> WasmInstance:
+    instance = component.instance()
+    instance.init(actor_type)
+    return instance
+
+
+def test_a_component_says_how_its_types_behave(behaviors: WasmHost) -> None:
+    described = behaviors.instance().describe()["actors"]
+    assert [(a["type"], a["behavior"]) for a in described] == [
+        ("server", "GenServer"), ("events", "GenEvent"), ("machine", "GenFSM"), ("flow", "Workflow"),
+    ]
+    assert [a["type"] for a in described if "states" in a or "initial" in a] == ["machine"]
+    assert (described[2]["states"], described[2]["initial"]) == (["closed", "open"], "closed")
+    assert [(h["operation"], h["kind"]) for h in described[3]["handlers"]] == [
+        ("workflow_query:status", "query"), ("workflow_run", "run"), ("workflow_signal:cancel", "signal"),
+    ]
+
+
+def test_ends_of_others_reach_a_component(behaviors: WasmHost) -> None:
+    behaviors.calls.clear()
+    server = made(behaviors, "server")
+    assert behaviors.calls == [("monitor", "worker")]
+    down = {"monitor_ref": "m1", "down_from": "ns/worker/w", "down_reason": "noproc"}
+    assert server.handle("__DOWN__", down, kind="cast") is None
+    assert server.handle("__EXIT__", {"exit_from": "ns/peer/p", "exit_reason": "kill"}, kind="cast") is None
+    assert server.snapshot() == {"watching": "m1", "down": [["m1", "ns/worker/w", "noproc"], ["ns/peer/p", "kill"]]}
+
+
+def test_an_event_actor_in_a_component(behaviors: WasmHost) -> None:
+    events = made(behaviors, "events")
+    assert [events.handle("event", {"n": n}, kind="cast") for n in (1, 2)] == [None, None]
+    assert events.handle("count") == 2
+
+
+def test_a_state_machine_in_a_component(behaviors: WasmHost) -> None:
+    machine = made(behaviors, "machine")
+    machine.handle("go", {"to": "open"})
+    with pytest.raises(Failed, match="failed/handler_failed: ValueError: fsm_state of Machine must be 'closed' or 'open', not 'ajar'"):
+        machine.handle("go", {"to": "ajar"})
+    other = made(behaviors, "machine")
+    assert other.handle("fsm_state") == {"state": "closed", "states": ["closed", "open"]}
+    other.restore(machine.snapshot())
+    assert other.handle("fsm_state")["state"] == "open"
+
+
+def test_a_workflow_in_a_component(behaviors: WasmHost) -> None:
+    flow = made(behaviors, "flow")
+    assert flow.handle_with_state("workflow_query:status") == ("new", {"status": "new"})
+    assert flow.handle("workflow_run", {"op": "workflow_run", "id": 1}) == {"id": 1}
+    assert flow.handle("workflow_signal", {"name": "cancel", "reason": "late"}, kind="cast") is None
+    assert flow.handle("workflow_query", {"query": "status"}) == "late"
+    with pytest.raises(Failed, match="rejected/unknown_operation: unknown operation 'workflow_signal:nope'"):
+        flow.handle("workflow_signal:nope")

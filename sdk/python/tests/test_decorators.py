@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-import plexspaces
-from plexspaces import NotAvailableError, actor, gen_server_actor, handler, init_handler, state
+from plexspaces import actor, gen_server_actor, handler, init_handler, state
 from plexspaces._decorators import model_of
 from plexspaces.testing import ActorHarness
 
@@ -182,13 +181,3 @@ async def _async(self: Any) -> None: ...
 def test_mistakes_are_told_when_the_class_is_made(wrong: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         wrong()
-
-
-@pytest.mark.parametrize(
-    "name", ["event_actor", "fsm_actor", "workflow_actor", "run_handler", "signal_handler", "query_handler"]
-)
-def test_decorators_that_are_not_served_say_so(name: str) -> None:
-    for use in (lambda f: f(object), lambda f: f("status"), lambda f: f(facets=["durability"])):
-        with pytest.raises(NotAvailableError, match=f"^{name} is not available"):
-            use(getattr(plexspaces, name))
-    assert issubclass(NotAvailableError, (plexspaces.PlexSpacesError)) and issubclass(NotAvailableError, NotImplementedError)

@@ -76,8 +76,8 @@ def test_roles_choose_the_class() -> None:
     [
         ({}, "not empty"),
         ([1], "must be a dict"),
-        ({"a": object}, "class object, which has no @actor"),
-        ({"a": 3}, "is a int, which has no @actor"),
+        ({"a": object}, "class object, which has no decorator such as @actor"),
+        ({"a": 3}, "is a int, which has no decorator"),
         ({"a b": object}, "role 'a b' must be"),
         ({1: object}, "role 1 must be"),
     ],
@@ -88,7 +88,7 @@ def test_a_wrong_registry_is_refused(registry: Any, message: str) -> None:
 
 
 def test_a_module_without_actors_is_refused() -> None:
-    with pytest.raises(NoActors, match="no class has the @actor decorator"):
+    with pytest.raises(NoActors, match="no class has a decorator such as @actor"):
         Registry.of_module(module(a=object, b=3))
 
 

@@ -39,6 +39,7 @@ class WasmHost:
         self.pairs: dict[str, str] = {}
         self.lines: list[tuple[str, str]] = []
         self.told: list[tuple[str, str, str | bytes]] = []
+        self.calls: list[tuple[Any, ...]] = []
         self.answer: str | bytes = '{"ok":true}'
         self.refusal: tuple[str, str, bool] | None = None
 
@@ -88,6 +89,31 @@ class WasmHost:
         with root.add_instance(PACKAGE.format("logging")) as logging:
             logging.add_func("log", lambda store, level, message: self.lines.append((level, message)))
 
+        def called(name: str, answer: Any = None) -> Any:
+            def call(store: Any, *arguments: Any) -> Any:
+                self.calls.append((name, *arguments))
+                return self._result(answer)
+
+            return call
+
+        def demonitor(store: Any, reference: str) -> None:
+            self.calls.append(("demonitor", reference))
+
+        def start(store: Any, name: str | None, schedule: Any, operation: str, payload: str | bytes, durable: bool) -> Any:
+            self.calls.append(("start", name, (schedule.tag, schedule.payload), operation, payload, durable))
+            return self._result("t1")
+
+        with root.add_instance(PACKAGE.format("lifecycle")) as lifecycle:
+            lifecycle.add_func("monitor", called("monitor", "m1"))
+            lifecycle.add_func("demonitor", demonitor)
+            lifecycle.add_func("link", called("link"))
+            lifecycle.add_func("unlink", called("unlink"))
+            lifecycle.add_func("spawn", called("spawn", "default/worker/w1"))
+            lifecycle.add_func("stop", called("stop", True))
+        with root.add_instance(PACKAGE.format("timers")) as timers:
+            timers.add_func("start", start)
+            timers.add_func("cancel", called("cancel", True))
+
 
 class WasmInstance:
     """One actor."""
@@ -105,7 +131,7 @@ class WasmInstance:
         return result
 
     def _checked(self, name: str, *arguments: Any) -> Any:
-        # The bindings drop a variant's tag where the Python types of its cases differ, as they do everywhere in this world.
+        # The bindings drop a variant's tag where the Python types of its cases differ, as they do everywhere but in `handle`.
         result = self._call(name, *arguments)
         if isinstance(result, Record):
             raise Failed(result)
@@ -123,8 +149,19 @@ class WasmInstance:
         return self.raw(operation, body, kind, sender)
 
     def raw(self, operation: str, body: str | bytes, kind: str = "call", sender: str = "") -> Any:
-        reply = self._checked("handle", record(operation=operation, kind=kind, payload=body, sender=sender))
+        reply = self._turn(operation, body, kind, sender, False).payload
         return json.loads(reply) if isinstance(reply, str) else bytes(reply)
+
+    def handle_with_state(self, operation: str, payload: Any = None) -> tuple[Any, Any]:
+        reply = self._turn(operation, json.dumps({} if payload is None else payload), "call", "", True)
+        return json.loads(reply.payload), json.loads(reply.state)
+
+    def _turn(self, operation: str, body: str | bytes, kind: str, sender: str, want_state: bool) -> Any:
+        result = self._call("handle", record(operation=operation, kind=kind, payload=body, sender=sender), want_state)
+        # Both sides are records, so that here the tag is there.
+        if result.tag == "err":
+            raise Failed(result.payload)
+        return result.payload
 
     def snapshot(self) -> Any:
         return json.loads(self._checked("snapshot"))

@@ -1,14 +1,15 @@
 //! A native actor whose operations show what a turn can do, and a node's worth of runtime around it.
-#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use plexspaces_actor::supervision::{Intensity, Restart};
 use plexspaces_actor::{
-    Application, Behavior, ChildSpec, Config, Description, Factory, Fault, Instance, Limits, Profile, Request, RestartPolicy, Runtime, Sdk,
-    Spec, Target, Turn, TypeInfo, TypeSpec,
+    Application, Behavior, Budget, Child, ChildSpec, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, Limits,
+    Profile, Reply, Request, Runtime, Schedule, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
 };
 use plexspaces_store::{Memory, Store};
 use plexspaces_types::{Clock, Code, Failure, Key, Message, Name, Payload, RequestContext};
@@ -33,17 +34,25 @@ pub struct ProbeFactory {
 
 impl ProbeFactory {
     pub fn new(version: &'static str) -> Arc<Self> {
-        let info = TypeInfo {
-            name: "probe".into(),
-            aliases: vec!["probe_actor".into()],
+        let handler = |operation: &str| HandlerInfo {
+            operation: operation.into(),
+            kind: HandlerKind::Cast,
+            doc: String::new(),
+            parameters: Value::Null,
+        };
+        let info = |name: &str, handlers: &[&str]| TypeInfo {
+            name: name.into(),
+            aliases: vec![format!("{name}_actor")],
             class: "Probe".into(),
             behavior: Behavior::GenServer,
+            states: Vec::new(),
+            initial: None,
             doc: String::new(),
             facets: Vec::new(),
-            handlers: Vec::new(),
+            handlers: handlers.iter().map(|operation| handler(operation)).collect(),
         };
         let sdk = Sdk { language: "rust".into(), version: "0".into() };
-        let description = Description { sdk, actors: vec![info] };
+        let description = Description { sdk, actors: vec![info("probe", &["__DOWN__"]), info("guard", &["__DOWN__", "__EXIT__"])] };
         Arc::new(Self { description, watch: Arc::default(), gate: Arc::new(Semaphore::new(0)), version })
     }
 }
@@ -73,7 +82,7 @@ impl Factory for ProbeFactory {
             turn.kv_put("greeted", "yes".into(), None).await.map_err(Fault::Rejected)?;
         }
         let (watch, gate) = (self.watch.clone(), self.gate.clone());
-        Ok((Box::new(Probe { state: json!({"count": 0}), watch, gate, version: self.version, grown: false, config }), turn))
+        Ok((Box::new(Probe { state: json!({"count": 0, "heard": []}), watch, gate, version: self.version, grown: false, config }), turn))
     }
 }
 
@@ -83,7 +92,7 @@ fn crash(message: &str) -> Fault {
 
 #[async_trait]
 impl Instance for Probe {
-    async fn handle(&mut self, message: &Message, mut turn: Turn) -> Result<(Payload, Turn), Fault> {
+    async fn handle(&mut self, message: &Message, mut turn: Turn, want_state: bool) -> Result<(Reply, Turn), Fault> {
         let arguments: Value = serde_json::from_slice(message.payload.as_bytes()).unwrap_or_default();
         let text = |name: &str| arguments[name].as_str().unwrap_or_default().to_owned();
         self.watch.handled.lock().unwrap().push(format!("{}{}", message.operation, text("tag")));
@@ -91,12 +100,13 @@ impl Instance for Probe {
         let reply = match message.operation.as_str() {
             "add" => {
                 self.state["count"] = json!(self.state["count"].as_i64().unwrap() + arguments["by"].as_i64().unwrap_or(1));
-                self.state.clone()
+                json!({"count": self.state["count"]})
             }
-            "get" => self.state.clone(),
+            "get" => json!({"count": self.state["count"]}),
+            "heard" => self.state["heard"].clone(),
             "version" => json!(self.version),
             "config" => self.config.clone(),
-            "sender" => json!(message.sender),
+            "sender" => json!(message.sender.as_ref().map(ToString::to_string)),
             "reject" => return Err(Fault::Rejected(Failure::invalid("by", "by is missing"))),
             "crash" => {
                 self.state["count"] = json!(-1);
@@ -141,13 +151,49 @@ impl Instance for Probe {
                     Err(failure) => json!({"code": failure.code.name(), "message": failure.message}),
                 }
             }
+            "__DOWN__" | "__EXIT__" => {
+                let heard = json!([message.operation, arguments]);
+                self.state["heard"].as_array_mut().unwrap().push(heard);
+                json!({})
+            }
+            "monitor" => json!(turn.monitor(&text("target")).map_err(Fault::Rejected)?),
+            "demonitor" => {
+                turn.demonitor(&text("ref"));
+                json!({})
+            }
+            "link" => json!(turn.link(&text("target")).map_err(Fault::Rejected)?),
+            "unlink" => json!(turn.unlink(&text("target")).map_err(Fault::Rejected)?),
+            "stop" => json!(turn.stop(&text("target")).map_err(Fault::Rejected)?),
+            "spawn" => {
+                let args = arguments["args"].as_object().cloned().unwrap_or_default();
+                let spawned = turn.spawn(&text("type"), &text("name"), args).await;
+                json!(spawned.map_err(Fault::Rejected)?.to_string())
+            }
+            "panic" => panic!("at the disco"),
+            "timer" => {
+                let time = |name: &str| arguments[name].as_u64().map(Duration::from_millis);
+                let schedule = match (time("after"), time("every")) {
+                    (Some(delay), _) => Schedule::After(delay),
+                    (_, Some(period)) => Schedule::Every(period),
+                    _ => Schedule::cron(&text("cron")).map_err(Fault::Rejected)?,
+                };
+                let (operation, payload) = (text("op"), Payload::from_value(&arguments["payload"]));
+                let durable = arguments["durable"] == true;
+                let started = turn.start_timer(arguments["name"].as_str(), schedule, &operation, payload, durable).await;
+                if arguments["crash"] == true {
+                    return Err(crash("boom"));
+                }
+                json!(started.map_err(Fault::Rejected)?)
+            }
+            "cancel" => json!(turn.cancel_timer(&text("name"), arguments["durable"] == true).await.map_err(Fault::Rejected)?),
             "tell" => match turn.tell(&text("target"), &text("op"), Payload::empty()).await {
                 Ok(()) => json!({}),
                 Err(failure) => json!({"code": failure.code.name(), "message": failure.message}),
             },
             other => return Err(Fault::Rejected(Failure::new(Code::UnknownOperation, format!("unknown operation {other:?}")))),
         };
-        Ok((Payload::from_value(&reply), turn))
+        let state = want_state.then(|| Payload::from_value(&self.state));
+        Ok((Reply { payload: Payload::from_value(&reply), state }, turn))
     }
 
     async fn snapshot(&mut self) -> Result<Payload, Fault> {
@@ -195,8 +241,15 @@ impl Lab {
     }
 
     pub async fn on(store: Arc<dyn Store>, profile: Profile, children: Vec<ChildSpec>) -> Self {
-        let clock = Clock::manual(1_000_000);
-        let runtime = Runtime::new(Config { node_id: name("node1"), store: store.clone(), clock: clock.clone() });
+        Self::at(Clock::manual(1_000_000), store, profile, children).await
+    }
+
+    pub async fn at(clock: Clock, store: Arc<dyn Store>, profile: Profile, children: Vec<ChildSpec>) -> Self {
+        Self::within(Budget::default(), clock, store, profile, children).await
+    }
+
+    pub async fn within(budget: Budget, clock: Clock, store: Arc<dyn Store>, profile: Profile, children: Vec<ChildSpec>) -> Self {
+        let runtime = Runtime::new(Config { budget, ..Config::new(name("node1"), store.clone(), clock.clone()) });
         let factory = ProbeFactory::new("v1");
         let application = application(factory.clone(), profile, children);
         runtime.deploy(&application).await.unwrap();
@@ -219,6 +272,24 @@ impl Lab {
         Ok(serde_json::from_slice(reply.as_bytes()).unwrap())
     }
 
+    /// Asks an actor by its printed identity or name.
+    pub async fn ask_any(&self, name: &str, operation: &str, payload: Value) -> Result<Value, Failure> {
+        let (name, key) = name.split_once('/').map_or((name, None), |(name, key)| (name, Some(key)));
+        let reply = self.runtime.ask(&self.ctx(), Target { name, key }, request(operation, &payload, None)).await?;
+        Ok(serde_json::from_slice(reply.as_bytes()).unwrap())
+    }
+
+    /// What an actor has heard of the ends of others, once there is so much of it.
+    pub async fn heard(&self, name: &str, count: usize) -> Vec<Value> {
+        loop {
+            let heard = self.ask_any(name, "heard", json!({})).await.unwrap();
+            if heard.as_array().unwrap().len() >= count {
+                return heard.as_array().unwrap().clone();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     pub async fn tell(&self, key: &str, operation: &str, payload: Value) -> Result<(), Failure> {
         let target = Target { name: "probe", key: Some(key) };
         self.runtime.tell(&self.ctx(), target, request(operation, &payload, None)).await
@@ -234,20 +305,34 @@ impl Lab {
 }
 
 pub fn application(factory: Arc<ProbeFactory>, profile: Profile, children: Vec<ChildSpec>) -> Application {
-    let spec = TypeSpec { name: name("probe"), guest_type: "probe".into(), aliases: vec!["probe_actor".into()], profile };
+    let spec = |text: &str| TypeSpec {
+        name: name(text),
+        guest_type: text.into(),
+        aliases: vec![format!("{text}_actor")],
+        profile: profile.clone(),
+    };
     Application {
         tenant: Name::default_scope(),
         namespace: Name::default_scope(),
         name: name("lab"),
         factory,
-        types: vec![spec],
-        children,
-        restarts: RestartPolicy { max_restarts: 3, window: Duration::from_secs(60) },
+        types: vec![spec("probe"), spec("guard")],
+        supervisor: SupervisorSpec {
+            intensity: Intensity { max_restarts: 3, window: Duration::from_secs(60) },
+            ..SupervisorSpec::new("root", children.into_iter().map(Child::Actor).collect())
+        },
     }
 }
 
 pub fn child(key: &str, profile: Profile) -> ChildSpec {
-    ChildSpec { key: Key::new(key).unwrap(), actor_type: name("probe"), aliases: Vec::new(), profile }
+    ChildSpec {
+        key: Key::new(key).unwrap(),
+        actor_type: name("probe"),
+        aliases: Vec::new(),
+        profile,
+        restart: Restart::Permanent,
+        shutdown: Duration::from_secs(5),
+    }
 }
 
 pub fn limits(change: impl FnOnce(&mut Limits)) -> Profile {

@@ -12,7 +12,7 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use plexspaces_actor::{
-    self as actor, Description, Factory, Fault, Instance, Limits, Profile, RestartPolicy, Runtime, Spec, Turn, TypeSpec,
+    self as actor, Description, Factory, Fault, Instance, Limits, Profile, Reply, Runtime, Spec, SupervisorSpec, Turn, TypeSpec,
 };
 use plexspaces_api::{AuthConfig, Budget, Check, Config, LogBook, NodeInfo, Readiness, ServeConfig, Services, State, router, serve};
 use plexspaces_app::Applications;
@@ -107,7 +107,7 @@ impl Node {
         let directory = TempDir::new().unwrap();
         let store = Arc::new(Memory::new());
         let node_id = Name::new("node", "node-1").unwrap();
-        let runtime = Runtime::new(actor::Config { node_id, store: store.clone(), clock: clock.clone() });
+        let runtime = Runtime::new(actor::Config::new(node_id, store.clone(), clock.clone()));
         let mut engine = plexspaces_wasm::Config::new(directory.path().join("cache"));
         engine.instances = 10;
         let config =
@@ -201,8 +201,7 @@ fn mirrors(entered: Arc<Notify>, gate: Arc<Notify>) -> actor::Application {
         name: Name::new("app", "mirrors").unwrap(),
         factory: Arc::new(Mirrors { description, entered, gate }),
         types: vec![kind("mirror", false), kind("ledger", true)],
-        children: Vec::new(),
-        restarts: RestartPolicy::default(),
+        supervisor: SupervisorSpec::new("root", Vec::new()),
     }
 }
 
@@ -233,7 +232,7 @@ impl Factory for Mirrors {
 
 #[async_trait::async_trait]
 impl Instance for Mirror {
-    async fn handle(&mut self, message: &Message, turn: Turn) -> Result<(Payload, Turn), Fault> {
+    async fn handle(&mut self, message: &Message, turn: Turn, want_state: bool) -> Result<(Reply, Turn), Fault> {
         self.messages += 1;
         let reply = match message.operation.as_str() {
             "null" => Payload::Json("null".to_owned()),
@@ -264,7 +263,8 @@ impl Instance for Mirror {
                 }))
             }
         };
-        Ok((reply, turn))
+        let state = want_state.then(|| Payload::Json(self.messages.to_string()));
+        Ok((Reply { payload: reply, state }, turn))
     }
 
     async fn snapshot(&mut self) -> Result<Payload, Fault> {

@@ -43,7 +43,7 @@ impl Disk {
 
 fn partition() -> Partition {
     let name = |text| Name::new("name", text).unwrap();
-    Partition::actor(&ActorId { tenant: name("t"), namespace: name("n"), actor_type: name("a"), key: Key::new("k").unwrap() })
+    Partition::actor(&ActorId::new(name("t"), name("n"), name("a"), Key::new("k").unwrap()))
 }
 
 fn json(text: &str) -> Payload {

@@ -476,6 +476,12 @@ pub struct ActorType {
     /// Its operations, ordered by name.
     #[prost(message, repeated, tag = "7")]
     pub handlers: ::prost::alloc::vec::Vec<Handler>,
+    /// Of a finite state machine: its states.
+    #[prost(string, repeated, tag = "8")]
+    pub states: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a finite state machine: the state that it begins in; empty for any other.
+    #[prost(string, tag = "9")]
+    pub initial_state: ::prost::alloc::string::String,
 }
 /// A facet by name, with its configuration.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -525,6 +531,12 @@ pub mod handler {
         Call = 1,
         /// It does not.
         Cast = 2,
+        /// The run of a workflow.
+        Run = 3,
+        /// It takes effect on a workflow's run.
+        Signal = 4,
+        /// It reads a workflow's state and changes nothing.
+        Query = 5,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -536,6 +548,9 @@ pub mod handler {
                 Self::Unspecified => "KIND_UNSPECIFIED",
                 Self::Call => "KIND_CALL",
                 Self::Cast => "KIND_CAST",
+                Self::Run => "KIND_RUN",
+                Self::Signal => "KIND_SIGNAL",
+                Self::Query => "KIND_QUERY",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -544,6 +559,9 @@ pub mod handler {
                 "KIND_UNSPECIFIED" => Some(Self::Unspecified),
                 "KIND_CALL" => Some(Self::Call),
                 "KIND_CAST" => Some(Self::Cast),
+                "KIND_RUN" => Some(Self::Run),
+                "KIND_SIGNAL" => Some(Self::Signal),
+                "KIND_QUERY" => Some(Self::Query),
                 _ => None,
             }
         }
@@ -1246,6 +1264,1416 @@ pub mod application_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "plexspaces.v1.ApplicationService";
     impl<T> tonic::server::NamedService for ApplicationServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Which actors to list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListActorsRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// Only those of this namespace; all when absent.
+    #[prost(string, optional, tag = "2")]
+    pub namespace: ::core::option::Option<::prost::alloc::string::String>,
+    /// Only those of this type; all when absent.
+    #[prost(string, optional, tag = "3")]
+    pub actor_type: ::core::option::Option<::prost::alloc::string::String>,
+    /// In which order. With one other than by identity there is only one page.
+    #[prost(enumeration = "ActorOrder", tag = "4")]
+    pub order: i32,
+    /// How many at most, 0 to 1000; 0 leaves it to the node.
+    #[prost(int32, tag = "5")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before; valid for 24 hours.
+    #[prost(string, tag = "6")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Some of the actors.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListActorsResponse {
+    /// The actors.
+    #[prost(message, repeated, tag = "1")]
+    pub actors: ::prost::alloc::vec::Vec<Actor>,
+    /// For the next page; absent on the last one.
+    #[prost(string, optional, tag = "2")]
+    pub next_page_token: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// One actor on this node.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Actor {
+    /// Its identity, `namespace/type/key`.
+    #[prost(string, tag = "1")]
+    pub actor_id: ::prost::alloc::string::String,
+    /// The application that it belongs to.
+    #[prost(string, tag = "2")]
+    pub app: ::prost::alloc::string::String,
+    /// What it is doing.
+    #[prost(enumeration = "actor::State", tag = "3")]
+    pub state: i32,
+    /// Messages that wait for it.
+    #[prost(uint64, tag = "4")]
+    pub mailbox_depth: u64,
+    /// Messages that it took up since it came to this node's memory.
+    #[prost(uint64, tag = "5")]
+    pub message_count: u64,
+    /// How often it failed in that time.
+    #[prost(uint32, tag = "6")]
+    pub failure_count: u32,
+    /// How often its code was started in that time.
+    #[prost(uint32, tag = "7")]
+    pub start_count: u32,
+    /// Seconds that its turns took in that time.
+    #[prost(double, tag = "8")]
+    pub turn_seconds: f64,
+    /// Bytes of memory that its code holds.
+    #[prost(uint64, tag = "9")]
+    pub memory_bytes: u64,
+}
+/// Nested message and enum types in `Actor`.
+pub mod actor {
+    /// What it is doing.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum State {
+        /// Never sent.
+        Unspecified = 0,
+        /// Nothing.
+        Idle = 1,
+        /// It handles a message.
+        Working = 2,
+        /// It waits for its supervisor, and its messages with it.
+        Waiting = 3,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Idle => "STATE_IDLE",
+                Self::Working => "STATE_WORKING",
+                Self::Waiting => "STATE_WAITING",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "STATE_IDLE" => Some(Self::Idle),
+                "STATE_WORKING" => Some(Self::Working),
+                "STATE_WAITING" => Some(Self::Waiting),
+                _ => None,
+            }
+        }
+    }
+}
+/// Which part of which tree to list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSupervisionNodesRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The application.
+    #[prost(string, tag = "2")]
+    pub app: ::prost::alloc::string::String,
+    /// Its namespace; may be absent while only one namespace has an application of this name.
+    #[prost(string, optional, tag = "3")]
+    pub namespace: ::core::option::Option<::prost::alloc::string::String>,
+    /// The path of the supervisor whose children are wanted, such as `root/pipeline`; the root when empty.
+    #[prost(string, tag = "4")]
+    pub path: ::prost::alloc::string::String,
+    /// How many at most, 0 to 1000; 0 leaves it to the node.
+    #[prost(int32, tag = "5")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before; valid for 24 hours.
+    #[prost(string, tag = "6")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// One level of a tree.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSupervisionNodesResponse {
+    /// The supervisor.
+    #[prost(message, optional, tag = "1")]
+    pub supervisor: ::core::option::Option<SupervisionNode>,
+    /// Its children in start order.
+    #[prost(message, repeated, tag = "2")]
+    pub children: ::prost::alloc::vec::Vec<SupervisionNode>,
+    /// For the next page; absent on the last one.
+    #[prost(string, optional, tag = "3")]
+    pub next_page_token: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A supervisor or a child.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SupervisionNode {
+    /// Its place in the tree, such as `root/pipeline/worker-1`.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// The actor's identity; absent for a supervisor.
+    #[prost(string, optional, tag = "2")]
+    pub actor_id: ::core::option::Option<::prost::alloc::string::String>,
+    /// `permanent`, `transient` or `temporary`.
+    #[prost(string, tag = "3")]
+    pub restart: ::prost::alloc::string::String,
+    /// `starting`, `running`, `waiting`, `stopping` or `ended`.
+    #[prost(string, tag = "4")]
+    pub state: ::prost::alloc::string::String,
+    /// How often it has been started again.
+    #[prost(uint64, tag = "5")]
+    pub restart_count: u64,
+    /// Of a supervisor: `one_for_one`, `rest_for_one` or `one_for_all`.
+    #[prost(string, optional, tag = "6")]
+    pub strategy: ::core::option::Option<::prost::alloc::string::String>,
+    /// Of a supervisor: restarts within the window that are normal.
+    #[prost(uint32, optional, tag = "7")]
+    pub max_restarts: ::core::option::Option<u32>,
+    /// Of a supervisor: the window in seconds.
+    #[prost(double, optional, tag = "8")]
+    pub window_seconds: ::core::option::Option<f64>,
+    /// Of a supervisor: how many children it has.
+    #[prost(uint64, optional, tag = "9")]
+    pub child_count: ::core::option::Option<u64>,
+}
+/// Of which tree the events are wanted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSupervisionEventsRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The application.
+    #[prost(string, tag = "2")]
+    pub app: ::prost::alloc::string::String,
+    /// Its namespace; may be absent while only one namespace has an application of this name.
+    #[prost(string, optional, tag = "3")]
+    pub namespace: ::core::option::Option<::prost::alloc::string::String>,
+    /// How many at most, 0 to 1000; 0 leaves it to the node.
+    #[prost(int32, tag = "4")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before; valid for 24 hours.
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Some of the events.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSupervisionEventsResponse {
+    /// The events.
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<SupervisionEvent>,
+    /// For the next page; absent on the last one.
+    #[prost(string, optional, tag = "2")]
+    pub next_page_token: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// Something that happened in a tree.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SupervisionEvent {
+    /// Its number; a gap means that events are no longer kept.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// When.
+    #[prost(message, optional, tag = "2")]
+    pub happened_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// To whom.
+    #[prost(string, tag = "3")]
+    pub path: ::prost::alloc::string::String,
+    /// What, for people: `started`, `exited (error: boom)`, `restarting because of root/a`.
+    #[prost(string, tag = "4")]
+    pub what: ::prost::alloc::string::String,
+}
+/// Whose dead letters to list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListDeadLettersRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// How many at most, 0 to 1000; 0 leaves it to the node.
+    #[prost(int32, tag = "3")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before; valid for 24 hours.
+    #[prost(string, tag = "4")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Some of the dead letters.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListDeadLettersResponse {
+    /// The letters.
+    #[prost(message, repeated, tag = "1")]
+    pub dead_letters: ::prost::alloc::vec::Vec<DeadLetter>,
+    /// For the next page; absent on the last one.
+    #[prost(string, optional, tag = "2")]
+    pub next_page_token: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A message that was given up.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetter {
+    /// Its name in its namespace.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Whom it was for, `namespace/type/key`.
+    #[prost(string, tag = "2")]
+    pub actor_id: ::prost::alloc::string::String,
+    /// What it asked for.
+    #[prost(string, tag = "3")]
+    pub operation: ::prost::alloc::string::String,
+    /// Its payload: JSON text, or bytes in base64 when `payload_is_bytes`.
+    #[prost(string, tag = "4")]
+    pub payload: ::prost::alloc::string::String,
+    /// Whether the payload is bytes.
+    #[prost(bool, tag = "5")]
+    pub payload_is_bytes: bool,
+    /// The sending actor; empty for a sender outside.
+    #[prost(string, tag = "6")]
+    pub sender: ::prost::alloc::string::String,
+    /// How often it was tried.
+    #[prost(uint32, tag = "7")]
+    pub attempts: u32,
+    /// The code of the last failure, as in docs/errors.md.
+    #[prost(string, tag = "8")]
+    pub reason: ::prost::alloc::string::String,
+    /// The last failure.
+    #[prost(string, tag = "9")]
+    pub message: ::prost::alloc::string::String,
+    /// When it was given up.
+    #[prost(message, optional, tag = "10")]
+    pub given_up_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// Which dead letter to show.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetDeadLetterRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The letter.
+    #[prost(string, tag = "3")]
+    pub id: ::prost::alloc::string::String,
+}
+/// Which dead letter to send again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RedriveDeadLetterRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The letter.
+    #[prost(string, tag = "3")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The letter is in its actor's mailbox.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RedriveDeadLetterResponse {}
+/// Which dead letter to remove.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiscardDeadLetterRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The letter.
+    #[prost(string, tag = "3")]
+    pub id: ::prost::alloc::string::String,
+}
+/// The letter is removed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DiscardDeadLetterResponse {}
+/// In which order actors are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ActorOrder {
+    /// By identity.
+    Unspecified = 0,
+    /// The longest time in turns first.
+    TurnTime = 1,
+    /// The most messages first.
+    Messages = 2,
+    /// The fullest mailbox first.
+    Mailbox = 3,
+    /// The largest memory first.
+    Memory = 4,
+    /// The most failures first.
+    Failures = 5,
+}
+impl ActorOrder {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ACTOR_ORDER_UNSPECIFIED",
+            Self::TurnTime => "ACTOR_ORDER_TURN_TIME",
+            Self::Messages => "ACTOR_ORDER_MESSAGES",
+            Self::Mailbox => "ACTOR_ORDER_MAILBOX",
+            Self::Memory => "ACTOR_ORDER_MEMORY",
+            Self::Failures => "ACTOR_ORDER_FAILURES",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ACTOR_ORDER_UNSPECIFIED" => Some(Self::Unspecified),
+            "ACTOR_ORDER_TURN_TIME" => Some(Self::TurnTime),
+            "ACTOR_ORDER_MESSAGES" => Some(Self::Messages),
+            "ACTOR_ORDER_MAILBOX" => Some(Self::Mailbox),
+            "ACTOR_ORDER_MEMORY" => Some(Self::Memory),
+            "ACTOR_ORDER_FAILURES" => Some(Self::Failures),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod inspection_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Shows actors and supervision trees.
+    #[derive(Debug, Clone)]
+    pub struct InspectionServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl InspectionServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> InspectionServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InspectionServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            InspectionServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Lists the actors that are on this node, ordered by identity or, with `order`, the busiest first.
+        pub async fn list_actors(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListActorsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListActorsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.InspectionService/ListActors",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("plexspaces.v1.InspectionService", "ListActors"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists one level of an application's supervision tree: the children of a supervisor, in start order.
+        pub async fn list_supervision_nodes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSupervisionNodesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSupervisionNodesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.InspectionService/ListSupervisionNodes",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "plexspaces.v1.InspectionService",
+                        "ListSupervisionNodes",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists what happened in an application's supervision tree, oldest first: who ended and why, who was restarted because of whom. The latest
+        /// 1000 events since the application was deployed or the node started are kept.
+        pub async fn list_supervision_events(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSupervisionEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSupervisionEventsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.InspectionService/ListSupervisionEvents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "plexspaces.v1.InspectionService",
+                        "ListSupervisionEvents",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod inspection_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with InspectionServiceServer.
+    #[async_trait]
+    pub trait InspectionService: std::marker::Send + std::marker::Sync + 'static {
+        /// Lists the actors that are on this node, ordered by identity or, with `order`, the busiest first.
+        async fn list_actors(
+            &self,
+            request: tonic::Request<super::ListActorsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListActorsResponse>,
+            tonic::Status,
+        >;
+        /// Lists one level of an application's supervision tree: the children of a supervisor, in start order.
+        async fn list_supervision_nodes(
+            &self,
+            request: tonic::Request<super::ListSupervisionNodesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSupervisionNodesResponse>,
+            tonic::Status,
+        >;
+        /// Lists what happened in an application's supervision tree, oldest first: who ended and why, who was restarted because of whom. The latest
+        /// 1000 events since the application was deployed or the node started are kept.
+        async fn list_supervision_events(
+            &self,
+            request: tonic::Request<super::ListSupervisionEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSupervisionEventsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Shows actors and supervision trees.
+    #[derive(Debug)]
+    pub struct InspectionServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> InspectionServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for InspectionServiceServer<T>
+    where
+        T: InspectionService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/plexspaces.v1.InspectionService/ListActors" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListActorsSvc<T: InspectionService>(pub Arc<T>);
+                    impl<
+                        T: InspectionService,
+                    > tonic::server::UnaryService<super::ListActorsRequest>
+                    for ListActorsSvc<T> {
+                        type Response = super::ListActorsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListActorsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as InspectionService>::list_actors(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListActorsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.InspectionService/ListSupervisionNodes" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSupervisionNodesSvc<T: InspectionService>(pub Arc<T>);
+                    impl<
+                        T: InspectionService,
+                    > tonic::server::UnaryService<super::ListSupervisionNodesRequest>
+                    for ListSupervisionNodesSvc<T> {
+                        type Response = super::ListSupervisionNodesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSupervisionNodesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as InspectionService>::list_supervision_nodes(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSupervisionNodesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.InspectionService/ListSupervisionEvents" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSupervisionEventsSvc<T: InspectionService>(pub Arc<T>);
+                    impl<
+                        T: InspectionService,
+                    > tonic::server::UnaryService<super::ListSupervisionEventsRequest>
+                    for ListSupervisionEventsSvc<T> {
+                        type Response = super::ListSupervisionEventsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSupervisionEventsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as InspectionService>::list_supervision_events(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSupervisionEventsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for InspectionServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "plexspaces.v1.InspectionService";
+    impl<T> tonic::server::NamedService for InspectionServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod dead_letter_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Messages that could not be handled. Each namespace keeps the latest 10000.
+    #[derive(Debug, Clone)]
+    pub struct DeadLetterServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl DeadLetterServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> DeadLetterServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> DeadLetterServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            DeadLetterServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Lists the dead letters of a namespace, oldest first.
+        pub async fn list_dead_letters(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeadLettersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.DeadLetterService/ListDeadLetters",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("plexspaces.v1.DeadLetterService", "ListDeadLetters"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Shows one dead letter.
+        pub async fn get_dead_letter(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetDeadLetterRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeadLetter>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.DeadLetterService/GetDeadLetter",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("plexspaces.v1.DeadLetterService", "GetDeadLetter"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sends a dead letter to its actor again and removes it once it is in the actor's mailbox.
+        pub async fn redrive_dead_letter(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RedriveDeadLetterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RedriveDeadLetterResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.DeadLetterService/RedriveDeadLetter",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "plexspaces.v1.DeadLetterService",
+                        "RedriveDeadLetter",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Removes a dead letter.
+        pub async fn discard_dead_letter(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DiscardDeadLetterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DiscardDeadLetterResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.DeadLetterService/DiscardDeadLetter",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "plexspaces.v1.DeadLetterService",
+                        "DiscardDeadLetter",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod dead_letter_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with DeadLetterServiceServer.
+    #[async_trait]
+    pub trait DeadLetterService: std::marker::Send + std::marker::Sync + 'static {
+        /// Lists the dead letters of a namespace, oldest first.
+        async fn list_dead_letters(
+            &self,
+            request: tonic::Request<super::ListDeadLettersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListDeadLettersResponse>,
+            tonic::Status,
+        >;
+        /// Shows one dead letter.
+        async fn get_dead_letter(
+            &self,
+            request: tonic::Request<super::GetDeadLetterRequest>,
+        ) -> std::result::Result<tonic::Response<super::DeadLetter>, tonic::Status>;
+        /// Sends a dead letter to its actor again and removes it once it is in the actor's mailbox.
+        async fn redrive_dead_letter(
+            &self,
+            request: tonic::Request<super::RedriveDeadLetterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RedriveDeadLetterResponse>,
+            tonic::Status,
+        >;
+        /// Removes a dead letter.
+        async fn discard_dead_letter(
+            &self,
+            request: tonic::Request<super::DiscardDeadLetterRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DiscardDeadLetterResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Messages that could not be handled. Each namespace keeps the latest 10000.
+    #[derive(Debug)]
+    pub struct DeadLetterServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> DeadLetterServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for DeadLetterServiceServer<T>
+    where
+        T: DeadLetterService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/plexspaces.v1.DeadLetterService/ListDeadLetters" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListDeadLettersSvc<T: DeadLetterService>(pub Arc<T>);
+                    impl<
+                        T: DeadLetterService,
+                    > tonic::server::UnaryService<super::ListDeadLettersRequest>
+                    for ListDeadLettersSvc<T> {
+                        type Response = super::ListDeadLettersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListDeadLettersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeadLetterService>::list_dead_letters(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListDeadLettersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.DeadLetterService/GetDeadLetter" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetDeadLetterSvc<T: DeadLetterService>(pub Arc<T>);
+                    impl<
+                        T: DeadLetterService,
+                    > tonic::server::UnaryService<super::GetDeadLetterRequest>
+                    for GetDeadLetterSvc<T> {
+                        type Response = super::DeadLetter;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetDeadLetterRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeadLetterService>::get_dead_letter(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetDeadLetterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.DeadLetterService/RedriveDeadLetter" => {
+                    #[allow(non_camel_case_types)]
+                    struct RedriveDeadLetterSvc<T: DeadLetterService>(pub Arc<T>);
+                    impl<
+                        T: DeadLetterService,
+                    > tonic::server::UnaryService<super::RedriveDeadLetterRequest>
+                    for RedriveDeadLetterSvc<T> {
+                        type Response = super::RedriveDeadLetterResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RedriveDeadLetterRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeadLetterService>::redrive_dead_letter(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RedriveDeadLetterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.DeadLetterService/DiscardDeadLetter" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiscardDeadLetterSvc<T: DeadLetterService>(pub Arc<T>);
+                    impl<
+                        T: DeadLetterService,
+                    > tonic::server::UnaryService<super::DiscardDeadLetterRequest>
+                    for DiscardDeadLetterSvc<T> {
+                        type Response = super::DiscardDeadLetterResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DiscardDeadLetterRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as DeadLetterService>::discard_dead_letter(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiscardDeadLetterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for DeadLetterServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "plexspaces.v1.DeadLetterService";
+    impl<T> tonic::server::NamedService for DeadLetterServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

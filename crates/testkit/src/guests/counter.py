@@ -7,6 +7,7 @@ answers its bytes.
 import json
 
 from wit_world import exports
+from wit_world.exports.guest import Reply
 from wit_world.imports.types import Payload_Bytes, Payload_Json
 
 DESCRIPTION = {
@@ -27,7 +28,11 @@ class Guest(exports.Guest):
     def init(self, actor_type, config):
         pass
 
-    def handle(self, message):
+    def handle(self, message, want_state):
+        reply = self.reply(message)
+        return Reply(reply, self.snapshot() if want_state else None)
+
+    def reply(self, message):
         global count
         count += 1
         if message.operation == "count":

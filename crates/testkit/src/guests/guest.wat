@@ -16,8 +16,11 @@
   (global $result i32 (i32.const 16))
   (global $answer i32 (i32.const 128))
   (global $digits_end i32 (i32.const 320))
+  (global $state_digits_end i32 (i32.const 352))
 
   (global $state (mut i32) (i32.const 0))
+  ;; The state that the host has, if it has one.
+  (global $given (mut i32) (i32.const -1))
 
   ;; The message that is being handled.
   (global $operation (mut i32) (i32.const 0))
@@ -58,14 +61,31 @@
   (func (export "plexspaces:actor/guest@0.1.0#handle")
     (param $operation i32) (param $operation_len i32) (param $message_kind i32)
     (param $kind i32) (param $payload i32) (param $len i32)
-    (param $sender i32) (param $sender_len i32) (result i32)
+    (param $sender i32) (param $sender_len i32) (param $want_state i32) (result i32)
     (global.set $operation (local.get $operation))
     (global.set $operation_len (local.get $operation_len))
     (global.set $kind (local.get $kind))
     (global.set $payload (local.get $payload))
     (global.set $len (local.get $len))
+    (drop (call $dispatch))
+    (if (i32.eqz (i32.load8_u (global.get $result))) (then (call $give_state (local.get $want_state))))
+    (global.get $result))
+
+  (func $dispatch (result i32)
     ;; @dispatch
-    (call $reply (local.get $kind) (local.get $payload) (local.get $len)))
+    (call $reply (global.get $kind) (global.get $payload) (global.get $len)))
+
+  ;; Adds the state to a reply when the host wants it and does not have it.
+  (func $give_state (param $want_state i32)
+    (local $at i32)
+    (i32.store8 offset=16 (global.get $result) (i32.const 0))
+    (if (i32.or (i32.eqz (local.get $want_state)) (i32.eq (global.get $state) (global.get $given))) (then (return)))
+    (global.set $given (global.get $state))
+    (local.set $at (call $digits (global.get $state) (global.get $state_digits_end)))
+    (i32.store8 offset=16 (global.get $result) (i32.const 1))
+    (i32.store8 offset=20 (global.get $result) (i32.const 0))
+    (i32.store offset=24 (global.get $result) (local.get $at))
+    (i32.store offset=28 (global.get $result) (i32.sub (global.get $state_digits_end) (local.get $at))))
 
   (func (export "plexspaces:actor/guest@0.1.0#snapshot") (result i32)
     (call $number (global.get $state)))
@@ -81,6 +101,7 @@
           (i32.add (i32.mul (global.get $state) (i32.const 10)) (i32.sub (i32.load8_u (local.get $at)) (i32.const 48))))
         (local.set $at (i32.add (local.get $at) (i32.const 1)))
         (br $next)))
+    (global.set $given (global.get $state))
     (call $done))
 
   ;; Whether the operation is the text at $at.
@@ -110,13 +131,17 @@
 
   (func $number (param $n i32) (result i32)
     (local $at i32)
-    (local.set $at (global.get $digits_end))
+    (local.set $at (call $digits (local.get $n) (global.get $digits_end)))
+    (call $reply (i32.const 0) (local.get $at) (i32.sub (global.get $digits_end) (local.get $at))))
+
+  ;; Writes a number that ends before $at; gives where it begins.
+  (func $digits (param $n i32) (param $at i32) (result i32)
     (loop $next
       (local.set $at (i32.sub (local.get $at) (i32.const 1)))
       (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $n) (i32.const 10))))
       (local.set $n (i32.div_u (local.get $n) (i32.const 10)))
       (br_if $next (local.get $n)))
-    (call $reply (i32.const 0) (local.get $at) (i32.sub (global.get $digits_end) (local.get $at))))
+    (local.get $at))
 
   ;; $kind: 0 rejected, 1 failed. The message and the trace are the payload, the field is the operation.
   (func $failure (param $kind i32) (result i32)

@@ -5,7 +5,7 @@ use plexspaces_actor::{Factory, Fault, Turn};
 use plexspaces_testkit::guests;
 use plexspaces_types::{Code, Payload};
 
-use crate::support::{Node, call, create, id, json, rejection, spec, try_create};
+use crate::support::{Node, call, create, id, json, message, rejection, spec, try_create};
 
 #[tokio::test]
 async fn an_instance_lives_as_long_as_its_actor() {
@@ -41,6 +41,20 @@ async fn a_state_moves_to_a_new_instance() {
     let mut new = create(&component, "echo").await;
     new.restore(&state).await.unwrap();
     assert_eq!(call(&mut *new, "count", Payload::empty()).await.unwrap(), json("43"));
+}
+
+#[tokio::test]
+async fn a_turn_gives_the_state_when_it_is_wanted_and_has_changed() {
+    let node = Node::new();
+    let component = node.load(guests::echo()).await;
+    let mut actor = create(&component, "echo").await;
+    let mut states = Vec::new();
+    for (operation, wanted) in [("echo", true), ("count", true), ("echo", true), ("count", false), ("echo", true)] {
+        let turn = Turn::detached(id("echo", "1"));
+        let (reply, _) = actor.handle(&message(operation, json("1")), turn, wanted).await.unwrap();
+        states.push(reply.state);
+    }
+    assert_eq!(states, [Some(json("0")), Some(json("1")), None, None, Some(json("2"))]);
 }
 
 #[tokio::test]

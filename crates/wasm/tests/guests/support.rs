@@ -33,12 +33,12 @@ impl Node {
 }
 
 pub(crate) fn id(actor_type: &str, key: &str) -> ActorId {
-    ActorId {
-        tenant: Name::new("tenant", "acme").unwrap(),
-        namespace: Name::new("namespace", "shop").unwrap(),
-        actor_type: Name::new("type", actor_type).unwrap(),
-        key: Key::new(key).unwrap(),
-    }
+    ActorId::new(
+        Name::new("tenant", "acme").unwrap(),
+        Name::new("namespace", "shop").unwrap(),
+        Name::new("type", actor_type).unwrap(),
+        Key::new(key).unwrap(),
+    )
 }
 
 /// Limits that a test can reach quickly.
@@ -61,12 +61,13 @@ pub(crate) async fn create(component: &Component, actor_type: &str) -> Box<dyn I
 }
 
 pub(crate) fn message(operation: &str, payload: Payload) -> Message {
-    Message { operation: operation.to_owned(), kind: MessageKind::Call, payload, sender: String::new(), idempotency_key: None }
+    Message { operation: operation.to_owned(), kind: MessageKind::Call, payload, sender: None, idempotency_key: None }
 }
 
 pub(crate) async fn call(instance: &mut dyn Instance, operation: &str, payload: Payload) -> Result<Payload, Fault> {
-    let (reply, _) = instance.handle(&message(operation, payload), Turn::detached(id("echo", "1"))).await?;
-    Ok(reply)
+    let (reply, _) = instance.handle(&message(operation, payload), Turn::detached(id("echo", "1")), false).await?;
+    assert_eq!(reply.state, None, "it was not wanted");
+    Ok(reply.payload)
 }
 
 pub(crate) fn json(text: &str) -> Payload {

@@ -12,8 +12,19 @@
             return {"count": self.count}
 """
 
-from ._decorators import actor, gen_server_actor, handler, init_handler, state
-from ._unavailable import event_actor, fsm_actor, query_handler, run_handler, signal_handler, workflow_actor
+from ._decorators import (
+    actor,
+    event_actor,
+    fsm_actor,
+    gen_server_actor,
+    handler,
+    init_handler,
+    query_handler,
+    run_handler,
+    signal_handler,
+    workflow_actor,
+)
+from ._state import state
 from ._version import __version__
 from .errors import (
     ActorNotFoundError,

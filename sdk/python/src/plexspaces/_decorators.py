@@ -3,81 +3,70 @@ ordinary one that can be subclassed and tested by itself."""
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, cast, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 from ._binding import Binding
+from ._state import FSM_STATE, StateField, declare_fsm_state, fsm_field
+from ._workflow import KINDS, QUERY, RUN, SIGNAL
 
-T = TypeVar("T")
 C = TypeVar("C", bound=type)
 F = TypeVar("F", bound=Callable[..., Any])
+Behavior = Literal["GenServer", "GenEvent", "GenFSM", "Workflow"]
 
 _MARKS = "__plexspaces_operations__"
 _INIT = "__plexspaces_init__"
 _MODEL = "__plexspaces_model__"
-_NOTHING: Any = object()
 
 
-class StateField:
-    """A persisted attribute. Reading it for the first time gives the instance a value of its own."""
-
-    __slots__ = ("_default", "_factory", "name")
-
-    def __init__(self, default: Any, factory: Callable[[], Any] | None) -> None:
-        self._default = default
-        self._factory = factory
-        self.name = ""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is None:
-            return self
-        # Having no __set__, the field steps aside for the instance's own attribute from here on.
-        value = self._factory() if self._factory is not None else copy.deepcopy(self._default)
-        instance.__dict__[self.name] = value
-        return value
-
-
-@overload
-def state(default: T) -> T: ...
-@overload
-def state(*, default_factory: Callable[[], T]) -> T: ...
-def state(default: Any = _NOTHING, *, default_factory: Callable[[], Any] | None = None) -> Any:
-    """Declares a class attribute as part of the actor's persisted state: ``count: int = state(default=0)``.
-
-    Every instance starts with its own copy of ``default``, or with what ``default_factory`` returns.
-    """
-    if (default is _NOTHING) == (default_factory is None):
-        raise TypeError("state() takes either default or default_factory")
-    if default_factory is not None and not callable(default_factory):
-        raise TypeError(f"default_factory must be callable, not {type(default_factory).__name__}")
-    return StateField(default, default_factory)
-
-
-def handler(operation: str, kind: str = "call", *, mode: str | None = None) -> Callable[[F], F]:
+def handler(operation: str, kind: str | None = None, *, mode: str | None = None) -> Callable[[F], F]:
     """Makes a method answer messages of the operation; ``"*"`` takes what no other handler takes.
 
-    ``kind`` (or ``mode``) is ``"call"``, or ``"cast"`` for a handler whose return value nobody waits for.
+    ``kind`` (or ``mode``) is ``"call"``, or ``"cast"`` for a handler whose return value nobody waits for. Without one a handler is a call,
+    in an ``@event_actor`` a cast that still answers whoever asks.
     """
     kind = kind if mode is None else mode
     if not isinstance(operation, str):
         raise TypeError('@handler takes the operation\'s name: @handler("increment")')
     if not operation:
         raise ValueError("@handler: the operation's name is empty")
-    if kind not in ("call", "cast"):
+    if kind not in (None, "call", "cast"):
         raise ValueError(f'@handler({operation!r}): the kind must be "call" or "cast", not {kind!r}')
+    return lambda function: _mark(function, operation, kind, f"@handler({operation!r})")
 
-    def mark(function: F) -> F:
-        _check_function(function, f"@handler({operation!r})")
-        marks = dict(getattr(function, _MARKS, ()))
-        setattr(function, _MARKS, tuple({**marks, operation: kind}.items()))
-        return function
 
-    return mark
+def run_handler(function: F) -> F:
+    """Makes a method the run of a ``@workflow_actor``: the operation ``workflow_run``, also ``run`` and ``start`` where no handler has
+    these names. Its only parameter receives the payload."""
+    return _mark(function, RUN, "run", "@run_handler")
+
+
+def signal_handler(name: str) -> Callable[[F], F]:
+    """Makes a method take a signal of a ``@workflow_actor``: the operation ``workflow_signal:NAME``. Nobody gets what it returns."""
+    return _named("signal", SIGNAL, name)
+
+
+def query_handler(name: str) -> Callable[[F], F]:
+    """Makes a method answer a query of a ``@workflow_actor``: the operation ``workflow_query:NAME``. What it changes in the state is put
+    back."""
+    return _named("query", QUERY, name)
+
+
+def _named(kind: str, operation: str, name: Any) -> Callable[[F], F]:
+    what = f"@{kind}_handler"
+    if not isinstance(name, str):
+        raise TypeError(f'{what} takes the {kind}\'s name: {what}("status")')
+    if not name:
+        raise ValueError(f"{what}: the {kind}'s name is empty")
+    return lambda function: _mark(function, f"{operation}:{name}", kind, f"{what}({name!r})")
+
+
+def _mark(function: F, operation: str, kind: str | None, what: str) -> F:
+    _check_function(function, what)
+    marks = dict(getattr(function, _MARKS, ()))
+    setattr(function, _MARKS, tuple({**marks, operation: kind}.items()))
+    return function
 
 
 def init_handler(function: F) -> F:
@@ -95,17 +84,18 @@ def _check_function(function: Any, what: str) -> None:
 
 
 class Operation:
-    """One handler of an actor type."""
+    """One handler of an actor type. ``kind`` is what it is meant for; whether it ``answers`` decides what happens to its return value."""
 
-    __slots__ = ("binding", "function", "kind", "method", "operation")
+    __slots__ = ("answers", "binding", "function", "kind", "method", "operation")
 
-    def __init__(self, operation: str, kind: str, method: str, function: Callable[..., Any]) -> None:
+    def __init__(self, operation: str, kind: str | None, behavior: Behavior, method: str, function: Callable[..., Any]) -> None:
         self.operation = operation
-        self.kind = kind
+        self.kind = kind or ("cast" if behavior == "GenEvent" else "call")
+        self.answers = kind not in ("cast", "signal")
         self.method = method
         self.function = function
         try:
-            self.binding = Binding(function, operation == "*")
+            self.binding = Binding(function, operation == "*", self.kind)
         except TypeError as error:
             raise TypeError(f"handler {operation!r} ({function.__qualname__}): {error}") from None
 
@@ -113,13 +103,15 @@ class Operation:
 class Model:
     """What the decorators know about one actor class."""
 
-    __slots__ = ("cls", "facets", "fields", "init_method", "init_takes_config", "operations")
+    __slots__ = ("behavior", "cls", "facets", "fields", "fsm", "init_method", "init_takes_config", "operations")
 
-    def __init__(self, cls: type, facets: tuple[str, ...]) -> None:
+    def __init__(self, cls: type, behavior: Behavior, facets: tuple[str, ...]) -> None:
         self.cls = cls
+        self.behavior = behavior
         self.facets = facets
         self.fields: tuple[str, ...] = _fields(cls)
-        self.operations: dict[str, Operation] = _operations(cls)
+        self.fsm = fsm_field(cls) if behavior == "GenFSM" else None
+        self.operations: dict[str, Operation] = _operations(cls, behavior)
         self.init_method, self.init_takes_config = _init(cls)
         _check_constructor(cls)
 
@@ -131,7 +123,7 @@ def model_of(cls: type) -> Model | None:
         inherited: Model | None = getattr(cls, _MODEL, None)
         if inherited is None:
             return None
-        own = Model(cls, inherited.facets)
+        own = Model(cls, inherited.behavior, inherited.facets)
         setattr(cls, _MODEL, own)
     return cast(Model, own)
 
@@ -151,24 +143,94 @@ def actor(cls: C | None = None, *, facets: Iterable[str] | None = None) -> C | C
     ``facets`` names what the node adds to every actor of the type, such as ``"durability"``. A subclass inherits the facets of its base
     unless it names its own.
     """
+    return _actor("@actor", "GenServer", cls, facets)
+
+
+gen_server_actor = actor
+
+
+@overload
+def event_actor(cls: C) -> C: ...
+@overload
+def event_actor(*, facets: Iterable[str] | None = None) -> Callable[[C], C]: ...
+def event_actor(cls: C | None = None, *, facets: Iterable[str] | None = None) -> C | Callable[[C], C]:
+    """Makes a class an actor type that takes events (GenEvent): its handlers are casts unless they say ``"call"``."""
+    return _actor("@event_actor", "GenEvent", cls, facets)
+
+
+@overload
+def fsm_actor(cls: C) -> C: ...
+@overload
+def fsm_actor(
+    *, states: Iterable[str] | None = None, initial: str | None = None, facets: Iterable[str] | None = None
+) -> Callable[[C], C]: ...
+def fsm_actor(
+    cls: C | None = None,
+    *,
+    states: Iterable[str] | None = None,
+    initial: str | None = None,
+    facets: Iterable[str] | None = None,
+) -> C | Callable[[C], C]:
+    """Makes a class a finite state machine (GenFSM).
+
+    Its persisted attribute ``fsm_state`` begins as ``initial``, or else as the first of ``states``. Assigning a state that is not declared
+    raises ``ValueError``, which fails the turn; which of the declared states may follow which is for the handlers to decide. The operation
+    ``fsm_state`` answers ``{"state", "states"}`` unless the class has a handler of that name.
+    """
+    names = None if states is None else _state_names(states)
+    if initial is not None and (not isinstance(initial, str) or not initial):
+        raise TypeError(f"@fsm_actor: initial must be the name of a state, not {initial!r}")
+
+    def prepare(target: type) -> None:
+        declare_fsm_state(target, names, initial)
+        if FSM_STATE not in _operations(target, "GenFSM"):
+            setattr(target, "_plexspaces_fsm_state", _mark(_present_state, FSM_STATE, "call", "@fsm_actor"))
+
+    return _actor("@fsm_actor", "GenFSM", cls, facets, prepare)
+
+
+@overload
+def workflow_actor(cls: C) -> C: ...
+@overload
+def workflow_actor(*, facets: Iterable[str] | None = None) -> Callable[[C], C]: ...
+def workflow_actor(cls: C | None = None, *, facets: Iterable[str] | None = None) -> C | Callable[[C], C]:
+    """Makes a class a workflow: ``@run_handler`` marks its run, ``@signal_handler`` and ``@query_handler`` what reaches it meanwhile."""
+    return _actor("@workflow_actor", "Workflow", cls, facets)
+
+
+def _actor(
+    what: str, behavior: Behavior, cls: C | None, facets: Iterable[str] | None, prepare: Callable[[type], None] | None = None
+) -> C | Callable[[C], C]:
     if cls is not None and not isinstance(cls, type):
-        raise TypeError("@actor takes keyword arguments only: @actor(facets=[...])")
+        raise TypeError(f"{what} takes keyword arguments only: {what}(facets=[...])")
     names = _facet_names(facets)
 
     def decorate(target: C) -> C:
         if not isinstance(target, type):
-            raise TypeError(f"@actor must stand above a class, not above a {type(target).__name__}")
+            raise TypeError(f"{what} must stand above a class, not above a {type(target).__name__}")
         if "actor_id" not in target.__dict__ and not hasattr(target, "actor_id"):
             setattr(target, "actor_id", "")
+        if prepare is not None:
+            prepare(target)
         base: Model | None = getattr(target, _MODEL, None)
         inherited = base.facets if base is not None else ()
-        setattr(target, _MODEL, Model(target, inherited if names is None else names))
+        setattr(target, _MODEL, Model(target, behavior, inherited if names is None else names))
         return target
 
     return decorate if cls is None else decorate(cls)
 
 
-gen_server_actor = actor
+def _present_state(self: Any) -> dict[str, Any]:
+    """The present state, and the states that there are."""
+    field = fsm_field(type(self))
+    return {"state": self.fsm_state, "states": list(field.states) if field is not None else []}
+
+
+def _state_names(states: Iterable[str]) -> tuple[str, ...]:
+    names = () if isinstance(states, str) else tuple(states)
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise TypeError('@fsm_actor: states must be a list of names: states=["open", "closed"]')
+    return tuple(dict.fromkeys(names))
 
 
 def _facet_names(facets: Iterable[str] | None) -> tuple[str, ...] | None:
@@ -187,10 +249,10 @@ def _fields(cls: type) -> tuple[str, ...]:
     return tuple(name for name in names if isinstance(inspect.getattr_static(cls, name), StateField))
 
 
-def _operations(cls: type) -> dict[str, Operation]:
+def _operations(cls: type, behavior: Behavior) -> dict[str, Operation]:
     """The handlers of a class and its bases. A message goes to the method of that name in the most derived class, so that overriding a
     handler needs no second decorator."""
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[str, tuple[str, str | None]] = {}
     for base in reversed(cls.__mro__):
         here: dict[str, str] = {}
         for name, value in base.__dict__.items():
@@ -204,7 +266,9 @@ def _operations(cls: type) -> dict[str, Operation]:
         function = inspect.getattr_static(cls, method)
         if not inspect.isfunction(function):
             raise TypeError(f"{cls.__name__}.{method} handles {operation!r} in a base class, but here it is no method")
-        operations[operation] = Operation(operation, kind, method, function)
+        if kind in KINDS and behavior != "Workflow":
+            raise TypeError(f"{cls.__name__}.{method} is a @{kind}_handler, which only a @workflow_actor has")
+        operations[operation] = Operation(operation, kind, behavior, method, function)
     return operations
 
 

@@ -8,18 +8,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from componentize_py_types import Err
 from wit_world import exports
-from wit_world.exports.guest import Failure, FailureKind, Message
-from wit_world.imports import context, key_value, logging, messaging
+from wit_world.exports.guest import Failure, FailureKind, Message, MessageKind, Reply
+from wit_world.imports import context, key_value, lifecycle, logging, messaging, timers
 from wit_world.imports.types import Error, Payload, Payload_Bytes, Payload_Json
 
-from . import _backend
+from . import _backend, _image
+from ._decorators import actor, handler, init_handler, model_of
 from ._instance import Instance, Refusal, encode_reply, explain
 from ._json import decode, printable
 from ._registry import Registry
+from ._state import state
 from .errors import error_from
 
 T = TypeVar("T")
@@ -30,10 +32,13 @@ _instance: Instance | None = None
 
 
 def load(module: ModuleType) -> None:
-    """Takes the actor types from the application's entry module. It runs once, while the component is built."""
+    """Takes the actor types from the application's entry module. It runs once, while the component is built, and last: the memory that it
+    leaves behind is the one that every actor begins with."""
     global _registry, _description
     _registry = Registry.of_module(module)
     _description = _registry.describe()
+    _warm_up()
+    _image.seal()
 
 
 class Guest(exports.Guest):
@@ -48,10 +53,12 @@ class Guest(exports.Guest):
         except BaseException as error:
             raise _failure(error) from None
 
-    def handle(self, message: Message) -> Payload:
+    def handle(self, message: Message, want_state: bool) -> Reply:
         try:
             payload = _decode(message.payload)
-            return _encode(encode_reply(_live().handle(message.operation, payload, message.sender)))
+            instance = _live()
+            reply = _encode(encode_reply(instance.handle(message.operation, payload, message.sender)))
+            return Reply(reply, Payload_Json(instance.snapshot()) if want_state else None)
         except BaseException as error:
             raise _failure(error) from None
 
@@ -68,6 +75,52 @@ class Guest(exports.Guest):
             _live().restore(state.value)
         except BaseException as error:
             raise _failure(error) from None
+
+
+# CPython adapts code to what it works on within a few dozen runs.
+_WARM = 100
+
+
+class _Sample:
+    """An actor that goes every way that a message can go."""
+
+    count: int = state(default=0)
+    items: dict[str, Any] = state(default_factory=dict)
+
+    @init_handler
+    def setup(self, config: dict[str, Any]) -> None:
+        self.count = len(config)
+
+    @handler("add")
+    def add(self, amount: int, text: str = "") -> dict[str, Any]:
+        self.count += amount
+        self.items[text] = [amount, text, None, True, 1.5]
+        return {"count": self.count, "items": self.items}
+
+
+def _warm_up() -> None:
+    """Runs what every actor runs. CPython writes into code what it learns from running it, and fills its caches: done here, all actors
+    share the result, and none of them needs memory of its own for it."""
+    global _registry, _instance
+    model = model_of(actor(_Sample))
+    if model is None:
+        return
+    registry, _registry = _registry, Registry({"sample": model})
+    guest = Guest()
+    try:
+        for n in range(_WARM):
+            guest.init("sample", '{"actor_id":"n/sample/k","args":{"role":"sample"},"labels":{},"name":"k","role":"sample"}')
+            for text in (f'{{"amount":{n},"text":"ü"}}', '{"amount":1}'):
+                guest.handle(Message("add", MessageKind.CALL, Payload_Json(text), "n/t/k"), True)
+                guest.handle(Message("add", MessageKind.CALL, Payload_Json(text), ""), False)
+            guest.restore(guest.snapshot())
+            try:
+                guest.handle(Message("none", MessageKind.CALL, Payload_Json("{}"), ""), True)
+            except Err:
+                pass
+    finally:
+        _registry, _instance = registry, None
+        _backend.use(None)
 
 
 def _init(actor_type: str, text: str) -> None:
@@ -87,10 +140,11 @@ def _init(actor_type: str, text: str) -> None:
     random = sys.modules.get("random")
     if random is not None:
         random.seed()
-    actor_id = config.setdefault("actor_id", context.actor_id())
+    if "actor_id" not in config:
+        config["actor_id"] = context.actor_id()
     if not isinstance(config.get("args"), dict):
         config["args"] = {}
-    _instance = Instance(model, actor_id, config)
+    _instance = Instance(model, config["actor_id"], config)
 
 
 def _live() -> Instance:
@@ -152,6 +206,36 @@ class _Imports:
 
     def log(self, level: _backend.Level, message: str) -> None:
         _served(lambda: logging.log(_LEVELS[level], message))
+
+    def monitor(self, target: str) -> str:
+        return _served(lambda: lifecycle.monitor(target))
+
+    def demonitor(self, monitor_ref: str) -> None:
+        _served(lambda: lifecycle.demonitor(monitor_ref))
+
+    def link(self, peer: str) -> None:
+        _served(lambda: lifecycle.link(peer))
+
+    def unlink(self, peer: str) -> None:
+        _served(lambda: lifecycle.unlink(peer))
+
+    def spawn(self, actor_type: str, name: str, args: str) -> str:
+        return _served(lambda: lifecycle.spawn(actor_type, name, args))
+
+    def stop(self, target: str) -> bool:
+        return _served(lambda: lifecycle.stop(target))
+
+    def timer_start(self, name: str | None, schedule: _backend.Schedule, operation: str, payload: str | bytes, durable: bool) -> str:
+        return _served(lambda: timers.start(name, _schedule(schedule), operation, _encode(payload), durable))
+
+    def timer_cancel(self, timer_id: str, durable: bool) -> bool:
+        return _served(lambda: timers.cancel(timer_id, durable))
+
+
+def _schedule(schedule: _backend.Schedule) -> timers.Schedule:
+    if isinstance(schedule.value, str):
+        return timers.Schedule_Cron(schedule.value)
+    return timers.Schedule_After(schedule.value) if schedule.kind == "after" else timers.Schedule_Every(schedule.value)
 
 
 _LEVELS: dict[_backend.Level, logging.Level] = {

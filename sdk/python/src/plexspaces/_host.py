@@ -1,15 +1,17 @@
-"""What an actor can reach: other actors, its private key-value pairs, its clock and the node's log."""
+"""What an actor can reach: other actors and their lives, itself later, its private key-value pairs, its clock and the node's log."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from . import _unavailable
-from ._backend import Level, current
+from ._backend import Level, Schedule, current
 from ._json import NotJson, decode, encode, printable
 from .errors import InternalError, InvalidArgumentError
 
 _MAX_U32 = 2**32 - 1
+# The largest whole number that JSON keeps exactly everywhere.
+_MAX_TIME = 2**53 - 1
 _PAGE = 1000
 
 
@@ -81,6 +83,82 @@ class Host(_unavailable.Methods):
         operation, body = _request(op, payload)
         current("send").tell(_text(target, "target"), operation, body)
 
+    def monitor(self, actor_id: str) -> str:
+        """Watches an actor and returns the watch's reference. At its end, whatever the reason, this actor receives the cast ``__DOWN__``
+        once with ``monitor_ref``, ``down_from`` and ``down_reason``; at once, with the reason ``noproc``, when there is no such actor."""
+        return current("monitor").monitor(_text(actor_id, "actor_id"))
+
+    def demonitor(self, monitor_ref: str) -> None:
+        """Ends a watch. An unknown reference, or one that has fired, is no error."""
+        current("demonitor").demonitor(_text(monitor_ref, "monitor_ref"))
+
+    def link(self, peer_id: str) -> None:
+        """Ties this actor and another: when one ends abnormally, the other receives the cast ``__EXIT__`` with ``exit_from`` and
+        ``exit_reason``; without a handler for it, it ends with the same reason."""
+        current("link").link(_text(peer_id, "peer_id"))
+
+    def unlink(self, peer_id: str) -> None:
+        """Unties them. Without a link it does nothing."""
+        current("unlink").unlink(_text(peer_id, "peer_id"))
+
+    def spawn(self, actor_type: str, name: str = "", args: dict[str, Any] | None = None) -> str:
+        """Starts an actor of a type of this application under the key ``name`` (generated when it is empty) and returns its printed
+        identity when its init handler has run. Raises ``ConflictError`` when the name lives already."""
+        if args is not None and not isinstance(args, dict):
+            raise InvalidArgumentError(f"args must be a dict, not {type(args).__name__}")
+        return current("spawn").spawn(_text(actor_type, "actor_type"), _text(name, "name"), _json(args or {}, "args"))
+
+    def stop(self, actor_id: str) -> bool:
+        """Ends an actor after its present message with the reason ``shutdown``; true when it lived."""
+        return current("stop").stop(_text(actor_id, "actor_id"))
+
+    def send_after(self, delay_ms: int, msg_type: str | dict[str, Any], payload: Any = None) -> str:
+        """Sends this actor a cast once, after ``delay_ms`` milliseconds, and returns the timer's id for ``timer_cancel``."""
+        schedule = Schedule("after", _milliseconds(delay_ms, "delay_ms", _MAX_TIME))
+        return current("send_after").timer_start(None, schedule, *_to_itself(msg_type, payload), False)
+
+    def timer_start(
+        self,
+        msg_type: str | dict[str, Any],
+        payload: Any = None,
+        *,
+        every_ms: int | None = None,
+        after_ms: int | None = None,
+        cron: str | None = None,
+        name: str | None = None,
+    ) -> str:
+        """Starts a timer that sends this actor casts, and returns its id. It ends with this actor's stay in memory.
+
+        Exactly one of ``every_ms``, ``after_ms`` (once) and ``cron`` (five or six fields, in UTC) says when. A timer of the same ``name``
+        is replaced.
+        """
+        schedule = _schedule(every_ms, after_ms, cron)
+        label = None if name is None else _name(name)
+        return current("timer_start").timer_start(label, schedule, *_to_itself(msg_type, payload), False)
+
+    def timer_cancel(self, timer_id: str) -> bool:
+        """Stops a timer of ``timer_start`` or ``send_after``; true when there was one."""
+        return current("timer_cancel").timer_cancel(_text(timer_id, "timer_id"), False)
+
+    def reminder_register(
+        self,
+        name: str,
+        msg_type: str | dict[str, Any],
+        payload: Any = None,
+        *,
+        every_ms: int | None = None,
+        after_ms: int | None = None,
+        cron: str | None = None,
+    ) -> str:
+        """Like ``timer_start``, but the timer is stored with the turn, wakes the actor when it is not in memory, and survives the node. A
+        reminder of the same ``name`` is replaced."""
+        schedule = _schedule(every_ms, after_ms, cron)
+        return current("reminder_register").timer_start(_name(name), schedule, *_to_itself(msg_type, payload), True)
+
+    def reminder_unregister(self, name: str) -> bool:
+        """Removes a reminder; true when there was one."""
+        return current("reminder_unregister").timer_cancel(_name(name), True)
+
     def get_actor_id(self) -> str:
         """This actor's printed identity, ``namespace/type/key``."""
         return current("get_actor_id").actor_id()
@@ -150,6 +228,29 @@ def _request(op: Any, payload: Any) -> tuple[str, str | bytes]:
     return operation, _json({} if payload is None else payload, "payload")
 
 
+def _to_itself(msg_type: Any, payload: Any) -> tuple[str, str | bytes]:
+    """A timer's message. Its payload names the operation too, so that a handler for everything can tell what it got."""
+    if isinstance(msg_type, str) and (payload is None or isinstance(payload, dict)):
+        payload = {"op": msg_type, **(payload or {})}
+    return _request(msg_type, payload)
+
+
+def _schedule(every_ms: int | None, after_ms: int | None, cron: str | None) -> Schedule:
+    if sum(given is not None for given in (every_ms, after_ms, cron)) != 1:
+        raise InvalidArgumentError("give exactly one of every_ms, after_ms and cron")
+    if cron is not None:
+        return Schedule("cron", _text(cron, "cron"))
+    if after_ms is not None:
+        return Schedule("after", _milliseconds(after_ms, "after_ms", _MAX_TIME))
+    return Schedule("every", _milliseconds(every_ms, "every_ms", _MAX_TIME, least=1))
+
+
+def _name(value: Any) -> str:
+    if not _text(value, "name"):
+        raise InvalidArgumentError("name is empty")
+    return str(value)
+
+
 def _json(value: Any, what: str) -> str:
     try:
         return encode(value, what)
@@ -170,9 +271,9 @@ def _text(value: Any, what: str) -> str:
     return value
 
 
-def _milliseconds(value: Any, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MAX_U32:
-        raise InvalidArgumentError(f"{what} must be a number of milliseconds from 0 to {_MAX_U32}, not {value!r}")
+def _milliseconds(value: Any, what: str, most: int = _MAX_U32, *, least: int = 0) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        raise InvalidArgumentError(f"{what} must be a number of milliseconds from {least} to {most}, not {value!r}")
     return int(value)
 
 

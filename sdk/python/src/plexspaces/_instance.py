@@ -4,8 +4,10 @@ test harness runs exactly what the node runs."""
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from typing import Any
 
+from . import _workflow
 from ._binding import ArgumentError
 from ._decorators import Model
 from ._json import NotJson, decode, encode, printable
@@ -49,7 +51,10 @@ class Instance:
         operations = self._model.operations
         if not operation and isinstance(payload, dict):
             operation = str(payload.get("op") or payload.get("action") or "")
-        found = operations.get(operation) or operations.get("*")
+        found = operations.get(operation)
+        if found is None and self._model.behavior == "Workflow":
+            found, payload = _workflow.find(operations, operation, payload)
+        found = found or operations.get("*")
         if found is None:
             known = ", ".join(sorted(operations)) or "none"
             raise Refusal("unknown_operation", f"unknown operation {operation!r}; known operations: {known}")
@@ -57,8 +62,17 @@ class Instance:
             arguments = found.binding.bind(payload, operation, sender)
         except ArgumentError as error:
             raise Refusal("invalid_argument", str(error), error.field) from None
-        reply = getattr(self._actor, found.method)(**arguments)
-        return reply if found.kind == "call" else None
+        method = getattr(self._actor, found.method)
+        reply = self._unchanged(method, arguments) if found.kind == "query" else method(**arguments)
+        return reply if found.answers else None
+
+    def _unchanged(self, query: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        """Runs a query and puts back what it changes in the state."""
+        before = self.snapshot()
+        reply = query(**arguments)
+        if self.snapshot() != before:
+            self.restore(before)
+        return reply
 
     def snapshot(self) -> str:
         """The state fields as JSON text; raises ``NotJson``."""

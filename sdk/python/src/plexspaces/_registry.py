@@ -70,7 +70,7 @@ def _registered(registry: Any) -> dict[str, Model]:
         model = model_of(cls) if isinstance(cls, type) else None
         if model is None:
             what = f"the class {cls.__name__}" if isinstance(cls, type) else f"a {type(cls).__name__}"
-            raise NoActors(f"ACTOR_REGISTRY[{role!r}] is {what}, which has no @actor decorator")
+            raise NoActors(f"ACTOR_REGISTRY[{role!r}] is {what}, which has no decorator such as @actor")
         types[role] = model
     return types
 
@@ -81,7 +81,7 @@ def _found(module: ModuleType) -> list[type]:
     bases = {base for cls in classes for base in cls.__mro__[1:] if base.__module__ != module.__name__}
     classes = [cls for cls in classes if cls not in bases]
     if not classes:
-        raise NoActors("no class has the @actor decorator, and there is no ACTOR_REGISTRY")
+        raise NoActors("no class has a decorator such as @actor, and there is no ACTOR_REGISTRY")
     return classes
 
 
@@ -117,7 +117,8 @@ def _describe(name: str, model: Model, aliases: list[str]) -> dict[str, Any]:
         "type": name,
         "aliases": aliases,
         "class": model.cls.__name__,
-        "behavior": "GenServer",
+        "behavior": model.behavior,
+        **({} if model.fsm is None else {"states": list(model.fsm.states), "initial": model.fsm.initial}),
         "doc": _doc(model.cls.__dict__.get("__doc__")),
         "facets": [{"type": facet, "config": {}} for facet in model.facets],
         "handlers": [_describe_handler(model.operations[operation]) for operation in sorted(model.operations)],

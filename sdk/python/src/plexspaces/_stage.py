@@ -10,8 +10,9 @@ from pathlib import Path
 ENTRY = "_plexspaces_entry"
 _PACKAGE = Path(__file__).parent
 # What only runs on the author's machine; it imports modules that no component has.
-_NOT_IN_GUEST = {"build.py", "_check.py", "_stage.py", "testing.py"}
+_NOT_IN_GUEST = {"build.py", "_check.py", "_immortal.py", "_stage.py", "testing.py"}
 _RESERVED = {"plexspaces", "wit_world", "componentize_py_types", "componentize_py_async_support", "poll_loop", ENTRY}
+_HANDLERS = {"handler", "init_handler", "run_handler", "signal_handler", "query_handler"}
 _SKIPPED_DIRECTORIES = {"__pycache__", "node_modules", "venv", "tests", "build", "dist"}
 
 
@@ -73,7 +74,7 @@ def _check_methods(cls: ast.ClassDef, source: Path) -> None:
             message = f"{cls.name} has a handler method {method.name!r} already; Python would drop the first one"
             raise StageError(message, str(source), method.lineno)
         names = [d.func if isinstance(d, ast.Call) else d for d in method.decorator_list]
-        if any(isinstance(name, ast.Name) and name.id in ("handler", "init_handler") for name in names):
+        if any(isinstance(name, ast.Name) and name.id in _HANDLERS for name in names):
             handlers.add(method.name)
 
 

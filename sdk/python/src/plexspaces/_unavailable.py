@@ -8,11 +8,6 @@ from typing import Any, NoReturn
 from .errors import NotAvailableError
 
 METHODS = (
-    "send_after",
-    "monitor",
-    "demonitor",
-    "link",
-    "unlink",
     "ts_write",
     "ts_read",
     "ts_take",
@@ -45,13 +40,7 @@ METHODS = (
     "registry_register",
     "registry_lookup",
     "registry_unregister",
-    "timer_start",
-    "timer_cancel",
-    "reminder_register",
-    "reminder_unregister",
     "checkpoint",
-    "spawn",
-    "stop",
 )
 
 
@@ -94,10 +83,3 @@ ts = Namespace("ts", "write", "read", "take", "read_all", "write_once")
 process_groups = Namespace("process_groups", "join", "leave", "members", "get_members", "publish", "broadcast")
 channel = Namespace("channel", "send", "receive", "ack", "nack", "publish", "subscribe")
 shared_kv = Namespace("shared_kv", "get", "put", "delete", "list")
-
-event_actor = Call("event_actor")
-fsm_actor = Call("fsm_actor")
-workflow_actor = Call("workflow_actor")
-run_handler = Call("run_handler")
-signal_handler = Call("signal_handler")
-query_handler = Call("query_handler")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _stage
+from ._immortal import ImageError, immortalise
 from ._stage import StageError
 from ._version import __version__
 
@@ -52,6 +53,10 @@ def build(entry: Path, output: Path) -> Built:
         command = find_componentize()
         made = Path(scratch) / "component.wasm"
         _run(command, staging, made, empty)
+        try:
+            made.write_bytes(immortalise(made.read_bytes()))
+        except ImageError as error:
+            raise BuildError(f"componentize-py made an unusual component: {error}") from None
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             _replace(made, output)

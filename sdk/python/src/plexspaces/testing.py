@@ -3,8 +3,10 @@ that lives in memory."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -12,7 +14,7 @@ from . import _backend
 from ._decorators import Model, model_of
 from ._instance import Instance, Refusal, encode_reply
 from ._json import decode, encode
-from .errors import ActorNotFoundError, error_from
+from .errors import ActorNotFoundError, ConflictError, error_from
 
 Answer = Callable[[Any], Any] | Any
 
@@ -32,14 +34,44 @@ class LogLine(NamedTuple):
     message: str
 
 
+class Spawned(NamedTuple):
+    """An actor that the actor started."""
+
+    actor_type: str
+    name: str
+    args: dict[str, Any]
+
+
+@dataclass
+class Timer:
+    """A timer or reminder of the actor. ``due_ms`` is its next time by the host's clock; a cron expression is not computed: ``None``."""
+
+    id: str
+    schedule: _backend.Schedule
+    operation: str
+    payload: Any
+    durable: bool
+    due_ms: int | None
+
+
 class MemoryHost:
-    """The host API in memory: a clock that stands still until told otherwise, a private key-value store, recorded messages."""
+    """The host API in memory: a clock that stands still until told otherwise, a private key-value store, and records of what the actor did.
+
+    ``alive`` holds the identities for which ``host.stop`` answers true: what the actor spawned, and what a test adds.
+    """
 
     def __init__(self, actor_id: str, now_ms: int = 1_700_000_000_000) -> None:
         self.clock_ms = now_ms
         self.tells: list[Sent] = []
         self.asks: list[Sent] = []
         self.logs: list[LogLine] = []
+        self.monitors: dict[str, str] = {}
+        self.links: set[str] = set()
+        self.spawned: list[Spawned] = []
+        self.stopped: list[str] = []
+        self.alive: set[str] = set()
+        self.timers: list[Timer] = []
+        self._numbers = itertools.count(1)
         self._actor_id = actor_id
         self._answers: dict[tuple[str, str], Answer] = {}
         self._pairs: dict[str, tuple[str, float | None]] = {}
@@ -102,6 +134,70 @@ class MemoryHost:
         """See `Backend`."""
         self.logs.append(LogLine(level, message))
 
+    def monitor(self, target: str) -> str:
+        """See `Backend`."""
+        reference = f"monitor-{next(self._numbers)}"
+        self.monitors[reference] = target
+        return reference
+
+    def demonitor(self, monitor_ref: str) -> None:
+        """See `Backend`."""
+        self.monitors.pop(monitor_ref, None)
+
+    def link(self, peer: str) -> None:
+        """See `Backend`."""
+        self.links.add(peer)
+
+    def unlink(self, peer: str) -> None:
+        """See `Backend`."""
+        self.links.discard(peer)
+
+    def spawn(self, actor_type: str, name: str, args: str) -> str:
+        """See `Backend`."""
+        key = name or f"{actor_type}-{next(self._numbers)}"
+        identity = f"{self._actor_id.split('/')[0]}/{actor_type}/{key}"
+        if identity in self.alive:
+            raise ConflictError(f"{identity} lives already")
+        self.alive.add(identity)
+        self.spawned.append(Spawned(actor_type, key, decode(args)))
+        return identity
+
+    def stop(self, target: str) -> bool:
+        """See `Backend`."""
+        self.stopped.append(target)
+        lived = target in self.alive
+        self.alive.discard(target)
+        return lived
+
+    def timer_start(self, name: str | None, schedule: _backend.Schedule, operation: str, payload: str | bytes, durable: bool) -> str:
+        """See `Backend`."""
+        timer_id = name or f"timer-{next(self._numbers)}"
+        self.timer_cancel(timer_id, durable)
+        due = self.clock_ms + schedule.value if isinstance(schedule.value, int) else None
+        self.timers.append(Timer(timer_id, schedule, operation, _value(payload), durable, due))
+        return timer_id
+
+    def timer_cancel(self, timer_id: str, durable: bool) -> bool:
+        """See `Backend`."""
+        kept = [t for t in self.timers if (t.id, t.durable) != (timer_id, durable)]
+        there = len(kept) < len(self.timers)
+        self.timers = kept
+        return there
+
+    def taken(self, timer: Timer) -> Timer:
+        """Lets a timer fire: one that fires once is gone, before its message is handled."""
+        if timer.schedule.kind == "after":
+            self.timers.remove(timer)
+        elif timer.due_ms is not None and isinstance(timer.schedule.value, int):
+            timer.due_ms += timer.schedule.value
+        return timer
+
+    def leave_memory(self) -> None:
+        """Drops what ends with the actor's stay in memory: everything but its pairs and its reminders."""
+        self.timers = [t for t in self.timers if t.durable]
+        self.monitors.clear()
+        self.links.clear()
+
 
 class ActorHarness:
     """One actor under test.
@@ -125,7 +221,7 @@ class ActorHarness:
     ) -> None:
         model = model_of(cls)
         if model is None:
-            raise TypeError(f"{cls.__name__} has no @actor decorator")
+            raise TypeError(f"{cls.__name__} has no decorator such as @actor")
         name = cls.__name__.lower()
         self.actor_id = f"{namespace}/{name}/{key or name}"
         self.host = MemoryHost(self.actor_id)
@@ -137,6 +233,7 @@ class ActorHarness:
             "actor_type": name,
             "name": key or name,
             "role": name,
+            "behavior_kind": model.behavior,
             **(config or {}),
         }
         self._instance = self._make()
@@ -164,8 +261,10 @@ class ActorHarness:
         self._instance.restore(encode(dict(state), "state"))
 
     def restart(self) -> None:
-        """Does what happens after a crash: a new object, its init handler, then the state of the old one."""
+        """Does what happens after a crash: watches, links and timers that are no reminders end; then come a new object, its init handler,
+        and the state of the old one."""
         state = self._instance.snapshot()
+        self.host.leave_memory()
         self._instance = self._make()
         self._instance.restore(state)
 
@@ -174,8 +273,44 @@ class ActorHarness:
         self.host.answer(target, operation, reply)
 
     def advance(self, milliseconds: int) -> None:
-        """Moves the actor's clock."""
-        self.host.clock_ms += milliseconds
+        """Moves the actor's clock, and delivers on the way what its timers and reminders send, each at its time. Those with a cron
+        expression wait for `fire`."""
+        end = self.host.clock_ms + milliseconds
+        while due := [t for t in self.host.timers if t.due_ms is not None and t.due_ms <= end]:
+            timer = min(due, key=lambda t: t.due_ms or 0)  # of equals the one that was started first
+            self.host.clock_ms = max(self.host.clock_ms, timer.due_ms or 0)
+            self._fire(timer)
+        self.host.clock_ms = end
+
+    def fire(self, timer_id: str) -> None:
+        """Delivers now what a timer or reminder sends."""
+        timer = next((t for t in self.host.timers if t.id == timer_id), None)
+        if timer is None:
+            raise ValueError(f"there is no timer {timer_id!r}; there are: {', '.join(t.id for t in self.host.timers) or 'none'}")
+        self._fire(timer)
+
+    def down(self, monitor_ref: str, reason: str = "error") -> None:
+        """Ends an actor that this one watches: delivers ``__DOWN__``, and the watch is over."""
+        if monitor_ref not in self.host.monitors:
+            raise ValueError(f"there is no watch {monitor_ref!r}; there are: {', '.join(self.host.monitors) or 'none'}")
+        target = self.host.monitors.pop(monitor_ref)
+        self.host.alive.discard(target)
+        self.tell("__DOWN__", {"monitor_ref": monitor_ref, "down_from": target, "down_reason": reason})
+
+    def exit(self, peer: str, reason: str = "error") -> None:
+        """Ends a linked actor abnormally: delivers ``__EXIT__``, and the link is over. An actor without a handler for it raises
+        ``UnknownOperationError`` here; on a node it ends with the same reason."""
+        if reason.split(":")[0] in ("normal", "shutdown"):
+            raise ValueError(f"a link tells of abnormal ends only, not of {reason!r}")
+        if peer not in self.host.links:
+            raise ValueError(f"there is no link to {peer!r}; there are: {', '.join(sorted(self.host.links)) or 'none'}")
+        self.host.links.discard(peer)
+        self.host.alive.discard(peer)
+        self.tell("__EXIT__", {"exit_from": peer, "exit_reason": reason})
+
+    def _fire(self, timer: Timer) -> None:
+        timer = self.host.taken(timer)
+        self.tell(timer.operation, timer.payload, self.actor_id)
 
     def _make(self) -> Instance:
         with _Bound(self.host):

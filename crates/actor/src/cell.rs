@@ -1,0 +1,95 @@
+//! One actor as the rest of the node sees it: its identity, its mailbox, its counters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+
+use plexspaces_durable::Due;
+use plexspaces_types::{ActorId, Failure, Message, Payload, RequestContext};
+use tokio::sync::oneshot;
+
+use crate::actor::Body;
+use crate::mailbox::Mailbox;
+use crate::registry::Kind;
+use crate::supervision::Exit;
+
+/// A message on its way.
+pub(crate) struct Envelope {
+    pub(crate) ctx: RequestContext,
+    pub(crate) message: Message,
+    pub(crate) reply: Option<oneshot::Sender<Result<Payload, Failure>>>,
+    /// The reminder that it stands for; what it says is read from the actor's partition.
+    pub(crate) reminder: Option<Box<Due>>,
+    /// How often handling it has failed.
+    pub(crate) failures: u8,
+}
+
+impl Envelope {
+    /// Answers whoever asked, who may have stopped waiting.
+    pub(crate) fn answer(self, result: Result<Payload, Failure>) {
+        if let Some(reply) = self.reply {
+            let _ = reply.send(result);
+        }
+    }
+}
+
+/// What overtakes messages.
+pub(crate) enum Control {
+    /// Its supervisor starts it.
+    Start,
+    /// Come to life without a message, and say whether that worked.
+    Spawn(oneshot::Sender<Result<(), Failure>>),
+    /// End after the present turn, with this reason. What waits is not handled.
+    Stop(Exit),
+    /// Handle what waits and end.
+    Drain,
+    /// Go on with this code, and with the state that there is.
+    Replace(Arc<Kind>),
+    /// Leave memory, unless there is work.
+    Passivate,
+    /// Something that happened to another actor, as a message.
+    Signal(Box<Signal>),
+}
+
+/// What an actor hears of another's end.
+pub(crate) struct Signal {
+    pub(crate) operation: &'static str,
+    /// Who has ended; none for one that there never was.
+    pub(crate) from: Option<ActorId>,
+    pub(crate) payload: Payload,
+    /// The peer's reason: an actor that does not handle it ends likewise.
+    pub(crate) fatal: Option<Exit>,
+}
+
+pub(crate) struct Cell {
+    pub(crate) id: ActorId,
+    pub(crate) mailbox: Mailbox<Box<Body>, Box<Envelope>, Control>,
+    /// Whether the wheel will look whether it is idle.
+    pub(crate) watched: AtomicBool,
+    /// Whether its code is in memory and may leave it without loss.
+    pub(crate) evictable: AtomicBool,
+    pub(crate) counters: Counters,
+}
+
+/// What is counted for each actor. Only its runner writes.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) handled: AtomicU64,
+    pub(crate) failed: AtomicU32,
+    pub(crate) starts: AtomicU32,
+    pub(crate) turn_nanos: AtomicU64,
+    /// Milliseconds of the runtime's life at the end of the last turn.
+    pub(crate) used_ms: AtomicU64,
+    pub(crate) memory_bytes: AtomicUsize,
+}
+
+impl Cell {
+    pub(crate) fn new(id: ActorId, body: Box<Body>, capacity: usize, held: bool) -> Self {
+        Self {
+            id,
+            mailbox: Mailbox::new(body, capacity, held),
+            watched: AtomicBool::new(false),
+            evictable: AtomicBool::new(false),
+            counters: Counters::default(),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Lives and ends of actors: spawn, stop, watches, links, idle actors, timers, dead letters.
+
+use super::*;
+use crate::cell::Signal;
+use serde_json::{Map, Value, json};
+
+/// How long a spawned actor's `init` may take when its parent has no deadline.
+const SPAWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Runtime {
+    /// Starts an actor under a name and returns its identity when its `init` has run.
+    pub(crate) async fn spawn(
+        &self,
+        ctx: &RequestContext,
+        application: &Name,
+        actor_type: &str,
+        name: &str,
+        args: Map<String, Value>,
+    ) -> Result<ActorId, Failure> {
+        let kind = self.0.registry.type_of(&ctx.tenant, &ctx.namespace, application, actor_type)?;
+        let generated = format!("{actor_type}-{:016x}", rand::random::<u64>());
+        let key = Key::new(if name.is_empty() { &generated } else { name }).map_err(|error| Failure::invalid("name", error.to_string()))?;
+        let id = ActorId::new(ctx.tenant.clone(), ctx.namespace.clone(), kind.name.clone(), key.clone());
+        if kind.seat(&key).is_some() || self.known(&id).is_some() {
+            return Err(Failure::new(Code::Conflict, format!("the actor {id} lives already")).with_field("name"));
+        }
+        kind.set_spawned(&key, Some(args));
+        let (answer, started) = oneshot::channel();
+        let cell = self.cell(&id)?;
+        self.control(&cell, Control::Spawn(answer));
+        let deadline = ctx.deadline.unwrap_or_else(|| crate::now() + SPAWN_TIMEOUT);
+        let late = || Failure::new(Code::DeadlineExceeded, format!("{id} did not start before the deadline"));
+        let ended = || Failure::new(Code::Unavailable, format!("{id} ended while it started"));
+        tokio::time::timeout_at(deadline.into(), started).await.map_err(|_| late())?.map_err(|_| ended())??;
+        Ok(id)
+    }
+
+    /// Ends an actor after its present message; false when it is not in memory. A child comes back if its restart kind says so.
+    pub fn stop_actor(&self, ctx: &RequestContext, target: Target<'_>) -> Result<bool, Failure> {
+        Ok(self.stop(&self.admit(ctx, target)?, Exit::Shutdown))
+    }
+
+    /// Ends an actor at once, its present message included; false when it is not in memory. A child comes back if its restart kind says so.
+    pub fn kill_actor(&self, ctx: &RequestContext, target: Target<'_>) -> Result<bool, Failure> {
+        Ok(self.kill(&self.admit(ctx, target)?))
+    }
+
+    /// Ends an actor after its present message; true when it lived.
+    pub(crate) fn stop(&self, id: &ActorId, exit: Exit) -> bool {
+        self.known(id).is_some_and(|cell| self.control(&cell, Control::Stop(exit)))
+    }
+
+    /// Ends an actor at once, its present message included; true when it lived.
+    pub(crate) fn kill(&self, id: &ActorId) -> bool {
+        let Some(cell) = self.known(id) else { return false };
+        if let Some(body) = cell.mailbox.kill() {
+            self.run(cell, body);
+        }
+        true
+    }
+
+    /// Watches an actor for another.
+    pub(crate) fn monitor(&self, watcher: &ActorId, target: &ActorId) -> Result<String, Failure> {
+        if !self.exists(target) {
+            return Ok(self.monitor_nobody(watcher, &target.to_string()));
+        }
+        let too_many = || Failure::new(Code::Overloaded, format!("{watcher} watches too many actors"));
+        self.0.links.monitor(watcher, target).ok_or_else(too_many)
+    }
+
+    /// What watching nobody leads to.
+    pub(crate) fn monitor_nobody(&self, watcher: &ActorId, target: &str) -> String {
+        let reference = self.0.links.reference();
+        self.signal(watcher, down(&reference, None, target, "noproc"));
+        reference
+    }
+
+    pub(crate) fn link(&self, one: &ActorId, other: &ActorId) -> Result<(), Failure> {
+        if !self.exists(other) {
+            self.tell_exit(one, &other.to_string(), &Exit::Error("noproc".to_owned()));
+            return Ok(());
+        }
+        let too_many = || Failure::new(Code::Overloaded, format!("{one} or {other} has too many links"));
+        self.0.links.link(one, other).then_some(()).ok_or_else(too_many)
+    }
+
+    /// Tells an actor that a peer has ended.
+    pub(crate) fn tell_exit(&self, to: &ActorId, peer: &str, exit: &Exit) {
+        self.signal(to, exited(None, peer, exit));
+    }
+
+    /// Tells all that want to hear it that an incarnation is over.
+    pub(crate) fn announce(&self, cell: &Cell, exit: &Exit) {
+        let id = &cell.id;
+        let mourners = self.0.links.ended(id);
+        let (printed, reason) = (id.to_string(), exit.to_string());
+        for (reference, watcher) in mourners.watchers {
+            self.signal(&watcher, down(&reference, Some(id.clone()), &printed, &reason));
+        }
+        if !exit.is_normal() {
+            for peer in mourners.peers {
+                self.signal(&peer, exited(Some(id.clone()), &printed, exit));
+            }
+        }
+    }
+
+    fn signal(&self, to: &ActorId, signal: Signal) {
+        // Nobody is there to hear it when its application is gone.
+        if let Ok(cell) = self.cell(to) {
+            self.control(&cell, Control::Signal(Box::new(signal)));
+        }
+    }
+
+    /// Whether a message to the actor would find it or bring it to life.
+    fn exists(&self, id: &ActorId) -> bool {
+        let kind = self.0.registry.kind(id);
+        kind.is_some_and(|kind| kind.seat(&id.key).is_none_or(|seat| seat.life() != Life::Over))
+    }
+
+    /// Looks after a time whether an actor is idle, unless that is going to happen anyway.
+    pub(crate) fn watch_idle(&self, cell: &Arc<Cell>, after: Duration) {
+        if !cell.watched.swap(true, Ordering::AcqRel) {
+            self.0.timers.idle(cell, after);
+        }
+    }
+
+    /// Begins to wait for timers.
+    pub(super) fn tick(&self) {
+        if self.0.ticking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let runtime = self.clone();
+        self.spawn_background(async move {
+            loop {
+                let fire = std::future::poll_fn(|context| runtime.0.timers.poll_due(context)).await;
+                runtime.fire(fire).await;
+            }
+        });
+        self.spawn_background(self.clone().watch_reminders());
+        self.spawn_background(self.clone().make_room());
+    }
+
+    async fn fire(&self, fire: Fire) {
+        match fire {
+            Fire::Idle { cell, after } => {
+                let Some(cell) = cell.upgrade() else { return };
+                let idle = self.age_ms(crate::now()).saturating_sub(cell.counters.used_ms.load(Ordering::Relaxed));
+                let left = after.saturating_sub(Duration::from_millis(idle));
+                if left.is_zero() {
+                    cell.watched.store(false, Ordering::Release);
+                    self.control(&cell, Control::Passivate);
+                } else {
+                    self.0.timers.idle(&cell, left.max(Duration::from_millis(1)));
+                }
+            }
+            Fire::Reminder(due) => self.fire_reminder(due).await,
+            Fire::Timer { cell, name, operation, payload, .. } => {
+                let Some(cell) = cell.upgrade() else { return };
+                let sender = Some(cell.id.clone());
+                let message = Message { operation, kind: MessageKind::Cast, payload, sender, idempotency_key: None };
+                let ctx = RequestContext::external(cell.id.tenant.clone(), cell.id.namespace.clone(), "timer");
+                match cell.mailbox.try_send(envelope(ctx, message, None)) {
+                    Sent::Run(body) => self.run(cell, body),
+                    Sent::Full(_) => {
+                        tracing::warn!(actor_id = %cell.id, tenant = %cell.id.tenant, timer = name, "the mailbox was full when a timer fired")
+                    }
+                    Sent::Queued | Sent::Closed(_) => {}
+                }
+            }
+        }
+    }
+
+    /// The tree of an application failed too often.
+    pub(crate) fn degrade(&self, application: &Name, until: Instant) {
+        let left = until.saturating_duration_since(crate::now());
+        let until_ms = self.0.config.clock.now_ms().saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        self.0.registry.degrade(application, until_ms);
+    }
+
+    /// The dead letters of a namespace after the one with the name `after`, oldest first, at most `limit`; and whether there are more.
+    pub async fn dead_letters(&self, ctx: &RequestContext, after: Option<&str>, limit: usize) -> Result<(Vec<DeadLetter>, bool), Failure> {
+        self.0.dead_letters.list(&ctx.tenant, &ctx.namespace, after, limit).await
+    }
+
+    /// One dead letter.
+    pub async fn dead_letter(&self, ctx: &RequestContext, id: &str) -> Result<DeadLetter, Failure> {
+        self.0.dead_letters.get(&ctx.tenant, &ctx.namespace, id).await
+    }
+
+    /// Sends a dead letter again and, when it is in the mailbox, removes it.
+    pub async fn redrive(&self, ctx: &RequestContext, id: &str) -> Result<(), Failure> {
+        let letter = self.dead_letter(ctx, id).await?;
+        let target = letter.target(&ctx.tenant, &ctx.namespace)?;
+        self.tell_actor(ctx.clone(), &target, letter.message()).await?;
+        self.discard(ctx, id).await
+    }
+
+    /// Removes a dead letter.
+    pub async fn discard(&self, ctx: &RequestContext, id: &str) -> Result<(), Failure> {
+        self.0.dead_letters.remove(&ctx.tenant, &ctx.namespace, id).await
+    }
+}
+
+fn down(reference: &str, from: Option<ActorId>, printed: &str, reason: &str) -> Signal {
+    let payload = json!({"monitor_ref": reference, "down_from": printed, "down_reason": reason});
+    Signal { operation: "__DOWN__", from, payload: Payload::from_value(&payload), fatal: None }
+}
+
+fn exited(from: Option<ActorId>, printed: &str, exit: &Exit) -> Signal {
+    let payload = json!({"exit_from": printed, "exit_reason": exit.to_string()});
+    Signal { operation: "__EXIT__", from, payload: Payload::from_value(&payload), fatal: Some(exit.clone()) }
+}

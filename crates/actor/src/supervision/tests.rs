@@ -1,0 +1,6 @@
+//! The rules of supervision, one by one and all at once.
+
+mod cost;
+mod random;
+mod rules;
+mod world;

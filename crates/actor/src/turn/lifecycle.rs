@@ -1,0 +1,154 @@
+//! Other actors' lives, and timers.
+
+use plexspaces_durable::Reminder;
+use plexspaces_store::Partition;
+use plexspaces_types::{ActorId, Code, Failure, Payload, RequestContext};
+use serde_json::{Map, Value};
+
+use super::Turn;
+use crate::Runtime;
+use crate::supervision::Exit;
+use crate::timers::{Change, Schedule};
+
+/// Timers that one turn may start or cancel.
+const MAX_TIMER_CHANGES: usize = 10_000;
+
+const MAX_REMINDER_NAME: usize = 256;
+
+impl Turn {
+    /// Watches an actor: at its end this one receives `__DOWN__`. Returns the reference of the watch.
+    pub fn monitor(&mut self, target: &str) -> Result<String, Failure> {
+        let (runtime, found) = self.find(target)?;
+        Ok(match found {
+            Ok(id) => runtime.monitor(&self.id, &id)?,
+            Err(_) => runtime.monitor_nobody(&self.id, target),
+        })
+    }
+
+    /// Ends a watch; one that there is not is no error.
+    pub fn demonitor(&mut self, reference: &str) {
+        if let Some(runtime) = &self.runtime {
+            runtime.links().demonitor(&self.id, reference);
+        }
+    }
+
+    /// Ties this actor to another: when one ends abnormally the other receives `__EXIT__`.
+    pub fn link(&mut self, peer: &str) -> Result<(), Failure> {
+        let (runtime, found) = self.find(peer)?;
+        match found {
+            Ok(id) => runtime.link(&self.id, &id),
+            Err(_) => {
+                runtime.tell_exit(&self.id, peer, &Exit::Error("noproc".to_owned()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Unties this actor and another.
+    pub fn unlink(&mut self, peer: &str) -> Result<(), Failure> {
+        let (runtime, found) = self.find(peer)?;
+        if let Ok(id) = found {
+            runtime.links().unlink(&self.id, &id);
+        }
+        Ok(())
+    }
+
+    /// Starts an actor of one of this application's types and returns its identity when its `init` has run.
+    pub async fn spawn(&mut self, actor_type: &str, name: &str, args: Map<String, Value>) -> Result<ActorId, Failure> {
+        let (runtime, ctx) = self.reach()?;
+        runtime.spawn(&ctx, &self.app, actor_type, name, args).await
+    }
+
+    /// Ends an actor after its present message; true when it lived.
+    pub fn stop(&mut self, target: &str) -> Result<bool, Failure> {
+        let (runtime, found) = self.find(target)?;
+        Ok(match found {
+            Ok(id) => runtime.stop(&id, Exit::Shutdown),
+            Err(_) => false,
+        })
+    }
+
+    /// Starts a timer of this actor and returns its name; one of the same name is replaced. It runs from the end of the turn.
+    pub async fn start_timer(
+        &mut self,
+        name: Option<&str>,
+        schedule: Schedule,
+        operation: &str,
+        payload: Payload,
+        durable: bool,
+    ) -> Result<String, Failure> {
+        schedule.check()?;
+        self.check_size("payload", payload.len())?;
+        let (runtime, _) = self.reach()?;
+        let name = name.map_or_else(|| format!("timer-{:016x}", rand::random::<u64>()), str::to_owned);
+        if self.timers.len() + self.reminders.len() >= MAX_TIMER_CHANGES {
+            return Err(Failure::new(Code::Overloaded, format!("one turn may change at most {MAX_TIMER_CHANGES} timers")));
+        }
+        if durable {
+            self.check_reminder(&name)?;
+            let never = || Failure::invalid("cron", "the schedule has no time in the future");
+            let wait = schedule.wait(&self.clock, false).ok_or_else(never)?;
+            let due_ms = self.now_ms().saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            let reminder = Reminder { due_ms, schedule: schedule.print(), operation: operation.to_owned(), payload };
+            self.reminders.insert(name.clone(), Some(reminder));
+            return Ok(name);
+        }
+        runtime.timers().check(&self.id)?;
+        self.timers.push(Change::Start { name: name.clone(), schedule, operation: operation.to_owned(), payload });
+        Ok(name)
+    }
+
+    /// Stops a timer of this actor; true when there was one.
+    pub async fn cancel_timer(&mut self, name: &str, durable: bool) -> Result<bool, Failure> {
+        let (runtime, _) = self.reach()?;
+        if durable {
+            self.check_reminder(name)?;
+            let existed = match self.reminders.get(name) {
+                Some(changed) => changed.is_some(),
+                None => runtime.config().store.get(&Partition::actor(&self.id), &Reminder::key(name)).await?.is_some(),
+            };
+            if existed {
+                self.reminders.insert(name.to_owned(), None);
+            }
+            return Ok(existed);
+        }
+        let changed = self.timers.iter().rev().find_map(|change| match change {
+            Change::Start { name: started, .. } if started == name => Some(true),
+            Change::Cancel { name: cancelled } if cancelled == name => Some(false),
+            _ => None,
+        });
+        let existed = changed.unwrap_or_else(|| runtime.timers().has(&self.id, name));
+        if existed {
+            self.timers.push(Change::Cancel { name: name.to_owned() });
+        }
+        Ok(existed)
+    }
+
+    fn check_reminder(&self, name: &str) -> Result<(), Failure> {
+        if !self.durable {
+            let message = format!("a reminder is stored with its actor, and {} is not durable: give it the facet durability", self.id);
+            return Err(Failure::new(Code::Conflict, message));
+        }
+        if name.is_empty() || name.len() > MAX_REMINDER_NAME || name.chars().any(char::is_control) {
+            let message = format!("a reminder's name has 1 to {MAX_REMINDER_NAME} bytes without control characters");
+            return Err(Failure::invalid("name", message));
+        }
+        Ok(())
+    }
+
+    fn reach(&self) -> Result<(Runtime, RequestContext), Failure> {
+        let alone = || Failure::not_found("this actor runs without a node");
+        let runtime = self.runtime.clone().ok_or_else(alone)?;
+        Ok((runtime, RequestContext { namespace: self.id.namespace.clone(), ..self.ctx.clone() }))
+    }
+
+    /// The actor that a target means, or why there is none.
+    fn find(&self, target: &str) -> Result<(Runtime, Result<ActorId, Failure>), Failure> {
+        let (runtime, ctx) = self.reach()?;
+        let found = runtime.resolve(&ctx, target);
+        match found {
+            Err(failure) if failure.code != Code::NotFound => Err(failure),
+            found => Ok((runtime, found)),
+        }
+    }
+}
