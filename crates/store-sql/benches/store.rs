@@ -3,14 +3,14 @@
 //! `cargo bench -p plexspaces-store-sql` prints one table. The plain side has the same settings and no checksums, threads or tasks. It
 //! writes groups of the sizes that the store made, and, for comparison, groups of as many rows as there are callers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, SharedString, Unit};
 use plexspaces_store::{Batch, Partition, Store};
 use plexspaces_store_sql::Sqlite;
 use plexspaces_store_sql::sqlite::Config;
+use plexspaces_testkit::GroupSizes;
 use plexspaces_types::Name;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -22,11 +22,7 @@ const VALUE: [u8; 200] = [7; 200];
 const READS: u64 = 20_000;
 
 fn main() {
-    let sizes = Sizes::default();
-    if metrics::set_global_recorder(sizes.clone()).is_err() {
-        eprintln!("the group sizes cannot be recorded: there is another recorder");
-        std::process::exit(1);
-    }
+    let sizes = ok(GroupSizes::install());
     println!("commits of one 200-byte value, {} cores; rows per second, medians of {ROUNDS} rounds", cores());
     println!(
         "{:>8} {:>10} {:>10} {:>12} {:>7} {:>14} {:>7}",
@@ -46,7 +42,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(0, usize::from)
 }
 
-fn commits(callers: usize, sizes: &Sizes) {
+fn commits(callers: usize, sizes: &GroupSizes) {
     let (mut store, mut same, mut full, mut groups) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // The rounds of all sides follow one another, so that what the machine does besides meets all.
     for _ in 0..ROUNDS {
@@ -190,55 +186,4 @@ fn ok<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
         eprintln!("{error}");
         std::process::exit(1)
     })
-}
-
-/// Records the sizes of the store's groups.
-#[derive(Clone, Default)]
-struct Sizes(Arc<Mutex<Vec<usize>>>);
-
-impl Sizes {
-    fn take(&self) -> Vec<usize> {
-        self.0.lock().map(|mut sizes| std::mem::take(&mut *sizes)).unwrap_or_default()
-    }
-}
-
-impl HistogramFn for Sizes {
-    fn record(&self, value: f64) {
-        if let Ok(mut sizes) = self.0.lock() {
-            sizes.push(value as usize);
-        }
-    }
-}
-
-struct Ignored;
-
-impl HistogramFn for Ignored {
-    fn record(&self, _: f64) {}
-}
-
-impl CounterFn for Ignored {
-    fn increment(&self, _: u64) {}
-    fn absolute(&self, _: u64) {}
-}
-
-impl metrics::Recorder for Sizes {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-
-    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(Arc::new(Ignored))
-    }
-
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::noop()
-    }
-
-    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        if key.name() == "plexspaces_store_group_size" {
-            Histogram::from_arc(Arc::new(self.clone()))
-        } else {
-            Histogram::from_arc(Arc::new(Ignored))
-        }
-    }
 }

@@ -81,4 +81,9 @@ impl Place {
     pub(super) fn closed(&self) -> Error {
         Error::Unavailable(format!("{} is closed", self.0.display()))
     }
+
+    /// The thread that had a commit ended.
+    pub(super) fn ended(&self) -> Error {
+        Error::Unknown(format!("{}: the thread that had it has ended", self.0.display()))
+    }
 }

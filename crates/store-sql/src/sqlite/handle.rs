@@ -7,21 +7,24 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use plexspaces_store::{Batch, Error, Limits, Page, Partition, Range, Store};
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::config::{Config, LIMITS};
 use super::fault::Place;
 use super::queue::{Closed, Queue};
-use super::{file, reader, writer};
+use super::writer::Commits;
+use super::{file, reader};
 
 /// The embedded database. Commits of many callers share one fsync; a commit that finds nothing under way is written at once.
+///
+/// A small commit that is alone is written by its caller while the disk syncs in half a millisecond: it blocks its thread, but never the
+/// only one of a runtime. All else happens on threads of the store.
 ///
 /// Its threads end with it: [`Sqlite::close`] ends them without blocking the runtime; dropping it waits for the group of commits that
 /// is being written, and nothing acknowledged is lost either way. Only one process may have a file open; the caller sees to that.
 pub struct Sqlite {
     place: Place,
-    commits: Arc<Queue<writer::Job>>,
+    commits: Arc<Commits>,
     reads: Arc<Queue<reader::Job>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -42,11 +45,18 @@ impl Sqlite {
         let connection = file::open(&place, &config)?;
         let readers = (0..config.readers.max(1)).map(|_| file::open_reader(&place)).collect::<Result<Vec<_>, _>>()?;
         // From here on a failure drops this, which ends the threads that were begun.
-        let this = Self { place, commits: Arc::new(Queue::new()), reads: Arc::new(Queue::new()), threads: Mutex::default() };
+        let commits = Arc::new(Commits::new(&place, connection));
+        let this = Self { place, commits, reads: Arc::new(Queue::new()), threads: Mutex::default() };
         for connection in readers {
-            this.spawn("store-read", &this.reads, connection, reader::run)?;
+            let (place, reads) = (this.place.clone(), Abandon(Arc::clone(&this.reads), Queue::abandon));
+            this.spawn("store-read", move || {
+                if let Err(error) = reader::run(&place, &connection, &reads.0) {
+                    tracing::error!(path = %place.path().display(), %error, "a thread of the store ended");
+                }
+            })?;
         }
-        this.spawn("store-write", &this.commits, connection, writer::run)?;
+        let commits = Abandon(Arc::clone(&this.commits), Commits::abandon);
+        this.spawn("store-write", move || commits.0.run())?;
         Ok(this)
     }
 
@@ -66,25 +76,11 @@ impl Sqlite {
             let _ = done.send(outcome);
         };
         thread::Builder::new().name("store-close".to_owned()).spawn(end).map_err(|error| self.place.io(&error))?;
-        ended.await.unwrap_or_else(|_| Err(self.ended()))
+        ended.await.unwrap_or_else(|_| Err(self.place.ended()))
     }
 
-    fn spawn<T: Send + 'static>(
-        &self,
-        name: &str,
-        queue: &Arc<Queue<T>>,
-        connection: Connection,
-        run: fn(&Place, &Connection, &Queue<T>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let (place, queue) = (self.place.clone(), Arc::clone(queue));
-        let body = move || {
-            // However the thread ends, nobody waits for it for ever.
-            let queue = Abandon(&queue);
-            if let Err(error) = run(&place, &connection, queue.0) {
-                tracing::error!(path = %place.path().display(), %error, "a thread of the store ended");
-            }
-        };
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| self.place.io(&error))?;
+    fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|error| self.place.io(&error))?;
         self.threads.lock().push(thread);
         Ok(())
     }
@@ -93,10 +89,6 @@ impl Sqlite {
         self.commits.close();
         self.reads.close();
         std::mem::take(&mut *self.threads.lock())
-    }
-
-    fn ended(&self) -> Error {
-        Error::Unknown(format!("{}: the thread that had it has ended", self.place.path().display()))
     }
 
     async fn read<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> reader::Job) -> Result<T, Error> {
@@ -126,9 +118,7 @@ impl Store for Sqlite {
 
     async fn commit(&self, batch: Batch) -> Result<(), Error> {
         LIMITS.check(&batch)?;
-        let (reply, answer) = oneshot::channel();
-        self.commits.push(writer::Job::new(batch, reply)).map_err(|Closed| self.place.closed())?;
-        answer.await.unwrap_or_else(|_| Err(self.ended()))
+        self.commits.commit(batch).await
     }
 }
 
@@ -146,11 +136,11 @@ fn join(threads: Vec<JoinHandle<()>>) {
     }
 }
 
-/// Abandons the queue of a thread at its end.
-struct Abandon<'q, T>(&'q Queue<T>);
+/// Abandons what waits for a thread at its end, so that nobody waits for ever, however it ends.
+struct Abandon<Q>(Arc<Q>, fn(&Q));
 
-impl<T> Drop for Abandon<'_, T> {
+impl<Q> Drop for Abandon<Q> {
     fn drop(&mut self) {
-        self.0.abandon();
+        (self.1)(&self.0);
     }
 }

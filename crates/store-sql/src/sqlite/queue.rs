@@ -1,4 +1,4 @@
-//! The way from the callers to a thread.
+//! The way from the callers to the threads that read.
 
 use std::collections::VecDeque;
 
@@ -33,19 +33,15 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Waits for items and takes the first and those after it for which `more` says so; `false` when it is closed and empty.
-    pub(super) fn take(&self, into: &mut Vec<T>, mut more: impl FnMut(&T) -> bool) -> bool {
+    /// Waits for an item and takes it; `None` when the queue is closed and empty.
+    pub(super) fn take(&self) -> Option<T> {
         let mut state = self.state.lock();
         loop {
             if let Some(first) = state.items.pop_front() {
-                into.push(first);
-                while state.items.front().is_some_and(&mut more) {
-                    into.extend(state.items.pop_front());
-                }
-                return true;
+                return Some(first);
             }
             if state.closed {
-                return false;
+                return None;
             }
             self.arrived.wait(&mut state);
         }

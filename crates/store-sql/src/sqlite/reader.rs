@@ -18,19 +18,16 @@ pub(super) enum Job {
 /// Serves reads until the queue is closed and empty.
 pub(super) fn run(place: &Place, connection: &Connection, queue: &Queue<Job>) -> Result<(), Error> {
     let mut read = Read::new(place, connection)?;
-    let mut jobs = Vec::with_capacity(1);
-    while queue.take(&mut jobs, |_| false) {
-        for job in jobs.drain(..) {
-            // Who has gone does not need the answer.
-            match job {
-                Job::Get(partition, key, reply) if !reply.is_closed() => {
-                    let _ = reply.send(read.get(partition.as_bytes(), &key, Bytes::copy_from_slice));
-                }
-                Job::Scan(partition, range, limit, reply) if !reply.is_closed() => {
-                    let _ = reply.send(read.scan(partition.as_bytes(), &range, limit));
-                }
-                Job::Get(..) | Job::Scan(..) => {}
+    while let Some(job) = queue.take() {
+        // Who has gone does not need the answer.
+        match job {
+            Job::Get(partition, key, reply) if !reply.is_closed() => {
+                let _ = reply.send(read.get(partition.as_bytes(), &key, Bytes::copy_from_slice));
             }
+            Job::Scan(partition, range, limit, reply) if !reply.is_closed() => {
+                let _ = reply.send(read.scan(partition.as_bytes(), &range, limit));
+            }
+            Job::Get(..) | Job::Scan(..) => {}
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crc32fast::Hasher;
 use plexspaces_store::{Error, Page, Range};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, Statement};
+use rusqlite::{CachedStatement, Connection, Row, Statement};
 
 use super::config::LIMITS;
 use super::fault::Place;
@@ -32,19 +32,19 @@ const DELETE: &str = "DELETE FROM entries WHERE partition = ?1 AND key = ?2";
 
 /// The statements that read.
 pub(super) struct Read<'c> {
-    place: Place,
-    get: Statement<'c>,
-    scan: Statement<'c>,
-    scan_to: Statement<'c>,
-    before: Statement<'c>,
-    from: Statement<'c>,
+    place: &'c Place,
+    get: CachedStatement<'c>,
+    scan: CachedStatement<'c>,
+    scan_to: CachedStatement<'c>,
+    before: CachedStatement<'c>,
+    from: CachedStatement<'c>,
 }
 
 impl<'c> Read<'c> {
-    pub(super) fn new(place: &Place, connection: &'c Connection) -> Result<Self, Error> {
-        let prepare = |text| connection.prepare(text).map_err(|error| place.fault(&error));
+    pub(super) fn new(place: &'c Place, connection: &'c Connection) -> Result<Self, Error> {
+        let prepare = |text| connection.prepare_cached(text).map_err(|error| place.fault(&error));
         Ok(Self {
-            place: place.clone(),
+            place,
             get: prepare(GET)?,
             scan: prepare(SCAN)?,
             scan_to: prepare(SCAN_TO)?,
@@ -55,7 +55,7 @@ impl<'c> Read<'c> {
 
     /// What `with` makes of the key's value.
     pub(super) fn get<T>(&mut self, partition: &[u8], key: &[u8], with: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, Error> {
-        let place = &self.place;
+        let place = self.place;
         let mut rows = self.get.query((partition, key)).map_err(|error| place.fault(&error))?;
         if let Some(row) = rows.next().map_err(|error| place.fault(&error))? {
             let sum = Sum::of(partition, key);
@@ -69,7 +69,7 @@ impl<'c> Read<'c> {
 
     /// A page of a range.
     pub(super) fn scan(&mut self, partition: &[u8], range: &Range, limit: usize) -> Result<Page, Error> {
-        let place = &self.place;
+        let place = self.place;
         let limit = limit.min(LIMITS.page_entries);
         neighbour(place, &mut self.before, partition, &range.start, |_, _| ())?;
         let (mut page, mut bytes) = (Page::default(), 0);
@@ -121,15 +121,15 @@ fn neighbour<T>(
 
 /// The statements that write.
 pub(super) struct Write<'c> {
-    place: Place,
-    put: Statement<'c>,
-    delete: Statement<'c>,
+    place: &'c Place,
+    put: CachedStatement<'c>,
+    delete: CachedStatement<'c>,
 }
 
 impl<'c> Write<'c> {
-    pub(super) fn new(place: &Place, connection: &'c Connection) -> Result<Self, Error> {
-        let prepare = |text| connection.prepare(text).map_err(|error| place.fault(&error));
-        Ok(Self { place: place.clone(), put: prepare(PUT)?, delete: prepare(DELETE)? })
+    pub(super) fn new(place: &'c Place, connection: &'c Connection) -> Result<Self, Error> {
+        let prepare = |text| connection.prepare_cached(text).map_err(|error| place.fault(&error));
+        Ok(Self { place, put: prepare(PUT)?, delete: prepare(DELETE)? })
     }
 
     pub(super) fn put(&mut self, partition: &[u8], key: &[u8], value: &[u8]) -> Result<(), Error> {

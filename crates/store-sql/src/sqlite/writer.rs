@@ -1,88 +1,243 @@
-//! The thread that writes: it makes one transaction, and so one fsync, of all commits that wait.
+//! How commits are written: one transaction, and so one fsync, of all that wait.
+//!
+//! Who has the connection writes. That is a thread of its own, or, while nothing waits and the disk is quick, the caller itself: the way
+//! to a thread and back takes about as long as a quick disk needs.
 
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Histogram};
+use parking_lot::{Condvar, Mutex};
 use plexspaces_store::{Batch, Error, Precondition, Write as Change};
-use rusqlite::{Connection, Statement};
+use rusqlite::{CachedStatement, Connection};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
 use super::fault::Place;
-use super::queue::Queue;
 use super::table::{Read, Write};
 
 /// Bytes at which a group takes no more: it keeps the log and the wait of the first in it short.
 const GROUP_BYTES: usize = 16 << 20;
 /// Batches at which a group takes no more.
 const GROUP_COMMITS: usize = 4_096;
+/// A caller writes itself if the last transaction took no longer than this. On a slower disk the way to the thread does not matter, and
+/// blocking a thread of the runtime would.
+const QUICK: Duration = Duration::from_micros(500);
+/// Bytes of the largest batch that a caller writes itself.
+const SMALL: usize = 64 << 10;
 
 /// A commit and who waits for it.
-pub(super) struct Job {
+struct Job {
     batch: Batch,
     bytes: usize,
     since: Instant,
-    reply: oneshot::Sender<Result<(), Error>>,
+    /// `None` when the one who waits writes it.
+    reply: Option<oneshot::Sender<Outcome>>,
 }
 
 impl Job {
-    pub(super) fn new(batch: Batch, reply: oneshot::Sender<Result<(), Error>>) -> Self {
-        Self { bytes: batch.bytes(), batch, since: Instant::now(), reply }
+    fn is_abandoned(&self) -> bool {
+        self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
 }
 
-/// Commits until the queue is closed and empty.
-pub(super) fn run(place: &Place, connection: &Connection, queue: &Queue<Job>) -> Result<(), Error> {
-    let mut writer = Writer::new(place, connection)?;
-    let (mut jobs, mut outcomes) = (Vec::new(), Vec::new());
-    loop {
-        let (mut bytes, mut commits) = (0, 1);
-        let more = |next: &Job| {
-            bytes += next.bytes;
-            commits += 1;
-            bytes <= GROUP_BYTES && commits <= GROUP_COMMITS
-        };
-        if !queue.take(&mut jobs, more) {
-            return Ok(());
+/// The commits that wait, in the order of their arrival, and the connection while nobody writes. No more wait than there are callers:
+/// each awaits its outcome, and that is the back-pressure.
+pub(super) struct Commits {
+    place: Place,
+    state: Mutex<State>,
+    /// Something arrived, the connection came back while something waits, or no more is let in.
+    changed: Condvar,
+    metrics: Metrics,
+}
+
+struct State {
+    jobs: VecDeque<Job>,
+    connection: Option<Connection>,
+    closed: bool,
+    /// The last transaction was quick and of one commit, so the next caller may well be alone too.
+    calm: bool,
+}
+
+impl Commits {
+    pub(super) fn new(place: &Place, connection: Connection) -> Self {
+        let state = State { jobs: VecDeque::new(), connection: Some(connection), closed: false, calm: false };
+        Self { place: place.clone(), state: Mutex::new(state), changed: Condvar::new(), metrics: Metrics::new() }
+    }
+
+    pub(super) async fn commit(&self, batch: Batch) -> Outcome {
+        match self.enter(batch)? {
+            Entered::Written => Ok(()),
+            Entered::Waits(answer) => answer.await.unwrap_or_else(|_| Err(self.place.ended())),
         }
-        // A commit whose caller has gone before it was begun need not be done.
-        jobs.retain(|job| !job.reply.is_closed());
-        if jobs.is_empty() {
-            continue;
+    }
+
+    /// Writes a batch or puts it in the queue.
+    fn enter(&self, batch: Batch) -> Result<Entered, Error> {
+        let mut job = Job { bytes: batch.bytes(), batch, since: Instant::now(), reply: None };
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(self.place.closed());
         }
-        writer.group(&jobs, &mut outcomes);
-        writer.acknowledge(&mut jobs, &mut outcomes);
+        if state.calm
+            && state.jobs.is_empty()
+            && job.bytes <= SMALL
+            && another_worker_goes_on()
+            && let Some(connection) = state.connection.take()
+        {
+            drop(state);
+            let (mut jobs, mut outcomes) = (vec![job], Vec::with_capacity(1));
+            Held { commits: self, connection: Some(connection), began: Instant::now(), commits_in_it: 1 }.write(&jobs, &mut outcomes);
+            let outcome = outcomes.first().cloned().unwrap_or(Ok(()));
+            self.acknowledge(&mut jobs, &mut outcomes);
+            return outcome.map(|()| Entered::Written);
+        }
+        let (reply, answer) = oneshot::channel();
+        job.reply = Some(reply);
+        state.jobs.push_back(job);
+        drop(state);
+        self.changed.notify_one();
+        Ok(Entered::Waits(answer))
+    }
+
+    /// What the thread does: it writes whatever waits, until no more is let in and nothing waits.
+    pub(super) fn run(&self) {
+        let (mut jobs, mut outcomes) = (Vec::new(), Vec::new());
+        while let Some(held) = self.take(&mut jobs) {
+            held.write(&jobs, &mut outcomes);
+            self.acknowledge(&mut jobs, &mut outcomes);
+        }
+    }
+
+    /// Waits for the connection and for commits, and takes as many as make a group. At the end it closes the connection.
+    fn take(&self, jobs: &mut Vec<Job>) -> Option<Held<'_>> {
+        let mut state = self.state.lock();
+        loop {
+            if !state.jobs.is_empty()
+                && let Some(connection) = state.connection.take()
+            {
+                let mut bytes = 0;
+                while jobs.len() < GROUP_COMMITS
+                    && let Some(job) = state.jobs.pop_front_if(|next| jobs.is_empty() || bytes + next.bytes <= GROUP_BYTES)
+                {
+                    bytes += job.bytes;
+                    // A commit whose caller has gone before it was begun need not be done.
+                    if !job.is_abandoned() {
+                        jobs.push(job);
+                    }
+                }
+                return Some(Held { commits: self, connection: Some(connection), began: Instant::now(), commits_in_it: jobs.len() });
+            }
+            if state.closed && state.jobs.is_empty() && state.connection.take().is_some() {
+                return None;
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    fn acknowledge(&self, jobs: &mut Vec<Job>, outcomes: &mut Vec<Outcome>) {
+        let size = jobs.len();
+        for (job, outcome) in jobs.drain(..).zip(outcomes.drain(..)) {
+            let kept = outcome.is_ok();
+            // Who has gone does not need the answer.
+            let _ = job.reply.map(|reply| reply.send(outcome));
+            if kept {
+                self.metrics.commits.increment(1);
+                self.metrics.seconds.record(job.since.elapsed());
+            }
+        }
+        if size > 0 {
+            self.metrics.group.record(u32::try_from(size).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Lets nothing more in. What waits is still written.
+    pub(super) fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Lets nothing more in and drops what waits.
+    pub(super) fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let jobs = std::mem::take(&mut state.jobs);
+        drop(state);
+        drop(jobs);
+    }
+}
+
+enum Entered {
+    Written,
+    Waits(oneshot::Receiver<Outcome>),
+}
+
+/// Whether the runtime has another thread for its tasks while this one waits for the disk.
+fn another_worker_goes_on() -> bool {
+    Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread && runtime.metrics().num_workers() > 1)
+}
+
+/// The connection in the hands of who writes. It goes back however that ends.
+struct Held<'a> {
+    commits: &'a Commits,
+    connection: Option<Connection>,
+    began: Instant,
+    commits_in_it: usize,
+}
+
+impl Held<'_> {
+    /// Commits the jobs together and gives the outcome of each.
+    fn write(self, jobs: &[Job], outcomes: &mut Vec<Outcome>) {
+        outcomes.clear();
+        let Some(connection) = self.connection.as_ref().filter(|_| !jobs.is_empty()) else { return };
+        match Writer::new(&self.commits.place, connection) {
+            Ok(mut writer) => writer.group(jobs, outcomes),
+            Err(error) => outcomes.resize(jobs.len(), Err(error)),
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let calm = self.commits_in_it <= 1 && self.began.elapsed() <= QUICK;
+        let mut state = self.commits.state.lock();
+        state.connection = self.connection.take();
+        state.calm = calm;
+        let is_wanted = state.closed || !state.jobs.is_empty();
+        drop(state);
+        if is_wanted {
+            self.commits.changed.notify_one();
+        }
     }
 }
 
 struct Writer<'c> {
-    place: Place,
+    place: &'c Place,
     connection: &'c Connection,
-    begin: Statement<'c>,
-    commit: Statement<'c>,
+    begin: CachedStatement<'c>,
+    commit: CachedStatement<'c>,
     read: Read<'c>,
     write: Write<'c>,
-    metrics: Metrics,
 }
 
 type Outcome = Result<(), Error>;
 
 impl<'c> Writer<'c> {
-    fn new(place: &Place, connection: &'c Connection) -> Result<Self, Error> {
-        let prepare = |text| connection.prepare(text).map_err(|error| place.fault(&error));
+    /// Its statements are prepared once for a connection, which keeps them.
+    fn new(place: &'c Place, connection: &'c Connection) -> Result<Self, Error> {
+        let prepare = |text| connection.prepare_cached(text).map_err(|error| place.fault(&error));
         Ok(Self {
-            place: place.clone(),
+            place,
             connection,
             begin: prepare("BEGIN IMMEDIATE")?,
             commit: prepare("COMMIT")?,
             read: Read::new(place, connection)?,
             write: Write::new(place, connection)?,
-            metrics: Metrics::new(),
         })
     }
 
     /// Commits the jobs together and gives the outcome of each.
     fn group(&mut self, jobs: &[Job], outcomes: &mut Vec<Outcome>) {
-        outcomes.clear();
         match self.transaction(jobs, outcomes) {
             Ok(()) => {}
             // One that cannot be written, because it is large and the disk nearly full, must not fail those that can.
@@ -155,22 +310,6 @@ impl<'c> Writer<'c> {
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
             tracing::error!(path = %self.place.path().display(), %error, "a failed transaction could not be rolled back");
-        }
-    }
-
-    fn acknowledge(&self, jobs: &mut Vec<Job>, outcomes: &mut Vec<Outcome>) {
-        let size = jobs.len();
-        for (job, outcome) in jobs.drain(..).zip(outcomes.drain(..)) {
-            let kept = outcome.is_ok();
-            // Who has gone does not need the answer.
-            let _ = job.reply.send(outcome);
-            if kept {
-                self.metrics.commits.increment(1);
-                self.metrics.seconds.record(job.since.elapsed());
-            }
-        }
-        if size > 0 {
-            self.metrics.group.record(u32::try_from(size).unwrap_or(u32::MAX));
         }
     }
 }
