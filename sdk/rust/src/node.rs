@@ -44,7 +44,7 @@ impl NodeBuilder {
         let clock = Clock::system();
         let invalid = |error: plexspaces_types::InvalidName| Failure::invalid("node", error.to_string());
         let id = Name::new("node", &name).map_err(invalid);
-        let runtime = id.map(|node_id| Runtime::new(Config { node_id, store, clock: clock.clone() }));
+        let runtime = id.map(|node_id| Runtime::new(Config::new(node_id, store, clock.clone())));
         Node {
             locator: ServiceLocator::new(name.clone(), runtime, clock),
             name,
