@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::shell::{path_with, python, root, visibly};
 
-const BENCHES: [&str; 4] = ["store", "guest", "invoke", "node"];
+const BENCHES: [&str; 5] = ["store", "guest", "invoke", "node", "actors"];
 
 pub(crate) fn run() -> Result<()> {
     let path = path_with(&python()?)?;
