@@ -1,5 +1,5 @@
 //! Facets around native actors. `docs/semantics.md` names these tests.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
