@@ -6,20 +6,28 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
-use plexspaces_durable::{Activation, Answer, Changes, Due, Outcome, Reminder, answer_key, fingerprint};
+use plexspaces_durable::journal::Recorded;
+use plexspaces_durable::{Answer, Due, Reminder, answer_key, fingerprint};
 use plexspaces_store::Partition;
 use plexspaces_types::{ActorId, Code, Failure, Message, MessageKind, Payload, RequestContext, TraceContext};
 use serde_json::json;
 
 use crate::answers::Answers;
-use crate::cell::{Cell, Control, Envelope, Signal};
+use crate::cell::{Cell, Control, Envelope, Receipt, Signal};
+use crate::inbox::{Order, Verdict};
 use crate::mailbox::{Next, Work};
 use crate::registry::{Kind, Seat};
 use crate::restarts::Restarts;
 use crate::supervision::Exit;
 use crate::timers::Schedule;
 use crate::turn::Effects;
+use crate::turn::log::{Held, Log};
 use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
+
+mod durability;
+
+pub(crate) use durability::LOOK_AFTER;
+use durability::begin;
 
 /// A failed actor that comes back later than this answers instead of letting its callers wait.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -40,13 +48,15 @@ pub(crate) struct Body {
     /// Its place under a supervisor; none for an actor that its first message brings to life.
     seat: Option<Arc<Seat>>,
     live: Option<Live>,
+    /// The turn that was under way when the actor came to life.
+    pending: Option<Box<Recorded>>,
     past: Option<Box<Past>>,
 }
 
 /// An actor's code in memory; with durability, also its view of its partition.
 struct Live {
     instance: Box<dyn Instance>,
-    activation: Option<Box<Activation>>,
+    activation: Option<Held>,
 }
 
 /// What most actors have none of.
@@ -61,7 +71,7 @@ struct Past {
 
 impl Body {
     pub(crate) fn new(kind: Arc<Kind>, profile: Arc<Profile>, seat: Option<Arc<Seat>>) -> Box<Self> {
-        Box::new(Self { kind, profile, seat, live: None, past: None })
+        Box::new(Self { kind, profile, seat, live: None, pending: None, past: None })
     }
 }
 
@@ -117,8 +127,63 @@ impl Actor {
             Control::Replace(kind) => return self.replace(kind).await,
             Control::Passivate => return self.passivate(),
             Control::Signal(signal) => return self.signal(*signal).await,
+            Control::Inbox => return self.take_inbox().await,
+            Control::LookAfter(due) => return self.look_after(&due).await,
         }
         Fate::Stays
+    }
+
+    /// Handles what is in a workflow's inbox between its runs. A run that was under way takes it itself.
+    async fn take_inbox(&mut self) -> Fate {
+        let cell = self.cell.clone();
+        let Some(inbox) = &cell.inbox else { return Fate::Stays };
+        if self.body.live.is_none() && self.body.profile.durable {
+            // To look at a run that sleeps does not wake it.
+            for query in inbox.take_queries() {
+                self.runtime.answer_query(&cell, query);
+            }
+            if inbox.is_empty() {
+                return if cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays };
+            }
+        }
+        if self.body.live.is_none() {
+            match self.bring_to_life().await {
+                Ok(()) => {}
+                Err(unfinished) => return self.refuse_inbox(unfinished),
+            }
+        }
+        match self.go_on().await {
+            Fate::Stays => {}
+            leaves => return leaves,
+        }
+        while let Some(envelope) = inbox.take() {
+            match Order::of(&envelope.message.operation) {
+                Some(Order::Signal | Order::Query) | None => {
+                    let fate = Box::pin(self.receive(envelope)).await;
+                    if matches!(fate, Fate::Leaves(_)) {
+                        return fate;
+                    }
+                }
+                Some(order) => {
+                    let message = format!("there is no run of {} to {}", cell.id, order.verb());
+                    envelope.answer(Err(Failure::new(Code::Conflict, message)));
+                }
+            }
+        }
+        Fate::Stays
+    }
+
+    fn refuse_inbox(&mut self, unfinished: Unfinished) -> Fate {
+        let cell = self.cell.clone();
+        let (failure, exit) = match unfinished {
+            Unfinished::Refused(failure) => (failure, None),
+            Unfinished::Ended(failure, exit) => (failure, Some(exit)),
+            Unfinished::Parked => return self.park(),
+        };
+        while let Some(envelope) = cell.inbox.as_ref().and_then(|inbox| inbox.take()) {
+            envelope.answer(Err(failure.clone()));
+        }
+        exit.map_or(Fate::Stays, |exit| self.end(exit))
     }
 
     async fn receive(&mut self, mut envelope: Box<Envelope>) -> Fate {
@@ -132,7 +197,7 @@ impl Actor {
             return Fate::Stays;
         }
         if let Some(wait) = self.body.past.as_ref().and_then(|past| past.restarts.wait(started)) {
-            if wait > PATIENCE {
+            if wait > PATIENCE && envelope.reply.is_some() {
                 let failure = Failure::new(Code::Unavailable, format!("{} failed too often and restarts later", self.cell.id));
                 envelope.answer(Err(failure.with_retry_after(wait)));
                 return Fate::Stays;
@@ -140,7 +205,7 @@ impl Actor {
             tokio::time::sleep(wait).await;
             started = crate::now();
         }
-        let result = self.turn(&envelope).await;
+        let result = self.turn(&mut envelope).await;
         self.count_turn(started);
         let fate = match result {
             Ok(reply) => {
@@ -160,6 +225,7 @@ impl Actor {
                 self.give_up(envelope, failure, again).await;
                 fate
             }
+            Err(Unfinished::Parked) => return self.park(),
         };
         if self.body.live.as_ref().is_some_and(|live| live.instance.wants_replacement()) {
             return Box::pin(self.replace_grown()).await;
@@ -193,31 +259,85 @@ impl Actor {
     }
 
     /// One turn: the message is handled, what it changed is committed, what it sent leaves, and only then is there a reply.
-    async fn turn(&mut self, envelope: &Envelope) -> Result<Payload, Unfinished> {
+    async fn turn(&mut self, envelope: &mut Envelope) -> Result<Payload, Unfinished> {
         if self.body.live.is_none() {
             Box::pin(self.activate(&envelope.ctx)).await?;
+        }
+        if self.body.pending.is_some() {
+            Box::pin(self.resume()).await?;
         }
         if let Some(due) = &envelope.reminder {
             return Box::pin(self.remind(due, envelope)).await;
         }
-        let (message, ctx) = (&envelope.message, &envelope.ctx);
-        let keyed = message.idempotency_key.as_deref().map(|key| (key, fingerprint(&message.operation, &message.payload)));
-        if let Some((key, fingerprint)) = keyed
+        let heard = match &envelope.receipt {
+            Some(receipt) if self.body.profile.durable => {
+                let (sender, number) = (&receipt.sender.id, receipt.number);
+                if Box::pin(self.has_heard(sender, number)).await.map_err(Unfinished::Refused)? {
+                    return Ok(Payload::empty());
+                }
+                Some((sender.to_string(), number))
+            }
+            _ => None,
+        };
+        // An actor that is not durable does not remember requests of actors: it may get one twice.
+        let keyed = envelope.message.idempotency_key.clone().filter(|_| self.body.profile.durable || envelope.message.sender.is_none());
+        let keyed = keyed.map(|key| (key, fingerprint(&envelope.message.operation, &envelope.message.payload)));
+        if let Some((key, fingerprint)) = &keyed
             && let Some(stored) = Box::pin(self.stored_answer(key)).await.map_err(Unfinished::Refused)?
         {
-            let same = stored.fingerprint == fingerprint;
+            let same = stored.fingerprint == *fingerprint;
             return if same { Ok(stored.reply) } else { Err(Unfinished::Refused(used_for_another(key))) };
         }
-        let (reply, turn) = self.handle(message, ctx.clone()).await?;
+        let turn = self.start_turn(envelope, None).await?;
+        let (message, ctx) = (&envelope.message, &envelope.ctx);
+        let want_state = self.wants_state();
+        let (reply, turn) = self.run_turn(turn, message, want_state).await?;
         let state = reply.state;
         let reply = if message.kind == MessageKind::Call { reply.payload } else { Payload::empty() };
         let effects = turn.into_effects();
         if state.is_some() || keyed.is_some() || !effects.is_empty() {
-            let answer = keyed.map(|(key, fingerprint)| (key.to_owned(), fingerprint, reply.clone()));
-            Box::pin(self.settle(effects, state, answer, ctx)).await?;
+            let answer = keyed.map(|(key, fingerprint)| (key, fingerprint, reply.clone()));
+            Box::pin(self.settle(effects, state, &reply, answer, heard, ctx)).await?;
         }
         self.body.kind.metrics.handled.increment(1);
         Ok(reply)
+    }
+
+    fn new_turn(&self, ctx: RequestContext) -> Turn {
+        Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx, &self.body.profile)
+    }
+
+    fn wants_state(&self) -> bool {
+        self.body.live.as_ref().and_then(|live| live.activation.as_ref()).is_some_and(|held| held.lock().wants_state())
+    }
+
+    /// A turn for a message. The run of a workflow for which nobody waits is accepted before it has begun.
+    async fn start_turn(&mut self, envelope: &mut Envelope, reminder: Option<(String, u64)>) -> Result<Turn, Unfinished> {
+        let mut ctx = envelope.ctx.clone();
+        let is_workflow = self.cell.inbox.is_some();
+        let awaited = ctx.deadline.filter(|_| envelope.message.kind == MessageKind::Call);
+        if is_workflow {
+            // A run may go on when its caller has stopped waiting.
+            ctx.deadline = None;
+        }
+        let turn = self.new_turn(ctx);
+        let Some(held) = self.held() else { return Ok(turn) };
+        let base = if held.lock().is_new() { Some(Box::pin(self.snapshot(envelope.ctx.trace)).await?) } else { None };
+        let at_ms = self.runtime.config().clock.now_ms();
+        let mut turn = turn.journaled(Log::begin(&held, base, begin(&envelope.message, reminder, at_ms))).awaited(awaited);
+        if is_workflow && envelope.message.kind == MessageKind::Cast && Order::of(&envelope.message.operation).is_none() {
+            turn.suspend().await.map_err(Unfinished::Refused)?;
+            if let Some(reply) = envelope.reply.take() {
+                let _ = reply.send(Ok(Payload::empty()));
+            }
+        }
+        Ok(turn)
+    }
+
+    async fn snapshot(&mut self, trace: TraceContext) -> Result<Payload, Unfinished> {
+        let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
+        let snapshot = live.instance.snapshot().await;
+        snapshot.map_err(|fault| self.unfinished(Cut::Fault(fault), trace))
     }
 
     /// Handles a reminder, and says in the same commit when it is due again. One that the actor has changed meanwhile is not due any more; one
@@ -232,36 +352,62 @@ impl Actor {
             self.runtime.reminded(due).await;
             return Ok(Payload::empty());
         };
-        let next = Schedule::parse(&reminder.schedule)
-            .and_then(|schedule| schedule.wait(&config.clock, true))
-            .map(|wait| Reminder { due_ms: config.clock.now_ms().saturating_add(millis(wait)), ..reminder.clone() });
+        let next = self.next_time(&reminder);
         let (mut effects, mut state) = (Effects::default(), None);
         if envelope.failures < ATTEMPTS {
             let Reminder { operation, payload, .. } = reminder;
             let sender = Some(self.cell.id.clone());
             let message = Message { operation, kind: MessageKind::Cast, payload, sender, idempotency_key: None };
-            let (reply, turn) = self.handle(&message, envelope.ctx.clone()).await?;
+            let mut envelope = Envelope { ctx: envelope.ctx.clone(), message, reply: None, reminder: None, receipt: None, failures: 0 };
+            let turn = self.start_turn(&mut envelope, Some((due.name.clone(), due.at_ms))).await?;
+            let want_state = self.wants_state();
+            let (reply, turn) = self.run_turn(turn, &envelope.message, want_state).await?;
             (effects, state) = (turn.into_effects(), reply.state);
         }
         // What the turn itself says of this reminder counts.
         if !effects.reminders.iter().any(|(name, _)| *name == due.name) {
             effects.reminders.push((due.name.clone(), next));
         }
-        self.settle(effects, state, None, &envelope.ctx).await?;
+        self.settle(effects, state, &Payload::empty(), None, None, &envelope.ctx).await?;
         self.runtime.reminded(due).await;
         self.body.kind.metrics.handled.increment(1);
         Ok(Payload::empty())
     }
 
+    /// A reminder as it is when it has fired; none when it does not fire again.
+    fn next_time(&self, reminder: &Reminder) -> Option<Reminder> {
+        let clock = &self.runtime.config().clock;
+        let wait = Schedule::parse(&reminder.schedule)?.wait(clock, true)?;
+        Some(Reminder { due_ms: clock.now_ms().saturating_add(millis(wait)), ..reminder.clone() })
+    }
+
     /// Lets the code handle a message; a kill, a time-out or a panic ends it half-way.
-    async fn handle(&mut self, message: &Message, ctx: RequestContext) -> Result<(Reply, Turn), Unfinished> {
-        let trace = ctx.trace;
-        let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx, &self.body.profile);
+    async fn run_turn(&mut self, turn: Turn, message: &Message, want_state: bool) -> Result<(Reply, Turn), Unfinished> {
+        let trace = turn.context().trace;
         let limit = self.body.profile.limits.turn_time;
         let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
-        let handled = live.instance.handle(message, turn, live.activation.is_some());
+        let handled = live.instance.handle(message, turn, want_state);
         let outcome = guard(&self.cell, limit, handled).await;
-        outcome.and_then(|handled| handled.map_err(Cut::Fault)).map_err(|cut| self.unfinished(cut, trace))
+        let cut = match outcome {
+            Ok(Ok(handled)) => return Ok(handled),
+            Ok(Err(fault)) => Cut::Fault(fault),
+            Err(Cut::Verdict(Verdict::Parked)) => return Err(Unfinished::Parked),
+            Err(cut) => cut,
+        };
+        if let Some(held) = self.held() {
+            let failure = cut.failure(&self.cell.id);
+            let (begun, doubt, number) = {
+                let mut journal = held.lock();
+                (journal.has_begun(), journal.doubt(&failure), journal.current_turn())
+            };
+            if let Some(doubt) = doubt {
+                return Err(self.diverged(number, doubt));
+            }
+            if begun || !matches!(cut, Cut::Fault(Fault::Rejected(_))) {
+                Box::pin(self.note_failure(message, &failure)).await;
+            }
+        }
+        Err(self.unfinished(cut, trace))
     }
 
     /// Handles what happened to another actor.
@@ -282,26 +428,22 @@ impl Actor {
             idempotency_key: None,
         };
         let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "system");
-        self.receive(Box::new(Envelope { ctx, message, reply: None, reminder: None, failures: 0 })).await
+        self.receive(Box::new(Envelope { ctx, message, reply: None, reminder: None, receipt: None, failures: 0 })).await
     }
 
     /// Makes what a turn did last: the commit first, then its messages and timers.
     async fn settle(
         &mut self,
-        effects: Effects,
+        mut effects: Effects,
         state: Option<Payload>,
+        reply: &Payload,
         answer: Option<(String, [u8; 32], Payload)>,
+        heard: Option<(String, u64)>,
         ctx: &RequestContext,
     ) -> Result<(), Unfinished> {
-        let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
-        if let Some(activation) = live.activation.as_mut() {
-            let changes = Changes { state, key_values: effects.key_values, reminders: effects.reminders, answer, forget: Vec::new() };
-            if let Err(failure) = commit(&self.runtime, &self.cell.id, activation, changes).await {
-                // What is in memory is now ahead of what is stored.
-                self.drop_code();
-                tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, trace_id = %ctx.trace.trace_id_text(), %failure, "a turn could not be committed");
-                return Err(Unfinished::Refused(failure));
-            }
+        if self.held().is_some() {
+            let from_an_actor = answer.as_ref().is_some_and(|(key, ..)| key.contains('#'));
+            self.commit_turn(&mut effects, state, reply, answer, heard, from_an_actor).await?;
         } else if let Some((key, fingerprint, reply)) = answer {
             let now = self.runtime.config().clock.now_ms();
             self.past().answers.insert(key, fingerprint, reply, now);
@@ -310,7 +452,10 @@ impl Actor {
             self.runtime.timers().apply(&self.cell, change);
         }
         for (target, message) in effects.tells {
-            self.runtime.pass_on(&self.cell.id, ctx, &target, message).await;
+            self.runtime.pass_on(&self.cell.id, ctx, &target, message, None).await;
+        }
+        if !effects.outgoing.is_empty() {
+            self.runtime.send_out(&self.cell, ctx, effects.outgoing).await;
         }
         Ok(())
     }
@@ -333,6 +478,7 @@ impl Actor {
                 Fate::Stays
             }
             // What never lived leaves nothing behind.
+            Err(Unfinished::Parked) => Fate::Stays,
             Err(Unfinished::Refused(failure) | Unfinished::Ended(failure, _)) => {
                 self.body.kind.set_spawned(&self.cell.id.key, None);
                 let _ = answer.send(Err(failure));
@@ -353,6 +499,7 @@ impl Actor {
             }
             Err(Unfinished::Refused(failure)) => self.end(Exit::Error(failure.message)),
             Err(Unfinished::Ended(_, exit)) => self.end(exit),
+            Err(Unfinished::Parked) => Fate::Stays,
         }
     }
 
@@ -364,16 +511,17 @@ impl Actor {
     /// Makes an instance: `init` first, then the state.
     async fn activate(&mut self, ctx: &RequestContext) -> Result<(), Unfinished> {
         let ctx = RequestContext { deadline: None, ..ctx.clone() };
-        let activation = if self.body.profile.durable { Some(self.recover().await.map_err(Unfinished::Refused)?) } else { None };
+        let recovered = if self.body.profile.durable { Some(self.recover().await.map_err(Unfinished::Refused)?) } else { None };
+        let (activation, history) = recovered.map_or((None, None), |(held, history)| (Some(held), Some(history)));
         let carried = self.body.past.as_mut().and_then(|past| past.carried.take());
         let spec = Spec {
             id: self.cell.id.clone(),
             guest_type: self.body.kind.guest_type.clone(),
-            config: self.guest_config(),
+            config: guest_config(&self.runtime, &self.cell.id, &self.body.kind, &self.body.profile),
             limits: self.body.profile.limits,
         };
         let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx.clone(), &self.body.profile);
-        let state = activation.as_ref().and_then(|activation| activation.state()).or(carried.as_ref());
+        let state = history.as_ref().and_then(|history| history.state.as_ref()).or(carried.as_ref());
         let factory = self.body.kind.factory.clone();
         let made = async {
             let (mut instance, turn) = factory.create(&spec, turn).await?;
@@ -396,18 +544,25 @@ impl Actor {
             self.runtime.watch_idle(&self.cell, idle);
         }
         let effects = turn.into_effects();
+        if let Some(history) = history {
+            self.body.pending = history.pending.map(Box::new);
+            self.rerun(history.turns).await?;
+            self.send_again().await.map_err(Unfinished::Refused)?;
+        }
         if effects.is_empty() {
             return Ok(());
         }
+        let Some(live) = self.body.live.as_mut() else { return Ok(()) };
         // What `init` wrote may belong to what it put into the state.
         let state = match &live.activation {
+            Some(_) if self.body.pending.is_some() => None,
             Some(_) => match live.instance.snapshot().await {
                 Ok(state) => Some(state),
                 Err(fault) => return Err(self.unfinished(Cut::Fault(fault), ctx.trace)),
             },
             None => None,
         };
-        self.settle(effects, state, None, &ctx).await
+        self.settle(effects, state, &Payload::empty(), None, None, &ctx).await
     }
 
     fn drop_code(&mut self) {
@@ -415,34 +570,8 @@ impl Actor {
             self.cell.evictable.store(false, Ordering::Relaxed);
             self.cell.counters.memory_bytes.store(0, Ordering::Relaxed);
             self.runtime.count_live(false);
+            self.body.pending = None;
         }
-    }
-
-    async fn recover(&mut self) -> Result<Box<Activation>, Failure> {
-        let partition = Partition::actor(&self.cell.id);
-        let page = self.runtime.config().store.scan(&partition, Activation::recovery_range(), Activation::RECOVERY).await?;
-        Activation::recover(partition, &page.entries).map(Box::new).map_err(|error| unreadable(&self.cell, &error))
-    }
-
-    /// What the guest's `init` is told.
-    fn guest_config(&self) -> String {
-        let (id, kind) = (&self.cell.id, &self.body.kind);
-        let mut args = kind.spawned_args(&id.key).unwrap_or_else(|| self.body.profile.args.clone());
-        args.entry("role").or_insert_with(|| kind.guest_type.clone().into());
-        json!({
-            "actor_id": id.to_string(),
-            "args": args,
-            "role": kind.guest_type,
-            "actor_type": kind.name.as_str(),
-            "name": id.key.as_str(),
-            "application": kind.application.name.as_str(),
-            "namespace": id.namespace.as_str(),
-            "tenant_id": id.tenant.as_str(),
-            "node_id": self.runtime.config().node_id.as_str(),
-            "behavior_kind": kind.behavior.name(),
-            "labels": {},
-        })
-        .to_string()
     }
 
     /// Goes on with other code. The state of a durable actor is in the store; another's is carried over.
@@ -470,7 +599,7 @@ impl Actor {
         }
         match self.bring_to_life().await {
             Err(Unfinished::Ended(_, exit)) => self.end(exit),
-            Ok(()) | Err(Unfinished::Refused(_)) => Fate::Stays,
+            Ok(()) | Err(Unfinished::Refused(_) | Unfinished::Parked) => Fate::Stays,
         }
     }
 
@@ -488,6 +617,7 @@ impl Actor {
         self.drop_code();
         match self.bring_to_life().await {
             Err(Unfinished::Ended(_, exit)) => return self.end(exit),
+            Err(Unfinished::Parked) => {}
             Err(Unfinished::Refused(failure)) => {
                 tracing::warn!(actor_id = %self.cell.id, %failure, "an instance that had grown was not replaced at once");
             }
@@ -502,6 +632,9 @@ impl Actor {
     /// Leaves memory unless it was used of late or has timers that would end with it.
     fn passivate(&mut self) -> Fate {
         let now = crate::now();
+        if self.body.pending.is_some() {
+            return Fate::Stays;
+        }
         let waits = self.body.past.as_ref().is_some_and(|past| past.restarts.wait(now).is_some());
         if waits || self.cell.mailbox.len() > 0 || self.runtime.timers().has_any(&self.cell) {
             let again = self.body.profile.idle_timeout.unwrap_or(self.body.kind.application.intensity.window);
@@ -573,19 +706,20 @@ impl Actor {
     /// Notes what ended a turn: refused messages change nothing, anything else costs the instance.
     fn unfinished(&mut self, cut: Cut, trace: TraceContext) -> Unfinished {
         let id = &self.cell.id.clone();
-        let (failure, details) = match cut {
+        let failure = cut.failure(id);
+        let details = match cut {
             Cut::Fault(Fault::Rejected(failure)) => return Unfinished::Refused(failure),
-            Cut::Fault(Fault::Crashed { failure, trace }) => (failure, trace),
-            Cut::Late(limit) => {
-                let message = format!("a turn of {id} took more than {limit:?}");
-                (Failure::new(Code::LimitExceeded, message), String::new())
-            }
+            Cut::Fault(Fault::Crashed { trace, .. }) => trace,
             Cut::Killed => {
                 self.drop_code();
-                let failure = Failure::new(Code::Unavailable, format!("{id} was killed before it answered"));
                 return Unfinished::Ended(failure, Exit::Kill);
             }
-            Cut::Panicked(message) => (Failure::new(Code::HandlerFailed, format!("{id} panicked: {message}")), String::new()),
+            Cut::Verdict(_) => {
+                // It has ended as it was told to: nothing has failed.
+                self.drop_code();
+                return Unfinished::Refused(failure);
+            }
+            Cut::Late(_) | Cut::Panicked(_) => String::new(),
         };
         self.drop_code();
         self.body.kind.metrics.crashed.increment(1);
@@ -596,12 +730,34 @@ impl Actor {
     }
 }
 
+/// What the guest's `init` is told.
+pub(crate) fn guest_config(runtime: &Runtime, id: &ActorId, kind: &Kind, profile: &Profile) -> String {
+    let mut args = kind.spawned_args(&id.key).unwrap_or_else(|| profile.args.clone());
+    args.entry("role").or_insert_with(|| kind.guest_type.clone().into());
+    json!({
+        "actor_id": id.to_string(),
+        "args": args,
+        "role": kind.guest_type,
+        "actor_type": kind.name.as_str(),
+        "name": id.key.as_str(),
+        "application": kind.application.name.as_str(),
+        "namespace": id.namespace.as_str(),
+        "tenant_id": id.tenant.as_str(),
+        "node_id": runtime.config().node_id.as_str(),
+        "behavior_kind": kind.behavior.name(),
+        "labels": {},
+    })
+    .to_string()
+}
+
 /// Why a turn has no reply.
 enum Unfinished {
     /// Nothing happened.
     Refused(Failure),
     /// The incarnation is over.
     Ended(Failure, Exit),
+    /// It waits for long, and leaves memory in the middle of the turn.
+    Parked,
 }
 
 /// What cut a turn short.
@@ -610,6 +766,20 @@ enum Cut {
     Late(Duration),
     Killed,
     Panicked(String),
+    Verdict(Verdict),
+}
+
+impl Cut {
+    /// What the caller is told.
+    fn failure(&self, id: &ActorId) -> Failure {
+        match self {
+            Self::Fault(Fault::Rejected(failure) | Fault::Crashed { failure, .. }) => failure.clone(),
+            Self::Late(limit) => Failure::new(Code::LimitExceeded, format!("a turn of {id} took more than {limit:?}")),
+            Self::Killed => Failure::new(Code::Unavailable, format!("{id} was killed before it answered")),
+            Self::Panicked(message) => Failure::new(Code::HandlerFailed, format!("{id} panicked: {message}")),
+            Self::Verdict(_) => Failure::new(Code::Cancelled, format!("the run of {id} was terminated")),
+        }
+    }
 }
 
 /// Runs a part of a turn until it is done, panics, is killed, or takes too long. What does not wait costs no timer.
@@ -617,12 +787,24 @@ async fn guard<T>(cell: &Cell, limit: Duration, work: impl Future<Output = T>) -
     let mut work = std::pin::pin!(AssertUnwindSafe(work).catch_unwind());
     let done = match futures::poll!(work.as_mut()) {
         std::task::Poll::Ready(done) => done,
-        std::task::Poll::Pending => tokio::select! {
-            biased;
-            done = work => done,
-            () = std::future::poll_fn(|context| cell.mailbox.poll_killed(context)) => return Err(Cut::Killed),
-            () = tokio::time::sleep(limit) => return Err(Cut::Late(limit)),
-        },
+        // What waits may cost an allocation; what does not keeps its task small, which is made anew for each burst of messages.
+        std::task::Poll::Pending => {
+            let killed = std::future::poll_fn(|context| cell.mailbox.poll_killed(context));
+            let late = Box::pin(async {
+                match &cell.inbox {
+                    None => tokio::time::sleep(limit).await,
+                    // A run may take its time.
+                    Some(_) => std::future::pending().await,
+                }
+            });
+            tokio::select! {
+                biased;
+                done = work => done,
+                () = killed => return Err(Cut::Killed),
+                verdict = verdict(cell) => return Err(Cut::Verdict(verdict)),
+                () = late => return Err(Cut::Late(limit)),
+            }
+        }
     };
     done.map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
@@ -630,24 +812,10 @@ async fn guard<T>(cell: &Cell, limit: Duration, work: impl Future<Output = T>) -
     })
 }
 
-/// Commits what a turn changed.
-async fn commit(runtime: &Runtime, id: &ActorId, activation: &mut Activation, mut changes: Changes) -> Result<(), Failure> {
-    let config = runtime.config();
-    let now = config.clock.now_ms();
-    if let Some(range) = activation.expired_range(now) {
-        let page = config.store.scan(activation.partition(), range, FORGET_AT_ONCE).await?;
-        changes.forget = page.entries.into_iter().map(|(key, _)| key).collect();
-    }
-    let due: Vec<Due> = changes.reminders.iter().filter_map(|(name, reminder)| due(id, name, reminder.as_ref())).collect();
-    // The index first: an entry too many is found to be one, a missing one would not be missed.
-    runtime.announce_reminders(&due).await?;
-    match activation.commit(changes, now) {
-        Outcome::Unchanged => {}
-        Outcome::Commit(batch) => config.store.commit(batch).await?,
-    }
-    activation.committed();
-    runtime.arm(due);
-    Ok(())
+/// What the turn itself has decided. It is looked at whenever the turn was.
+async fn verdict(cell: &Cell) -> Verdict {
+    let Some(inbox) = &cell.inbox else { return std::future::pending().await };
+    std::future::poll_fn(|_| inbox.verdict().map_or(std::task::Poll::Pending, std::task::Poll::Ready)).await
 }
 
 fn due(actor: &ActorId, name: &str, reminder: Option<&Reminder>) -> Option<Due> {

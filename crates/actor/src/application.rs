@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use plexspaces_durable::Keeping;
 use plexspaces_types::{Key, Name};
 use serde_json::{Map, Value};
 
@@ -92,6 +93,8 @@ pub struct Profile {
     pub eager: bool,
     /// Whether it lives only from its spawn to its end: no message brings it to life, and a failure ends it for good.
     pub temporary: bool,
+    /// How often the state of a durable actor is kept, and its history.
+    pub keeping: Keeping,
     /// What it may use.
     pub limits: Limits,
     /// `args` of its configuration.

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 
+use parking_lot::Mutex;
 use plexspaces_durable::Due;
 use plexspaces_types::{ActorId, Failure, Message, Payload, RequestContext};
 use tokio::sync::oneshot;
 
 use crate::actor::Body;
+use crate::inbox::Inbox;
 use crate::mailbox::Mailbox;
 use crate::registry::Kind;
 use crate::supervision::Exit;
@@ -19,13 +21,31 @@ pub(crate) struct Envelope {
     pub(crate) reply: Option<oneshot::Sender<Result<Payload, Failure>>>,
     /// The reminder that it stands for; what it says is read from the actor's partition.
     pub(crate) reminder: Option<Box<Due>>,
+    /// The durable actor that keeps it until it has arrived.
+    pub(crate) receipt: Option<Box<Receipt>>,
     /// How often handling it has failed.
     pub(crate) failures: u8,
+}
+
+/// What the sender of a kept message waits for.
+pub(crate) struct Receipt {
+    pub(crate) sender: Arc<Cell>,
+    pub(crate) number: u64,
+}
+
+impl Receipt {
+    /// The message has arrived: its sender need not keep it any more.
+    pub(crate) fn sign(&self) {
+        self.sender.arrived.lock().push(self.number);
+    }
 }
 
 impl Envelope {
     /// Answers whoever asked, who may have stopped waiting.
     pub(crate) fn answer(self, result: Result<Payload, Failure>) {
+        if let Some(receipt) = &self.receipt {
+            receipt.sign();
+        }
         if let Some(reply) = self.reply {
             let _ = reply.send(result);
         }
@@ -46,6 +66,10 @@ pub(crate) enum Control {
     Replace(Arc<Kind>),
     /// Leave memory, unless there is work.
     Passivate,
+    /// There is something in the inbox.
+    Inbox,
+    /// See to what a turn may have left undone.
+    LookAfter(Box<Due>),
     /// Something that happened to another actor, as a message.
     Signal(Box<Signal>),
 }
@@ -68,6 +92,12 @@ pub(crate) struct Cell {
     /// Whether its code is in memory and may leave it without loss.
     pub(crate) evictable: AtomicBool,
     pub(crate) counters: Counters,
+    /// Of a workflow.
+    pub(crate) inbox: Option<Box<Inbox>>,
+    /// Messages of this actor that have arrived and are still kept.
+    pub(crate) arrived: Mutex<Vec<u64>>,
+    /// Until when, in milliseconds since the Unix epoch, the node's index knows that the actor may have left something undone.
+    pub(crate) watched_until: AtomicU64,
 }
 
 /// What is counted for each actor. Only its runner writes.
@@ -83,13 +113,16 @@ pub(crate) struct Counters {
 }
 
 impl Cell {
-    pub(crate) fn new(id: ActorId, body: Box<Body>, capacity: usize, held: bool) -> Self {
+    pub(crate) fn new(id: ActorId, body: Box<Body>, capacity: usize, held: bool, is_workflow: bool) -> Self {
         Self {
             id,
             mailbox: Mailbox::new(body, capacity, held),
             watched: AtomicBool::new(false),
             evictable: AtomicBool::new(false),
             counters: Counters::default(),
+            inbox: is_workflow.then(Box::default),
+            arrived: Mutex::default(),
+            watched_until: AtomicU64::new(0),
         }
     }
 }

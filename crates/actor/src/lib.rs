@@ -12,6 +12,7 @@ mod describe;
 mod facet;
 mod factory;
 mod guardian;
+mod inbox;
 mod links;
 mod mailbox;
 mod registry;

@@ -14,9 +14,10 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::Application;
+use crate::{Application, Behavior};
 use crate::actor::{self, Body};
-use crate::cell::{Cell, Control, Envelope};
+use crate::cell::{Cell, Control, Envelope, Receipt};
+use crate::inbox::Order;
 use crate::dead_letters::{DeadLetter, DeadLetters};
 use crate::guardian;
 use crate::links::Links;
@@ -29,6 +30,7 @@ mod address;
 pub(crate) mod inspect;
 mod lives;
 pub(crate) mod pressure;
+mod queries;
 mod reminders;
 
 pub use address::Address;
@@ -285,31 +287,46 @@ impl Runtime {
     }
 
     /// Hands a message from an actor to an actor.
-    pub(crate) async fn tell_actor(&self, ctx: RequestContext, id: &ActorId, message: Message) -> Result<(), Failure> {
+    pub(crate) async fn tell_actor(
+        &self,
+        ctx: RequestContext,
+        id: &ActorId,
+        message: Message,
+        receipt: Option<Box<Receipt>>,
+    ) -> Result<(), Failure> {
         // An actor cannot make room in its own mailbox while it waits for it.
         let own = ctx.chain.last() == Some(id);
         let ctx = RequestContext { deadline: None, chain: Arc::from([]), ..ctx };
         let wait = if own { Wait::No } else { Wait::Yes };
-        let sent = self.deliver(id, envelope(ctx, message, None), wait);
+        let mut envelope = envelope(ctx, message, None);
+        envelope.receipt = receipt;
+        let sent = self.deliver(id, envelope, wait);
         let overloaded = || Failure::new(Code::Overloaded, format!("the mailbox of {id} stayed full"));
         tokio::time::timeout(Duration::from_secs(5), sent).await.map_err(|_| overloaded())?
     }
 
     /// Hands on what a committed turn sent. What cannot be delivered becomes a dead letter.
-    pub(crate) async fn pass_on(&self, from: &ActorId, ctx: &RequestContext, target: &ActorId, message: Message) {
+    pub(crate) async fn pass_on(&self, from: &ActorId, ctx: &RequestContext, target: &ActorId, message: Message, receipt: Option<Box<Receipt>>) {
         let chained = RequestContext { chain: Arc::from([from.clone()]), ..ctx.clone() };
-        if let Err(failure) = self.tell_actor(chained, target, message.clone()).await {
-            self.bury(target, *envelope(ctx.clone(), message, None), &failure).await;
+        let (sender, number) = receipt.as_ref().map(|receipt| (receipt.sender.clone(), receipt.number)).unzip();
+        if let Err(failure) = self.tell_actor(chained, target, message.clone(), receipt).await {
+            let mut lost = envelope(ctx.clone(), message, None);
+            lost.receipt = sender.zip(number).map(|(sender, number)| Box::new(Receipt { sender, number }));
+            self.bury(target, *lost, &failure).await;
         }
     }
 
     /// Keeps a message that is given up.
     pub(crate) async fn bury(&self, id: &ActorId, envelope: Envelope, failure: &Failure) {
         let trace_id = envelope.ctx.trace.trace_id_text();
+        let receipt = envelope.receipt;
         let letter = DeadLetter::new(id, envelope.message, envelope.failures, failure, self.0.config.clock.now_ms());
         tracing::warn!(actor_id = %id, tenant = %id.tenant, operation = letter.operation, trace_id, letter = letter.id, "a message was given up: {failure}");
-        if let Err(failure) = self.0.dead_letters.add(&id.tenant, &id.namespace, &letter).await {
-            tracing::error!(actor_id = %id, tenant = %id.tenant, operation = letter.operation, trace_id, "a dead letter could not be kept: {failure}");
+        match self.0.dead_letters.add(&id.tenant, &id.namespace, &letter).await {
+            Ok(()) => receipt.iter().for_each(|receipt| receipt.sign()),
+            Err(failure) => {
+                tracing::error!(actor_id = %id, tenant = %id.tenant, operation = letter.operation, trace_id, "a dead letter could not be kept: {failure}");
+            }
         }
     }
 
@@ -324,6 +341,17 @@ impl Runtime {
     async fn deliver(&self, id: &ActorId, mut envelope: Box<Envelope>, wait: Wait) -> Result<(), Failure> {
         loop {
             let cell = self.cell(id)?;
+            if let Some(inbox) = cell.inbox.as_ref().filter(|_| envelope.reminder.is_none() && Order::of(&envelope.message.operation).is_some()) {
+                inbox.put(envelope).map_err(|_| Failure::new(Code::Overloaded, format!("the inbox of {id} is full")))?;
+                if self.control(&cell, Control::Inbox) {
+                    return Ok(());
+                }
+                // It ended meanwhile; its successor takes what came too late.
+                let Some(left) = inbox.take() else { return Ok(()) };
+                envelope = left;
+                self.make_way(&cell).await;
+                continue;
+            }
             let sent = match wait {
                 Wait::No => cell.mailbox.try_send(envelope),
                 Wait::Yes => {
@@ -396,7 +424,8 @@ impl Runtime {
             return Err(Failure::not_found(format!("the actor {id} does not live: it has ended or was never spawned")));
         }
         let capacity = profile.limits.mailbox;
-        let cell = Arc::new(Cell::new(id.clone(), Body::new(kind, profile, seat), capacity, life == Life::Down));
+        let is_workflow = kind.behavior == Behavior::Workflow;
+        let cell = Arc::new(Cell::new(id.clone(), Body::new(kind, profile, seat), capacity, life == Life::Down, is_workflow));
         actors.insert(id.clone(), cell.clone());
         self.0.live.increment(1.0);
         Ok(cell)
@@ -457,7 +486,7 @@ enum Wait {
 }
 
 fn envelope(ctx: RequestContext, message: Message, reply: Option<oneshot::Sender<Result<Payload, Failure>>>) -> Box<Envelope> {
-    Box::new(Envelope { ctx, message, reply, reminder: None, failures: 0 })
+    Box::new(Envelope { ctx, message, reply, reminder: None, receipt: None, failures: 0 })
 }
 
 fn message(request: Request, kind: MessageKind) -> Message {

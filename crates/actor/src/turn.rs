@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexspaces_durable::{KeyValue, Reminder};
+use plexspaces_durable::{KeyValue, Outgoing, Reminder};
 use plexspaces_types::{ActorId, Clock, Code, Failure, Message, MessageKind, Name, Payload, RequestContext};
 
 use crate::cell::Cell;
@@ -13,6 +13,10 @@ use crate::{Address, Limits, Profile, Runtime};
 
 mod key_value;
 mod lifecycle;
+pub(crate) mod log;
+pub(crate) mod waits;
+
+use log::{Known, Log};
 
 /// How many messages one turn of a durable actor may send.
 const MAX_TELLS: usize = 10_000;
@@ -25,6 +29,7 @@ pub struct Turn(Box<Parts>);
 pub struct Parts {
     /// `None` for a turn without a node behind it.
     runtime: Option<Runtime>,
+    cell: Option<Arc<Cell>>,
     id: ActorId,
     app: Name,
     ctx: RequestContext,
@@ -33,8 +38,26 @@ pub struct Parts {
     clock: Clock,
     writes: BTreeMap<String, Option<KeyValue>>,
     tells: Vec<(ActorId, Message)>,
+    outgoing: Vec<Outgoing>,
     timers: Vec<Change>,
     reminders: BTreeMap<String, Option<Reminder>>,
+    /// None for a turn that is not journaled: of an actor that is not durable, or before its first message.
+    log: Option<Box<Log>>,
+    course: waits::Course,
+    published: Option<Payload>,
+    looking: Looking,
+}
+
+/// Whether a turn may change anything.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Looking {
+    /// It may.
+    #[default]
+    No,
+    /// An instance is made that only looks: what its `init` does was done before by the actor itself.
+    Init,
+    /// It answers a query.
+    Query,
 }
 
 /// What a turn leaves behind to be done when it is over.
@@ -42,8 +65,10 @@ pub struct Parts {
 pub(crate) struct Effects {
     pub(crate) key_values: Vec<(String, Option<KeyValue>)>,
     pub(crate) tells: Vec<(ActorId, Message)>,
+    pub(crate) outgoing: Vec<Outgoing>,
     pub(crate) timers: Vec<Change>,
     pub(crate) reminders: Vec<(String, Option<Reminder>)>,
+    pub(crate) log: Option<Box<Log>>,
 }
 
 impl std::ops::Deref for Turn {
@@ -62,7 +87,7 @@ impl std::ops::DerefMut for Turn {
 
 impl Effects {
     pub(crate) fn is_empty(&self) -> bool {
-        self.key_values.is_empty() && self.tells.is_empty() && self.timers.is_empty() && self.reminders.is_empty()
+        self.key_values.is_empty() && self.tells.is_empty() && self.timers.is_empty() && self.reminders.is_empty() && self.log.is_none()
     }
 }
 
@@ -80,9 +105,10 @@ pub enum LogLevel {
 }
 
 impl Turn {
-    pub(crate) fn new(runtime: &Runtime, cell: &Cell, app: &Name, ctx: RequestContext, profile: &Profile) -> Self {
+    pub(crate) fn new(runtime: &Runtime, cell: &Arc<Cell>, app: &Name, ctx: RequestContext, profile: &Profile) -> Self {
         Self(Box::new(Parts {
             runtime: Some(runtime.clone()),
+            cell: Some(cell.clone()),
             id: cell.id.clone(),
             app: app.clone(),
             ctx,
@@ -91,8 +117,13 @@ impl Turn {
             clock: runtime.config().clock.clone(),
             writes: BTreeMap::new(),
             tells: Vec::new(),
+            outgoing: Vec::new(),
             timers: Vec::new(),
             reminders: BTreeMap::new(),
+            log: None,
+            course: waits::Course::default(),
+            published: None,
+            looking: Looking::No,
         }))
     }
 
@@ -102,6 +133,7 @@ impl Turn {
         let ctx = RequestContext::external(id.tenant.clone(), id.namespace.clone(), "detached");
         Self(Box::new(Parts {
             runtime: None,
+            cell: None,
             app: id.actor_type.clone(),
             id,
             ctx,
@@ -110,14 +142,50 @@ impl Turn {
             clock: Clock::system(),
             writes: BTreeMap::new(),
             tells: Vec::new(),
+            outgoing: Vec::new(),
             timers: Vec::new(),
             reminders: BTreeMap::new(),
+            log: None,
+            course: waits::Course::default(),
+            published: None,
+            looking: Looking::No,
         }))
     }
 
+    /// A turn that changes nothing: its calls of the host have no effect that lasts.
+    pub(crate) fn looking(runtime: &Runtime, id: &ActorId, app: &Name, ctx: RequestContext, profile: &Profile, looking: Looking) -> Self {
+        let mut turn = Self::detached(id.clone());
+        (turn.app, turn.ctx, turn.limits, turn.looking) = (app.clone(), ctx, profile.limits, looking);
+        turn.clock = runtime.config().clock.clone();
+        turn.runtime = Some(runtime.clone());
+        turn
+    }
+
     pub(crate) fn into_effects(self) -> Effects {
-        let Parts { writes, tells, timers, reminders, .. } = *self.0;
-        Effects { key_values: writes.into_iter().collect(), tells, timers, reminders: reminders.into_iter().collect() }
+        let Parts { writes, tells, outgoing, timers, reminders, log, .. } = *self.0;
+        Effects { key_values: writes.into_iter().collect(), tells, outgoing, timers, reminders: reminders.into_iter().collect(), log }
+    }
+
+    /// Writes down what the code is told, or tells it what was written down.
+    pub(crate) fn journaled(mut self, log: Box<Log>) -> Self {
+        self.log = Some(log);
+        self
+    }
+
+    /// Until when somebody waits for the turn's reply.
+    pub(crate) fn awaited(mut self, until: Option<std::time::Instant>) -> Self {
+        self.course.awaited_until = until;
+        self
+    }
+
+    fn node(&self) -> Option<(Runtime, Arc<Cell>)> {
+        self.runtime.clone().zip(self.cell.clone())
+    }
+
+    /// Whose request it is, how long it may take, and who waits for it.
+    #[must_use]
+    pub fn context(&self) -> &RequestContext {
+        &self.ctx
     }
 
     /// The actor whose turn it is.
@@ -126,22 +194,50 @@ impl Turn {
         &self.id
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Milliseconds since the Unix epoch. In a durable actor the time at which the turn began or last waited: it is the same when the turn
+    /// is run again.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
-        self.clock.now_ms()
+        self.log.as_deref().map_or_else(|| self.clock.now_ms(), Log::now_ms)
     }
 
     /// Asks another actor and waits for the reply, never longer than the message that is being handled may take. An actor that already
     /// waits for this one is a `deadlock`, answered at once.
-    pub async fn ask(&self, target: &str, operation: &str, payload: Payload, timeout: Duration) -> Result<Payload, Failure> {
-        let (runtime, id) = self.resolve(target)?;
-        let (ctx, message) = self.asking(&id, operation, payload, timeout)?;
-        runtime.ask_actor(ctx, id, message).await
+    pub async fn ask(&mut self, target: &str, operation: &str, payload: Payload, timeout: Duration) -> Result<Payload, Failure> {
+        let call = match self.call(|| format!("ask {target} {operation}"), &[payload.as_bytes()])? {
+            Known::Told(told) => return self.told_again(told).await,
+            Known::New(call) => call,
+        };
+        let prepared = self.resolve(target).and_then(|(runtime, id)| {
+            let (ctx, message) = self.asking(&id, operation, payload, timeout)?;
+            Ok((runtime, ctx, id, message))
+        });
+        match prepared {
+            Ok((runtime, ctx, id, message)) => self.wait(call, runtime.ask_actor(ctx, id, message)).await,
+            Err(failure) => self.told_nothing(call, Err(failure)),
+        }
     }
 
     /// The same for an actor whose address is known.
-    pub async fn ask_at(&self, target: &Address, operation: &str, payload: Payload, timeout: Duration) -> Result<Payload, Failure> {
+    pub async fn ask_at(&mut self, target: &Address, operation: &str, payload: Payload, timeout: Duration) -> Result<Payload, Failure> {
+        let call = match self.call(|| format!("ask {} {operation}", target.id()), &[payload.as_bytes()])? {
+            Known::Told(told) => return self.told_again(told).await,
+            Known::New(call) => call,
+        };
+        match self.asking(target.id(), operation, payload, timeout) {
+            Ok((ctx, message)) => self.wait(call, target.ask(ctx, message)).await,
+            Err(failure) => self.told_nothing(call, Err(failure)),
+        }
+    }
+
+    /// Whether what the code is told is written down. Its calls must come one after the other then.
+    #[must_use]
+    pub fn is_journaled(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// The same beside other asks, in a turn that is not journaled.
+    pub async fn ask_beside(&self, target: &Address, operation: &str, payload: Payload, timeout: Duration) -> Result<Payload, Failure> {
         let (ctx, message) = self.asking(target.id(), operation, payload, timeout)?;
         target.ask(ctx, message).await
     }
@@ -157,33 +253,57 @@ impl Turn {
         let deadline = crate::now() + timeout;
         let deadline = self.ctx.deadline.map_or(deadline, |outer| outer.min(deadline));
         let ctx = RequestContext { namespace: id.namespace.clone(), deadline: Some(deadline), chain: Arc::from(chain), ..self.ctx.clone() };
-        Ok((ctx, self.message(operation, payload, MessageKind::Call)))
+        let mut message = self.message(operation, payload, MessageKind::Call);
+        // Asked again after a failure, a durable actor knows the request and gives the same answer.
+        message.idempotency_key = self.log.as_deref().map(|log| format!("{}#{}", self.id, log.call_id()));
+        Ok((ctx, message))
     }
 
     /// Sends to another actor without waiting for the outcome. In a durable actor it leaves after the commit.
     pub async fn tell(&mut self, target: &str, operation: &str, payload: Payload) -> Result<(), Failure> {
-        let (runtime, id) = self.resolve(target)?;
-        let Some((ctx, message)) = self.telling(&id, operation, payload)? else { return Ok(()) };
-        runtime.tell_actor(ctx, &id, message).await
+        let call = match self.call(|| format!("tell {target} {operation}"), &[payload.as_bytes()])? {
+            Known::Told(told) => return told.map(drop),
+            Known::New(call) => call,
+        };
+        let sent = match self.resolve(target) {
+            Err(failure) => Err(failure),
+            Ok((runtime, id)) => match self.telling(&id, operation, payload) {
+                Ok(Some((ctx, message))) => runtime.tell_actor(ctx, &id, message, None).await,
+                put_out => put_out.map(drop),
+            },
+        };
+        self.told_nothing(call, sent)
     }
 
     /// The same to an actor whose address is known.
     pub async fn tell_at(&mut self, target: &Address, operation: &str, payload: Payload) -> Result<(), Failure> {
-        let Some((ctx, message)) = self.telling(target.id(), operation, payload)? else { return Ok(()) };
-        target.tell(ctx, message).await
+        let call = match self.call(|| format!("tell {} {operation}", target.id()), &[payload.as_bytes()])? {
+            Known::Told(told) => return told.map(drop),
+            Known::New(call) => call,
+        };
+        let sent = match self.telling(target.id(), operation, payload) {
+            Ok(Some((ctx, message))) => target.tell(ctx, message).await,
+            put_out => put_out.map(drop),
+        };
+        self.told_nothing(call, sent)
     }
 
     /// What is to be sent now; nothing when the message leaves with the commit.
     fn telling(&mut self, id: &ActorId, operation: &str, payload: Payload) -> Result<Option<(RequestContext, Message)>, Failure> {
         self.check_size("payload", payload.len())?;
-        let message = self.message(operation, payload, MessageKind::Cast);
         if self.durable {
-            if self.tells.len() >= MAX_TELLS {
+            if self.tells.len() + self.outgoing.len() >= MAX_TELLS {
                 return Err(Failure::new(Code::Overloaded, format!("one turn may send at most {MAX_TELLS} messages")));
             }
-            self.tells.push((id.clone(), message));
+            if self.log.is_some() {
+                self.put_out(id, operation, payload);
+            } else {
+                let message = self.message(operation, payload, MessageKind::Cast);
+                self.tells.push((id.clone(), message));
+            }
             return Ok(None);
         }
+        let message = self.message(operation, payload, MessageKind::Cast);
         let ctx = RequestContext { namespace: id.namespace.clone(), chain: Arc::from([self.id.clone()]), ..self.ctx.clone() };
         Ok(Some((ctx, message)))
     }

@@ -1,25 +1,38 @@
-//! One activation of one durable actor: what it knows of its partition, and the batch that each turn becomes.
+//! One activation of one durable actor: what it knows of its partition, and the batches that its turns become.
 
 use bytes::Bytes;
 use plexspaces_store::{Batch, Partition, Range};
 use plexspaces_types::Payload;
 
-use crate::Reminder;
-use crate::record::{self, Answer, CHECKPOINT, Checkpoint, EPOCH, Error, KeyValue, RETENTION_MS};
+use crate::journal::{self, Entry, Recorded};
+use crate::record::{self, ANCHOR, Anchor, Answer, EPOCH, Error, KeyValue, RETENTION_MS};
+use crate::{Outgoing, Past, Reminder, outbox};
 
-/// What a turn leaves behind.
+/// What a turn leaves behind, or a part of it that ends where the turn waits.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// The state after the turn.
-    pub state: Option<Payload>,
+    /// What is added to the turn's journal. The turn is over when the last is its end, which may hold the state.
+    pub entries: Vec<Entry>,
     /// Private pairs that were set, or with `None` removed.
     pub key_values: Vec<(String, Option<KeyValue>)>,
     /// Reminders that were set, or with `None` removed.
     pub reminders: Vec<(String, Option<Reminder>)>,
     /// The answer to remember: its idempotency key, the request's fingerprint, the reply.
     pub answer: Option<(String, [u8; 32], Payload)>,
+    /// Whether the answer need not be kept for a turn that changes nothing: to handle the message again does no harm then.
+    pub harmless: bool,
+    /// Messages that are to leave with this commit.
+    pub outgoing: Vec<Outgoing>,
+    /// Messages of earlier commits that have arrived.
+    pub arrived: Vec<u64>,
+    /// The sender and the number of the message that the turn handles.
+    pub heard: Option<(String, u64)>,
+    /// What a workflow shows of itself while it runs.
+    pub published: Option<Payload>,
     /// Answers whose time is over, as [`Activation::expired_range`] found them.
     pub forget: Vec<Bytes>,
+    /// Records of old turns, as [`Activation::stale_range`] found them.
+    pub stale: Vec<Bytes>,
 }
 
 /// What becomes of a turn's changes.
@@ -31,17 +44,56 @@ pub enum Outcome {
     Commit(Batch),
 }
 
+/// How often the state is kept, and for how long what was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// The turns from one kept state to the next; `None` keeps one when the journal since the last outweighs it.
+    pub interval: Option<u64>,
+    /// How many turns of the history are kept.
+    pub history: u64,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self { interval: None, history: 256 }
+    }
+}
+
+/// What a turn weighs besides its journal: running it again takes time too.
+const TURN_WEIGHT: usize = 512;
+
+/// How far the first state that recovery reads may lie back: in turns, and in bytes.
+const ANCHOR_TURNS: u64 = 64;
+const ANCHOR_BYTES: usize = 256 << 10;
+
+/// How many turns are removed from the history at once.
+const STALE_AT_ONCE: u64 = 64;
+
+/// A state up to this size is compared with the last one, so that a turn that changed nothing costs no commit.
+const COMPARED_BYTES: usize = 16 << 10;
+
 /// One activation's view of the actor's partition. Its commits carry the activation's epoch as a precondition: once another activation
 /// has committed, none of this one's is applied any more.
 #[derive(Debug)]
 pub struct Activation {
     partition: Partition,
+    keeping: Keeping,
     /// What is in the store: another activation's epoch before the first commit, this one's after it.
     stored_epoch: Option<u64>,
     claimed: bool,
+    /// The last turn that has a record.
     turn: u64,
-    state: Option<Payload>,
-    pending_state: Option<Payload>,
+    /// How many records the turn that is under way has; 0 between turns.
+    chunks: u32,
+    /// A batch was made of which it is not known whether it is committed.
+    in_doubt: bool,
+    anchor: Anchor,
+    /// What recovery would read besides the anchor's state.
+    since_anchor: usize,
+    /// The last kept state: its turn, its size, and itself while it is small.
+    kept: Option<(u64, usize, Option<Payload>)>,
+    /// What recovery would run again.
+    weight: usize,
     oldest_answer_ms: Option<u64>,
 }
 
@@ -56,16 +108,26 @@ impl Activation {
     }
 
     /// Takes over an actor from the entries of its recovery range. Nothing is written before the first change.
-    pub fn recover(partition: Partition, entries: &[(Bytes, Bytes)]) -> Result<Self, Error> {
-        let mut activation =
-            Self { partition, stored_epoch: None, claimed: false, turn: 0, state: None, pending_state: None, oldest_answer_ms: None };
+    pub fn recover(partition: Partition, keeping: Keeping, entries: &[(Bytes, Bytes)]) -> Result<Self, Error> {
+        let mut activation = Self {
+            partition,
+            keeping,
+            stored_epoch: None,
+            claimed: false,
+            turn: 0,
+            chunks: 0,
+            in_doubt: false,
+            anchor: Anchor::default(),
+            since_anchor: 0,
+            kept: None,
+            weight: 0,
+            oldest_answer_ms: None,
+        };
         for (key, value) in entries {
             if key == EPOCH {
                 activation.stored_epoch = Some(record::decode_epoch(value)?);
-            } else if key == CHECKPOINT {
-                let checkpoint = Checkpoint::decode(value)?;
-                activation.turn = checkpoint.turn;
-                activation.state = Some(checkpoint.state);
+            } else if key == ANCHOR {
+                activation.anchor = Anchor::decode(value)?;
             } else if let Some((expires, _)) = record::parse_expiry_key(key) {
                 activation.oldest_answer_ms = activation.oldest_answer_ms.or(Some(expires));
             }
@@ -73,13 +135,67 @@ impl Activation {
         Ok(activation)
     }
 
-    /// The last committed state; `None` for an actor that never changed.
+    /// The records of the journal that bring the actor back; `None` for an actor that has none.
     #[must_use]
-    pub fn state(&self) -> Option<&Payload> {
-        self.state.as_ref()
+    pub fn journal_range(&self) -> Option<Range> {
+        self.stored_epoch.map(|_| journal::range(self.anchor.turn, None))
     }
 
-    /// How many turns have changed the actor.
+    /// Takes the records of the journal's range, and says what must be run again.
+    pub fn recall(&mut self, records: &[(Bytes, Bytes)]) -> Result<Past, Error> {
+        self.since_anchor = records.iter().map(|(_, value)| value.len()).sum();
+        let mut history = Vec::new();
+        Recorded::collect(&mut history, records)?;
+        if let Some(last) = history.last() {
+            self.turn = last.turn;
+            self.chunks = if last.end().is_some() { 0 } else { last.chunks };
+        }
+        let kept = history.iter().rev().find_map(|recorded| {
+            let state = recorded.end().and_then(|end| end.state.as_ref());
+            state.map(|state| (recorded.turn, state)).or_else(|| recorded.base().map(|base| (recorded.turn - 1, base)))
+        });
+        if let Some((turn, state)) = kept {
+            self.keep(turn, state);
+        }
+        let past = Past::of(history);
+        self.weight = past.turns.len() * TURN_WEIGHT;
+        Ok(past)
+    }
+
+    fn keep(&mut self, turn: u64, state: &Payload) {
+        self.kept = Some((turn, state.len(), (state.len() <= COMPARED_BYTES).then(|| state.clone())));
+        self.weight = 0;
+    }
+
+    /// Whether the next turn should give its state.
+    #[must_use]
+    pub fn wants_state(&self) -> bool {
+        let Some((turn, size, _)) = &self.kept else { return true };
+        match self.keeping.interval {
+            Some(interval) => self.turn + 1 >= turn + interval,
+            None => self.weight + TURN_WEIGHT >= *size,
+        }
+    }
+
+    /// Whether no state of the actor was ever kept.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.kept.is_none()
+    }
+
+    /// The number of the turn that is under way, or of the next one.
+    #[must_use]
+    pub fn current_turn(&self) -> u64 {
+        if self.chunks == 0 { self.turn + 1 } else { self.turn }
+    }
+
+    /// Whether a part of the turn that is under way is committed.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.chunks > 0
+    }
+
+    /// How many turns the history has.
     #[must_use]
     pub fn turn(&self) -> u64 {
         self.turn
@@ -99,12 +215,17 @@ impl Activation {
         Some(Range { start: record::expiry_key(0, ""), end: Some(end) })
     }
 
-    /// Makes the batch of a turn. An activation whose batch failed must not be used again: what the store holds is then not what it
-    /// believes.
-    pub fn commit(&mut self, changes: Changes, now_ms: u64) -> Outcome {
-        let Changes { state, key_values, reminders, answer, forget } = changes;
-        let state = state.filter(|state| self.state.as_ref() != Some(state));
-        if state.is_none() && key_values.is_empty() && reminders.is_empty() && answer.is_none() && forget.is_empty() {
+    /// The range of the records of turns that the history need not hold any more; `None` while there are few.
+    #[must_use]
+    pub fn stale_range(&self) -> Option<Range> {
+        let end = self.turn.saturating_sub(self.keeping.history).min(self.anchor.turn);
+        (end >= self.anchor.oldest + STALE_AT_ONCE).then(|| journal::range(0, Some(end)))
+    }
+
+    /// Makes the batch of a turn or of a part of it. An activation whose batch failed must not be used again: what the store holds is
+    /// then not what it believes.
+    pub fn commit(&mut self, mut changes: Changes, now_ms: u64) -> Outcome {
+        if self.changes_nothing(&mut changes) {
             return Outcome::Unchanged;
         }
         let mut batch = Batch::new(self.partition.clone());
@@ -115,48 +236,128 @@ impl Activation {
             self.stored_epoch = Some(epoch);
             self.claimed = true;
         }
-        self.turn += 1;
-        if let Some(state) = state {
-            batch.put(CHECKPOINT, Checkpoint::encode(self.turn, &state));
-            self.pending_state = Some(state);
+        let before_anchor = self.anchor;
+        if !changes.entries.is_empty() {
+            self.write_journal(&mut batch, &mut changes.entries);
         }
-        for (key, value) in key_values {
+        for (key, value) in changes.key_values {
             let key = record::key_value_key(&key);
             match value {
                 Some(value) => batch.put(key, value.encode()),
                 None => batch.delete(key),
             };
         }
-        for (name, reminder) in reminders {
+        for (name, reminder) in changes.reminders {
             let key = Reminder::key(&name);
             match reminder {
                 Some(reminder) => batch.put(key, reminder.encode()),
                 None => batch.delete(key),
             };
         }
-        if !forget.is_empty() {
+        for outgoing in changes.outgoing {
+            batch.put(outbox::key(outgoing.number), outgoing.encode());
+        }
+        for number in changes.arrived {
+            batch.delete(outbox::key(number));
+        }
+        if let Some((sender, number)) = changes.heard {
+            batch.put(outbox::heard_key(&sender), outbox::encode_heard(number));
+        }
+        if let Some(published) = changes.published {
+            batch.put(record::PUBLISHED, record::encode_published(self.turn, &published));
+        }
+        if !changes.forget.is_empty() {
             // What is left is younger; the next look will find how much.
             self.oldest_answer_ms = Some(now_ms.saturating_add(1));
         }
-        for key in forget {
+        for key in changes.forget {
             if let Some((_, idempotency_key)) = record::parse_expiry_key(&key) {
                 batch.delete(record::answer_key(idempotency_key));
             }
             batch.delete(key);
         }
-        if let Some((key, fingerprint, reply)) = answer {
+        for key in changes.stale {
+            if let Some((turn, _)) = journal::parse_key(&key) {
+                self.anchor.oldest = self.anchor.oldest.max(turn + 1);
+            }
+            batch.delete(key);
+        }
+        if let Some((key, fingerprint, reply)) = changes.answer {
             let expires_ms = now_ms.saturating_add(RETENTION_MS);
             batch.put(record::answer_key(&key), Answer { fingerprint, expires_ms, reply }.encode());
             batch.put(record::expiry_key(expires_ms, &key), Bytes::new());
             self.oldest_answer_ms = self.oldest_answer_ms.or(Some(expires_ms));
         }
+        if self.anchor != before_anchor {
+            batch.put(ANCHOR, self.anchor.encode());
+        }
+        self.in_doubt = true;
         Outcome::Commit(batch)
     }
 
-    /// The batch was committed.
+    /// The batch is committed.
     pub fn committed(&mut self) {
-        if let Some(state) = self.pending_state.take() {
-            self.state = Some(state);
+        self.in_doubt = false;
+    }
+
+    /// Whether it is not known what of the last batch the store holds.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
+    /// Whether a whole turn left everything as it was. A state that is the last kept one is dropped.
+    fn changes_nothing(&self, changes: &mut Changes) -> bool {
+        let mut ended_as_it_was = false;
+        if let Some(Entry::End(end)) = changes.entries.last_mut() {
+            match (&end.state, &self.kept) {
+                (Some(state), Some((turn, _, Some(kept)))) if *turn == self.turn && state == kept => {
+                    ended_as_it_was = self.chunks == 0 && matches!(end.outcome, journal::Outcome::Done { .. });
+                }
+                _ => {}
+            }
+        }
+        let Changes { entries, key_values, reminders, answer, harmless, outgoing, arrived, heard: _, published, forget, stale } = changes;
+        (ended_as_it_was || entries.is_empty())
+            && key_values.is_empty()
+            && reminders.is_empty()
+            && (answer.is_none() || *harmless)
+            && outgoing.is_empty()
+            && arrived.is_empty()
+            && published.is_none()
+            && forget.is_empty()
+            && stale.is_empty()
+    }
+
+    fn write_journal(&mut self, batch: &mut Batch, entries: &mut Vec<Entry>) {
+        if self.chunks == 0 {
+            self.turn += 1;
+        }
+        let end = match entries.last() {
+            Some(Entry::End(end)) => Some(end.state.clone()),
+            _ => None,
+        };
+        if let Some(Some(_)) = &end {
+            entries.retain(|entry| !matches!(entry, Entry::Base(_)));
+        }
+        if let Some(Entry::Base(base)) = entries.first() {
+            let base = base.clone();
+            self.keep(self.turn - 1, &base);
+        }
+        let value = journal::encode(entries);
+        self.since_anchor += value.len();
+        self.weight += value.len();
+        batch.put(journal::key(self.turn, self.chunks), value);
+        self.chunks += 1;
+        let Some(state) = end else { return };
+        self.chunks = 0;
+        self.weight += TURN_WEIGHT;
+        let Some(state) = state else { return };
+        self.keep(self.turn, &state);
+        let far = self.turn - self.anchor.turn >= ANCHOR_TURNS || self.since_anchor - state.len() >= ANCHOR_BYTES.max(state.len());
+        if far {
+            self.anchor.turn = self.turn;
+            self.since_anchor = state.len();
         }
     }
 }

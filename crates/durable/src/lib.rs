@@ -4,9 +4,16 @@
 //! commits the batches that it gets back.
 
 mod activation;
+pub mod journal;
+mod outbox;
 mod record;
 mod reminder;
+mod replay;
 
-pub use activation::{Activation, Changes, Outcome};
-pub use record::{Answer, Error, KeyValue, RETENTION_MS, answer_key, fingerprint, key_value_key, key_value_prefix};
+pub use activation::{Activation, Changes, Keeping, Outcome};
+pub use outbox::{Outgoing, decode_heard, heard_key};
+pub use record::{
+    Answer, Error, KeyValue, PUBLISHED, RETENTION_MS, answer_key, decode_published, fingerprint, key_value_key, key_value_prefix,
+};
 pub use reminder::{Due, Reminder};
+pub use replay::{Divergence, Past, Replay};

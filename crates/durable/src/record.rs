@@ -3,13 +3,17 @@
 //! | key | value |
 //! | --- | --- |
 //! | `a` | the epoch: which activation may write |
-//! | `b` | the checkpoint: turn and state |
+//! | `b` | the anchor: the turn from whose state recovery begins, and the oldest turn of the history |
 //! | `c/` time, idempotency key | nothing; says when a stored answer may go |
 //! | `d/` idempotency key | a stored answer |
+//! | `j` turn, number | a part of a turn's journal, with the state after it where that was taken |
 //! | `k/` key | one of the actor's private key-value pairs |
+//! | `n/` sender | the number of the sender's last message that was applied |
+//! | `o/` number | a message that has not arrived yet |
+//! | `p` | what a workflow shows of itself while it runs |
 //! | `r/` name | a reminder |
 //!
-//! The first three sort first, so that one scan of three entries recovers an actor.
+//! The first three sort first, so that two scans recover an actor: these, and the journal from the anchor on.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use plexspaces_types::Payload;
@@ -19,13 +23,15 @@ use sha2::{Digest, Sha256};
 pub const RETENTION_MS: u64 = 24 * 60 * 60 * 1000;
 
 pub(crate) const EPOCH: &[u8] = b"a";
-pub(crate) const CHECKPOINT: &[u8] = b"b";
+pub(crate) const ANCHOR: &[u8] = b"b";
+/// The key of what a workflow shows of itself.
+pub const PUBLISHED: &[u8] = b"p";
 const EXPIRY: &[u8] = b"c/";
 const ANSWER: &[u8] = b"d/";
 const KEY_VALUE: &[u8] = b"k/";
 
 /// The first byte of each record, so that a later layout is refused and not misread.
-pub(crate) const LAYOUT: u8 = 1;
+pub(crate) const LAYOUT: u8 = 2;
 
 /// A record that is not what its key says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -147,29 +153,48 @@ impl KeyValue {
     }
 }
 
-/// The state after a turn.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
+/// Where recovery begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    /// The turn whose record holds a state; 0 for the beginning.
     pub(crate) turn: u64,
-    pub(crate) state: Payload,
+    /// Turns before this one are removed.
+    pub(crate) oldest: u64,
 }
 
-impl Checkpoint {
-    pub(crate) fn encode(turn: u64, state: &Payload) -> Bytes {
-        let mut out = BytesMut::with_capacity(10 + state.len());
+impl Anchor {
+    pub(crate) fn encode(self) -> Bytes {
+        let mut out = BytesMut::with_capacity(17);
         out.put_u8(LAYOUT);
-        out.put_u64(turn);
-        put_payload(&mut out, state);
+        out.put_u64(self.turn);
+        out.put_u64(self.oldest);
         out.freeze()
     }
 
     pub(crate) fn decode(value: &Bytes) -> Result<Self, Error> {
         let parse = || {
             let (turn, rest) = body(value)?.split_first_chunk::<8>()?;
-            Some(Self { turn: u64::from_be_bytes(*turn), state: payload(rest)? })
+            Some(Self { turn: u64::from_be_bytes(*turn), oldest: u64::from_be_bytes(rest.try_into().ok()?) })
         };
-        parse().ok_or_else(|| unreadable("checkpoint", value))
+        parse().ok_or_else(|| unreadable("anchor", value))
     }
+}
+
+pub(crate) fn encode_published(turn: u64, state: &Payload) -> Bytes {
+    let mut out = BytesMut::with_capacity(10 + state.len());
+    out.put_u8(LAYOUT);
+    out.put_u64(turn);
+    put_payload(&mut out, state);
+    out.freeze()
+}
+
+/// What a workflow shows of itself, and in which turn it did.
+pub fn decode_published(value: &Bytes) -> Result<(u64, Payload), Error> {
+    let parse = || {
+        let (turn, rest) = body(value)?.split_first_chunk::<8>()?;
+        Some((u64::from_be_bytes(*turn), payload(rest)?))
+    };
+    parse().ok_or_else(|| unreadable("published state", value))
 }
 
 pub(crate) fn encode_epoch(epoch: u64) -> Bytes {

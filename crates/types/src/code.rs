@@ -137,6 +137,10 @@ codes! {
     HandlerFailed = "handler_failed", InternalServer, 500, 13, true;
     /// The actor went over its limit of memory, CPU time or time; its turn was rolled back and it restarts.
     LimitExceeded = "limit_exceeded", InternalServer, 500, 13, false;
+    /// What a durable actor's code does is not what its journal says that it did; the history is left as it was.
+    NonDeterministic = "non_deterministic", InternalServer, 500, 13, false;
+    /// It was cancelled or terminated before it was done.
+    Cancelled = "cancelled", Conflict, 409, 1, false;
     /// The node has a fault.
     Internal = "internal", InternalServer, 500, 13, true;
 }

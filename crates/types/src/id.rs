@@ -133,6 +133,15 @@ impl ActorId {
     pub fn new(tenant: Name, namespace: Name, actor_type: Name, key: Key) -> Self {
         Self(Arc::new(Identity { tenant, namespace, actor_type, key }))
     }
+
+    /// Reads a printed identity of an actor of this tenant; `None` unless it is one.
+    #[must_use]
+    pub fn parse(tenant: &Name, printed: &str) -> Option<Self> {
+        let mut parts = printed.splitn(3, '/');
+        let namespace = Name::new("namespace", parts.next()?).ok()?;
+        let actor_type = Name::new("actor type", parts.next()?).ok()?;
+        Some(Self::new(tenant.clone(), namespace, actor_type, Key::new(parts.next()?).ok()?))
+    }
 }
 
 impl std::ops::Deref for ActorId {

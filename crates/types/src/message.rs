@@ -1,12 +1,14 @@
 //! What travels between actors.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ActorId;
 
 /// The body of a message, a reply or a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Payload {
     /// JSON text. It is not parsed on its way; whoever reads it checks it.
     Json(String),
@@ -46,7 +48,8 @@ impl std::ops::Deref for Payload {
 }
 
 /// Whether the sender waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MessageKind {
     /// The sender waits for a reply.
     Call,

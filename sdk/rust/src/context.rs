@@ -85,14 +85,28 @@ impl ActorContext {
     /// already waits for this one is a `deadlock`, answered at once.
     pub async fn ask<'a>(&self, target: impl Into<Recipient<'a>>, message: Message, timeout: Duration) -> Result<Message, Failure> {
         let Message { payload, msg_type, .. } = message;
-        let reply = match target.into() {
-            Recipient::Ref(actor) => self.turn.read().await.ask_at(actor.address(), &msg_type, payload, timeout).await?,
-            other => {
-                let address = self.look_up(other)?;
-                self.turn.read().await.ask_at(&address, &msg_type, payload, timeout).await?
+        let looked_up;
+        let address = match target.into() {
+            Recipient::Ref(actor) => {
+                looked_up = actor.clone();
+                looked_up.address()
             }
+            other => &self.look_up(other)?,
         };
-        Ok(Message::reply(reply))
+        let turn = self.turn.read().await;
+        if !turn.is_journaled() {
+            return turn.ask_beside(address, &msg_type, payload, timeout).await.map(Message::reply);
+        }
+        drop(turn);
+        self.turn.write().await.ask_at(address, &msg_type, payload, timeout).await.map(Message::reply)
+    }
+
+    /// Waits so long. A durable actor waits on through failures and restarts of the node.
+    pub async fn sleep(&self, time: Duration) -> Result<(), Failure> {
+        let mut turn = self.turn.write().await;
+        let until_ms = turn.now_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        while !turn.sleep_until(until_ms).await? {}
+        Ok(())
     }
 
     /// Sends to another actor without waiting for a reply. What a durable actor sends leaves when its turn is committed.

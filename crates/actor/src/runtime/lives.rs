@@ -191,7 +191,7 @@ impl Runtime {
     pub async fn redrive(&self, ctx: &RequestContext, id: &str) -> Result<(), Failure> {
         let letter = self.dead_letter(ctx, id).await?;
         let target = letter.target(&ctx.tenant, &ctx.namespace)?;
-        self.tell_actor(ctx.clone(), &target, letter.message()).await?;
+        self.tell_actor(ctx.clone(), &target, letter.message(), None).await?;
         self.discard(ctx, id).await
     }
 

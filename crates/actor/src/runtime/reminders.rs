@@ -8,6 +8,7 @@ use plexspaces_store::{Batch, Partition, Range};
 use tokio::sync::Notify;
 
 use super::*;
+use crate::actor::LOOK_AFTER;
 
 /// How far ahead reminders are in the wheel. Later ones are on disk only.
 const HORIZON: Duration = Duration::from_secs(10 * 60);
@@ -70,6 +71,14 @@ impl Runtime {
 
     /// Sends a due reminder to its actor.
     pub(super) async fn fire_reminder(&self, due: Due) {
+        if due.name == LOOK_AFTER {
+            self.0.reminders.armed.lock().remove(&due.key());
+            // Without its application there is nobody to look after; what there is of it stays for a later deployment.
+            if let Ok(cell) = self.cell(&due.actor) {
+                self.control(&cell, Control::LookAfter(Box::new(due)));
+            }
+            return;
+        }
         let scope = (due.actor.tenant.clone(), due.actor.namespace.clone());
         let message =
             Message { operation: String::new(), kind: MessageKind::Cast, payload: Payload::empty(), sender: None, idempotency_key: None };

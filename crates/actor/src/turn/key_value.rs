@@ -7,6 +7,7 @@ use plexspaces_store::{Batch, Error, Partition, Range};
 use plexspaces_types::{Code, Failure};
 
 use super::Turn;
+use super::log::{self, Known};
 
 /// Keys that one turn of a durable actor may write.
 const MAX_WRITES: usize = 1000;
@@ -20,23 +21,46 @@ impl Turn {
     /// The value of one of the actor's own keys.
     pub async fn kv_get(&mut self, key: &str) -> Result<Option<String>, Failure> {
         check_key(key)?;
-        Ok(self.read(key).await?.map(|pair| pair.value))
+        if let Some(written) = self.writes.get(key) {
+            let now = self.now_ms();
+            return Ok(written.clone().filter(|pair| pair.is_live(now)).map(|pair| pair.value));
+        }
+        let call = match self.call(|| format!("kv_get {key}"), &[])? {
+            Known::Told(told) => return log::read(&told?),
+            Known::New(call) => call,
+        };
+        let value = self.read(key).await.map(|pair| pair.map(|pair| pair.value));
+        self.told(call, value.as_ref().map(log::json));
+        value
     }
 
     /// Sets one of the actor's own keys, for ever or for a time.
     pub async fn kv_put(&mut self, key: &str, value: String, ttl: Option<Duration>) -> Result<(), Failure> {
         check_key(key)?;
         let pair = self.pair(value, ttl)?;
-        self.write(key, Some(pair)).await
+        let (call, told) = match self.call(|| format!("kv_put {key}"), &[pair.value.as_bytes()])? {
+            Known::Told(told) => (None, told.map(drop)),
+            Known::New(call) => (call, Ok(())),
+        };
+        // What a turn writes is in no commit but its last, so that it is written again when the turn is run again.
+        let written = match told {
+            Ok(()) => self.write(key, Some(pair)).await,
+            refused => refused,
+        };
+        self.told_nothing(call, written)
     }
 
     /// Removes one of the actor's own keys; true when it was there.
     pub async fn kv_delete(&mut self, key: &str) -> Result<bool, Failure> {
         check_key(key)?;
-        let existed = self.read(key).await?.is_some();
+        let (call, existed) = match self.call(|| format!("kv_delete {key}"), &[])? {
+            Known::Told(told) => (None, log::read(&told?)?),
+            Known::New(call) => (call, self.read(key).await?.is_some()),
+        };
         if existed {
             self.write(key, None).await?;
         }
+        self.told(call, Ok(log::json(&existed)));
         Ok(existed)
     }
 
@@ -45,10 +69,15 @@ impl Turn {
         check_key(key)?;
         let pair = self.pair(value, None)?;
         if self.durable {
-            let holds = self.read(key).await?.map(|pair| pair.value).as_deref() == expected;
+            let arguments = [pair.value.as_bytes(), expected.unwrap_or_default().as_bytes(), &[u8::from(expected.is_some())]];
+            let (call, holds) = match self.call(|| format!("kv_compare_and_set {key}"), &arguments)? {
+                Known::Told(told) => (None, log::read(&told?)?),
+                Known::New(call) => (call, self.read(key).await?.map(|pair| pair.value).as_deref() == expected),
+            };
             if holds {
                 self.write(key, Some(pair)).await?;
             }
+            self.told(call, Ok(log::json(&holds)));
             return Ok(holds);
         }
         let Some(runtime) = self.runtime.clone() else { return Ok(false) };
@@ -77,6 +106,11 @@ impl Turn {
         if !(1..=1000).contains(&limit) {
             return Err(Failure::invalid("limit", format!("limit is {limit}, expected 1 to 1000")));
         }
+        let text = || format!("kv_list {prefix} after {} at most {limit}", after.unwrap_or_default());
+        let call = match self.call(text, &[])? {
+            Known::Told(told) => return log::read(&told?),
+            Known::New(call) => call,
+        };
         let mut keys = self.stored_keys(prefix, after, limit + self.writes.len()).await?;
         let now = self.now_ms();
         for (key, pair) in &self.writes {
@@ -91,6 +125,7 @@ impl Turn {
             }
         }
         keys.truncate(limit);
+        self.told(call, Ok(log::json(&keys)));
         Ok(keys)
     }
 

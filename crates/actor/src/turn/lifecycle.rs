@@ -6,6 +6,7 @@ use plexspaces_types::{ActorId, Code, Failure, Payload, RequestContext};
 use serde_json::{Map, Value};
 
 use super::Turn;
+use super::log::{self, Known};
 use crate::Runtime;
 use crate::supervision::Exit;
 use crate::timers::{Change, Schedule};
@@ -18,15 +19,23 @@ const MAX_REMINDER_NAME: usize = 256;
 impl Turn {
     /// Watches an actor: at its end this one receives `__DOWN__`. Returns the reference of the watch.
     pub fn monitor(&mut self, target: &str) -> Result<String, Failure> {
-        let (runtime, found) = self.find(target)?;
-        Ok(match found {
-            Ok(id) => runtime.monitor(&self.id, &id)?,
-            Err(_) => runtime.monitor_nobody(&self.id, target),
-        })
+        let call = match self.call(|| format!("monitor {target}"), &[])? {
+            Known::Told(told) => return log::read(&told?),
+            Known::New(call) => call,
+        };
+        let reference = self.find(target).and_then(|(runtime, found)| match found {
+            Ok(id) => runtime.monitor(&self.id, &id),
+            Err(_) => Ok(runtime.monitor_nobody(&self.id, target)),
+        });
+        self.told(call, reference.as_ref().map(log::json));
+        reference
     }
 
     /// Ends a watch; one that there is not is no error.
     pub fn demonitor(&mut self, reference: &str) {
+        if self.log.as_deref().is_some_and(log::Log::is_again) {
+            return;
+        }
         if let Some(runtime) = &self.runtime {
             runtime.links().demonitor(&self.id, reference);
         }
@@ -34,38 +43,59 @@ impl Turn {
 
     /// Ties this actor to another: when one ends abnormally the other receives `__EXIT__`.
     pub fn link(&mut self, peer: &str) -> Result<(), Failure> {
-        let (runtime, found) = self.find(peer)?;
-        match found {
+        let call = match self.call(|| format!("link {peer}"), &[])? {
+            Known::Told(told) => return told.map(drop),
+            Known::New(call) => call,
+        };
+        let linked = self.find(peer).and_then(|(runtime, found)| match found {
             Ok(id) => runtime.link(&self.id, &id),
             Err(_) => {
                 runtime.tell_exit(&self.id, peer, &Exit::Error("noproc".to_owned()));
                 Ok(())
             }
-        }
+        });
+        self.told_nothing(call, linked)
     }
 
     /// Unties this actor and another.
     pub fn unlink(&mut self, peer: &str) -> Result<(), Failure> {
-        let (runtime, found) = self.find(peer)?;
-        if let Ok(id) = found {
-            runtime.links().unlink(&self.id, &id);
-        }
-        Ok(())
+        let call = match self.call(|| format!("unlink {peer}"), &[])? {
+            Known::Told(told) => return told.map(drop),
+            Known::New(call) => call,
+        };
+        let unlinked = self.find(peer).map(|(runtime, found)| {
+            if let Ok(id) = found {
+                runtime.links().unlink(&self.id, &id);
+            }
+        });
+        self.told_nothing(call, unlinked)
     }
 
     /// Starts an actor of one of this application's types and returns its identity when its `init` has run.
     pub async fn spawn(&mut self, actor_type: &str, name: &str, args: Map<String, Value>) -> Result<ActorId, Failure> {
+        let arguments = serde_json::to_vec(&args).unwrap_or_default();
+        let call = match self.call(|| format!("spawn {actor_type} {name}"), &[&arguments])? {
+            Known::Told(told) => {
+                let printed: String = log::read(&told?)?;
+                return ActorId::parse(&self.id.tenant, &printed).ok_or_else(|| Failure::new(Code::StorageFailed, "the journal names no actor"));
+            }
+            Known::New(call) => call,
+        };
         let (runtime, ctx) = self.reach()?;
-        runtime.spawn(&ctx, &self.app, actor_type, name, args).await
+        let spawned = runtime.spawn(&ctx, &self.app, actor_type, name, args).await;
+        self.told(call, spawned.as_ref().map(|id| log::json(&id.to_string())));
+        spawned
     }
 
     /// Ends an actor after its present message; true when it lived.
     pub fn stop(&mut self, target: &str) -> Result<bool, Failure> {
-        let (runtime, found) = self.find(target)?;
-        Ok(match found {
-            Ok(id) => runtime.stop(&id, Exit::Shutdown),
-            Err(_) => false,
-        })
+        let call = match self.call(|| format!("stop {target}"), &[])? {
+            Known::Told(told) => return log::read(&told?),
+            Known::New(call) => call,
+        };
+        let stopped = self.find(target).map(|(runtime, found)| found.is_ok_and(|id| runtime.stop(&id, Exit::Shutdown)));
+        self.told(call, stopped.as_ref().map(log::json));
+        stopped
     }
 
     /// Starts a timer of this actor and returns its name; one of the same name is replaced. It runs from the end of the turn.
@@ -77,10 +107,29 @@ impl Turn {
         payload: Payload,
         durable: bool,
     ) -> Result<String, Failure> {
+        let kind = if durable { "reminder" } else { "timer" };
+        let text = || format!("start_{kind} {} {} {operation}", name.unwrap_or_default(), schedule.print());
+        let call = match self.call(text, &[payload.as_bytes()])? {
+            Known::Told(told) => return log::read(&told?),
+            Known::New(call) => call,
+        };
+        let started = self.begin_timer(name, schedule, operation, payload, durable);
+        self.told(call, started.as_ref().map(log::json));
+        started
+    }
+
+    fn begin_timer(
+        &mut self,
+        name: Option<&str>,
+        schedule: Schedule,
+        operation: &str,
+        payload: Payload,
+        durable: bool,
+    ) -> Result<String, Failure> {
         schedule.check()?;
         self.check_size("payload", payload.len())?;
         let (runtime, _) = self.reach()?;
-        let name = name.map_or_else(|| format!("timer-{:016x}", rand::random::<u64>()), str::to_owned);
+        let name = name.map_or_else(|| format!("timer-{:016x}", self.random()), str::to_owned);
         if self.timers.len() + self.reminders.len() >= MAX_TIMER_CHANGES {
             return Err(Failure::new(Code::Overloaded, format!("one turn may change at most {MAX_TIMER_CHANGES} timers")));
         }
@@ -100,6 +149,17 @@ impl Turn {
 
     /// Stops a timer of this actor; true when there was one.
     pub async fn cancel_timer(&mut self, name: &str, durable: bool) -> Result<bool, Failure> {
+        let kind = if durable { "reminder" } else { "timer" };
+        let call = match self.call(|| format!("cancel_{kind} {name}"), &[])? {
+            Known::Told(told) => return log::read(&told?),
+            Known::New(call) => call,
+        };
+        let existed = self.end_timer(name, durable).await;
+        self.told(call, existed.as_ref().map(log::json));
+        existed
+    }
+
+    async fn end_timer(&mut self, name: &str, durable: bool) -> Result<bool, Failure> {
         let (runtime, _) = self.reach()?;
         if durable {
             self.check_reminder(name)?;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use plexspaces_store::{Precondition, Write};
-use plexspaces_types::{ActorId, Key, Name};
+use plexspaces_types::{ActorId, Key, MessageKind, Name};
 use proptest::prelude::*;
 
 use super::*;
+use crate::journal::{Begin, End, Refusal, Step};
 
 #[derive(Default)]
 struct Disk(BTreeMap<Bytes, Bytes>);
@@ -35,9 +36,25 @@ impl Disk {
     }
 
     fn recover(&self) -> Activation {
+        self.recall(Keeping::default()).0
+    }
+
+    fn recall(&self, keeping: Keeping) -> (Activation, Past) {
         let mut entries = self.scan(&Activation::recovery_range());
         entries.truncate(Activation::RECOVERY);
-        Activation::recover(partition(), &entries).unwrap()
+        let mut activation = Activation::recover(partition(), keeping, &entries).unwrap();
+        let records = activation.journal_range().map(|range| self.scan(&range)).unwrap_or_default();
+        let past = activation.recall(&records).unwrap();
+        (activation, past)
+    }
+
+    /// Commits as the runner does: with what may go.
+    fn commit(&mut self, actor: &mut Activation, mut changes: Changes, now_ms: u64) -> Result<(), ()> {
+        changes.stale = actor.stale_range().map(|range| self.scan(&range).into_iter().map(|(key, _)| key).collect()).unwrap_or_default();
+        let outcome = actor.commit(changes, now_ms);
+        self.apply(outcome)?;
+        actor.committed();
+        Ok(())
     }
 }
 
@@ -50,41 +67,69 @@ fn json(text: &str) -> Payload {
     Payload::Json(text.to_owned())
 }
 
+fn begin(text: &str) -> Entry {
+    Entry::Begin(Begin {
+        at_ms: 1,
+        seed: 2,
+        operation: text.to_owned(),
+        kind: MessageKind::Call,
+        payload: json("{}"),
+        sender: None,
+        idempotency_key: None,
+        reminder: None,
+    })
+}
+
+fn step(call: &str) -> Entry {
+    Entry::Step(Step { call: call.to_owned(), arguments: 0, at_ms: 1, result: Ok(json("1")) })
+}
+
+fn end(state: Option<&str>) -> Entry {
+    Entry::End(End { at_ms: 3, outcome: journal::Outcome::Done { reply: 0 }, state: state.map(json) })
+}
+
+/// A turn that gave its state.
 fn state(text: &str) -> Changes {
-    Changes { state: Some(json(text)), ..Changes::default() }
+    entries(vec![begin("set"), end(Some(text))])
+}
+
+fn entries(entries: Vec<Entry>) -> Changes {
+    Changes { entries, ..Changes::default() }
 }
 
 #[test]
 fn a_turn_that_changes_nothing_commits_nothing() {
     let mut disk = Disk::default();
     let mut actor = disk.recover();
-    disk.apply(actor.commit(state("1"), 0)).unwrap();
-    actor.committed();
+    disk.commit(&mut actor, state("1"), 0).unwrap();
     assert!(matches!(actor.commit(state("1"), 0), Outcome::Unchanged));
     assert_eq!(actor.turn(), 1);
+    // Nor is the answer kept of an actor that would ask again.
+    let harmless = Changes { answer: Some(("a#1".into(), [0; 32], json("{}"))), harmless: true, ..state("1") };
+    assert!(matches!(actor.commit(harmless, 0), Outcome::Unchanged));
+    assert!(matches!(actor.commit(entries(vec![begin("fail")]), 0), Outcome::Commit(_)));
 }
 
 #[test]
 fn a_new_activation_finds_the_last_state_and_fences_the_old_one() {
     let mut disk = Disk::default();
     let mut old = disk.recover();
-    disk.apply(old.commit(state("1"), 0)).unwrap();
-    old.committed();
-    let mut new = disk.recover();
-    assert_eq!(new.state(), Some(&json("1")));
-    disk.apply(new.commit(state("2"), 0)).unwrap();
-    new.committed();
-    assert_eq!(disk.apply(old.commit(state("3"), 0)), Err(()));
-    assert_eq!(disk.recover().state(), Some(&json("2")));
-    disk.apply(new.commit(state("4"), 0)).unwrap();
+    disk.commit(&mut old, state("1"), 0).unwrap();
+    let (mut new, past) = disk.recall(Keeping::default());
+    assert_eq!(past.state, Some(json("1")));
+    disk.commit(&mut new, state("2"), 0).unwrap();
+    assert_eq!(disk.commit(&mut old, state("3"), 0), Err(()));
+    assert!(old.is_in_doubt());
+    assert_eq!(disk.recall(Keeping::default()).1.state, Some(json("2")));
+    disk.commit(&mut new, state("4"), 0).unwrap();
 }
 
 #[test]
 fn two_activations_of_a_new_actor_cannot_both_write() {
     let mut disk = Disk::default();
     let (mut one, mut other) = (disk.recover(), disk.recover());
-    disk.apply(one.commit(state("1"), 0)).unwrap();
-    assert_eq!(disk.apply(other.commit(state("2"), 0)), Err(()));
+    disk.commit(&mut one, state("1"), 0).unwrap();
+    assert_eq!(disk.commit(&mut other, state("2"), 0), Err(()));
 }
 
 #[test]
@@ -92,8 +137,7 @@ fn answers_are_kept_for_a_day_and_then_forgotten() {
     let mut disk = Disk::default();
     let mut actor = disk.recover();
     let answer = |key: &str| Changes { answer: Some((key.to_owned(), [7; 32], json("{}"))), ..Changes::default() };
-    disk.apply(actor.commit(answer("key-1"), 1000)).unwrap();
-    actor.committed();
+    disk.commit(&mut actor, answer("key-1"), 1000).unwrap();
     let stored = Answer::decode(&disk.0[&record::answer_key("key-1")]).unwrap();
     assert_eq!((stored.fingerprint, stored.reply), ([7; 32], json("{}")));
     // A later activation finds the oldest answer by the same scan that recovers it.
@@ -102,15 +146,95 @@ fn answers_are_kept_for_a_day_and_then_forgotten() {
     let range = actor.expired_range(1000 + RETENTION_MS).unwrap();
     let forget: Vec<Bytes> = disk.scan(&range).into_iter().map(|(key, _)| key).collect();
     assert_eq!(forget.len(), 1);
-    disk.apply(actor.commit(Changes { forget, ..Changes::default() }, 1000 + RETENTION_MS)).unwrap();
+    disk.commit(&mut actor, Changes { forget, ..Changes::default() }, 1000 + RETENTION_MS).unwrap();
     assert!(disk.0.keys().all(|key| !key.starts_with(b"c/") && !key.starts_with(b"d/")));
+}
+
+#[test]
+fn a_turn_that_waits_is_found_where_it_was() {
+    let mut disk = Disk::default();
+    let mut actor = disk.recover();
+    disk.commit(&mut actor, entries(vec![Entry::Base(json("0")), begin("run")]), 0).unwrap();
+    disk.commit(&mut actor, entries(vec![step("ask a")]), 0).unwrap();
+    disk.commit(&mut actor, entries(vec![step("ask b")]), 0).unwrap();
+    assert!(actor.has_begun());
+    let (mut actor, past) = disk.recall(Keeping::default());
+    assert_eq!(past.state, Some(json("0")));
+    let pending = past.pending.unwrap();
+    assert_eq!((pending.turn, pending.chunks, pending.entries.len()), (1, 3, 4));
+    assert!(actor.has_begun() && actor.current_turn() == 1);
+    disk.commit(&mut actor, entries(vec![end(None)]), 0).unwrap();
+    let (actor, past) = disk.recall(Keeping::default());
+    assert_eq!((past.turns.len(), past.pending, actor.current_turn()), (1, None, 2));
+}
+
+#[test]
+fn states_are_kept_at_the_interval_and_what_failed_is_not_run_again() {
+    let mut disk = Disk::default();
+    let keeping = Keeping { interval: Some(3), ..Keeping::default() };
+    let (mut actor, _) = disk.recall(keeping);
+    let mut kept = Vec::new();
+    for turn in 1..=8 {
+        let state = actor.wants_state().then(|| turn.to_string());
+        kept.extend(state.is_some().then_some(turn));
+        disk.commit(&mut actor, entries(vec![begin("set"), end(state.as_deref())]), 0).unwrap();
+    }
+    assert_eq!(kept, [1, 4, 7]);
+    let failed = journal::Outcome::Failed(Refusal { code: "handler_failed".into(), message: "no".into(), field: None });
+    let failed = Entry::End(End { at_ms: 0, outcome: failed, state: None });
+    disk.commit(&mut actor, entries(vec![begin("fail"), failed]), 0).unwrap();
+    let (_, past) = disk.recall(keeping);
+    assert_eq!(past.state, Some(json("7")));
+    assert_eq!(past.turns.iter().map(|turn| turn.turn).collect::<Vec<_>>(), [8]);
+}
+
+#[test]
+fn a_great_state_is_kept_when_the_journal_outweighs_it() {
+    let mut disk = Disk::default();
+    let mut actor = disk.recover();
+    let great = format!("\"{}\"", "x".repeat(100_000));
+    let mut written = 0;
+    let mut kept = 0;
+    for turn in 0..1000 {
+        let state = actor.wants_state().then(|| great.clone());
+        kept += usize::from(state.is_some());
+        let Outcome::Commit(batch) = actor.commit(entries(vec![begin(&turn.to_string()), end(state.as_deref())]), 0) else { panic!() };
+        written += batch.bytes();
+        disk.apply(Outcome::Commit(batch)).unwrap();
+        actor.committed();
+    }
+    assert!((2..10).contains(&kept), "kept {kept} times");
+    assert!(written < 1_500_000, "{written} bytes for 1000 turns");
+}
+
+#[test]
+fn the_history_is_bounded_and_recovery_reads_little_of_it() {
+    let mut disk = Disk::default();
+    let keeping = Keeping { history: 100, ..Keeping::default() };
+    let (mut actor, _) = disk.recall(keeping);
+    for turn in 1..=1000 {
+        disk.commit(&mut actor, state(&turn.to_string()), 0).unwrap();
+    }
+    let records = disk.scan(&journal::range(0, None)).len();
+    assert!((100..=100 + 2 * 64).contains(&records), "{records} records");
+    let (actor, past) = disk.recall(keeping);
+    assert_eq!((past.state, past.turns.len(), actor.turn()), (Some(json("1000")), 0, 1000));
+    assert!(disk.scan(&actor.journal_range().unwrap()).len() <= 64);
 }
 
 #[test]
 fn a_record_of_another_layout_is_refused_by_name() {
     let entries = [(Bytes::from_static(EPOCH), Bytes::from_static(&[9, 0]))];
-    let error = Activation::recover(partition(), &entries).unwrap_err();
-    assert_eq!(error.to_string(), "the epoch of this actor cannot be read: expected layout 1, found layout 9");
+    let error = Activation::recover(partition(), Keeping::default(), &entries).unwrap_err();
+    assert_eq!(error.to_string(), "the epoch of this actor cannot be read: expected layout 2, found layout 9");
+}
+
+#[test]
+fn a_journal_with_a_hole_is_refused() {
+    let mut turns = Vec::new();
+    let record = |chunk| (journal::key(3, chunk), journal::encode(&[step("a")]));
+    let error = Recorded::collect(&mut turns, &[record(0), record(2)]).unwrap_err();
+    assert!(error.to_string().contains("record 2 of turn 3 without the one before it"), "{error}");
 }
 
 proptest! {
@@ -121,14 +245,17 @@ proptest! {
         for payload in [Payload::Json(text), Payload::Bytes(bytes.into())] {
             let answer = Answer { fingerprint, expires_ms: expires, reply: payload.clone() };
             prop_assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
-            let checkpoint = Checkpoint { turn, state: payload.clone() };
-            prop_assert_eq!(Checkpoint::decode(&Checkpoint::encode(turn, &payload)), Ok(checkpoint));
+            let written = record::encode_published(turn, &payload);
+            prop_assert_eq!(record::decode_published(&written), Ok((turn, payload.clone())));
+            let outgoing = Outgoing { number: turn, target: "n/t/k".into(), operation: "o".into(), payload };
+            prop_assert_eq!(Outgoing::decode(&outgoing.encode()), Ok(outgoing));
         }
     }
 
     #[test]
     fn no_bytes_make_a_decoder_fail_other_than_with_an_error(bytes: Vec<u8>) {
         let bytes = Bytes::from(bytes);
-        let _ = (KeyValue::decode(&bytes), Answer::decode(&bytes), Checkpoint::decode(&bytes), record::decode_epoch(&bytes));
+        let _ = (KeyValue::decode(&bytes), Answer::decode(&bytes), Anchor::decode(&bytes), record::decode_epoch(&bytes));
+        let _ = (record::decode_published(&bytes), Outgoing::decode(&bytes), journal::decode(&bytes), outbox::decode_heard(&bytes));
     }
 }

@@ -1,0 +1,323 @@
+//! How a durable actor's turns last, and how an actor is brought back: its state, the turns since, and the one that was under way.
+
+use std::sync::atomic::Ordering;
+
+use plexspaces_durable::journal::{self, Begin, End, Entry, Recorded, Refusal};
+use plexspaces_durable::{Activation, Changes, Outcome, Outgoing, Past, Reminder, decode_heard, heard_key};
+use plexspaces_store::Partition;
+
+use super::*;
+use crate::turn::log::{Held, Journal, Log};
+
+/// Records of the journal that are read at once.
+const RECORDS_AT_ONCE: usize = 256;
+
+/// Records of old turns that one commit removes.
+const STALE_AT_ONCE: usize = 256;
+
+/// Messages that have not arrived and are read at once.
+const OUTGOING_AT_ONCE: usize = 500;
+
+impl Actor {
+    /// What is known of a durable actor.
+    pub(super) async fn recover(&mut self) -> Result<(Held, Past), Failure> {
+        let store = &self.runtime.config().store;
+        let partition = Partition::actor(&self.cell.id);
+        let unreadable = |error: &plexspaces_durable::Error| unreadable(&self.cell, error);
+        let page = store.scan(&partition, Activation::recovery_range(), Activation::RECOVERY).await?;
+        let keeping = self.body.profile.keeping;
+        let mut activation = Activation::recover(partition.clone(), keeping, &page.entries).map_err(|error| unreadable(&error))?;
+        let mut records = Vec::new();
+        let mut range = activation.journal_range();
+        while let Some(wanted) = range.take() {
+            let page = store.scan(&partition, wanted.clone(), RECORDS_AT_ONCE).await?;
+            range = page.entries.last().filter(|_| page.more).map(|(last, _)| wanted.after(last));
+            records.extend(page.entries);
+        }
+        let past = activation.recall(&records).map_err(|error| unreadable(&error))?;
+        Ok((Journal::new(activation), past))
+    }
+
+    /// Runs the turns again that the kept state does not know.
+    pub(super) async fn rerun(&mut self, turns: Vec<Recorded>) -> Result<(), Unfinished> {
+        for recorded in turns {
+            let Some(begin) = recorded.begin() else { continue };
+            let (message, number) = (begin.message(&self.cell.id), recorded.turn);
+            let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "replay");
+            let Some(held) = self.held() else { return Ok(()) };
+            let turn = self.new_turn(ctx.clone()).journaled(Log::again(&held, recorded));
+            let (reply, turn) = self.run_turn(turn, &message, false).await?;
+            if let Some(mut log) = turn.into_effects().log {
+                log.finish(&reply.payload).map_err(|failure| self.diverged(number, failure))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with the turn that was under way when the actor last left memory.
+    pub(super) async fn resume(&mut self) -> Result<(), Unfinished> {
+        let Some(recorded) = self.body.pending.take() else { return Ok(()) };
+        let (Some(begin), Some(held)) = (recorded.begin().cloned(), self.held()) else { return Ok(()) };
+        let (message, number) = (begin.message(&self.cell.id), recorded.turn);
+        tracing::debug!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, turn = number, "a turn goes on");
+        let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "journal");
+        let turn = self.new_turn(ctx.clone()).journaled(Log::again(&held, *recorded));
+        let want_state = held.lock().wants_state();
+        let (reply, turn) = self.run_turn(turn, &message, want_state).await?;
+        let keyed = message.idempotency_key.as_deref().map(|key| (key, fingerprint(&message.operation, &message.payload)));
+        let mut effects = turn.into_effects();
+        if let Some((name, due_ms)) = &begin.reminder {
+            self.reschedule(name, *due_ms, &mut effects).await?;
+        }
+        let reply_payload = if message.kind == MessageKind::Call { reply.payload } else { Payload::empty() };
+        let answer = keyed.map(|(key, fingerprint)| (key.to_owned(), fingerprint, reply_payload.clone()));
+        self.settle(effects, reply.state, &reply_payload, answer, None, &ctx).await?;
+        self.body.kind.metrics.handled.increment(1);
+        Ok(())
+    }
+
+    /// Says when a reminder is due again that a resumed turn has handled.
+    async fn reschedule(&mut self, name: &str, due_ms: u64, effects: &mut Effects) -> Result<(), Unfinished> {
+        let config = self.runtime.config();
+        let stored = config.store.get(&Partition::actor(&self.cell.id), &Reminder::key(name)).await;
+        let stored = stored.map_err(|error| Unfinished::Refused(error.into()))?.map(|value| Reminder::decode(&value)).transpose();
+        let stored = stored.map_err(|error| Unfinished::Refused(unreadable(&self.cell, &error)))?;
+        if let Some(reminder) = stored.filter(|reminder| reminder.due_ms == due_ms)
+            && !effects.reminders.iter().any(|(changed, _)| changed == name)
+        {
+            effects.reminders.push((name.to_owned(), self.next_time(&reminder)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn held(&self) -> Option<Held> {
+        self.body.live.as_ref().and_then(|live| live.activation.clone())
+    }
+
+    /// Makes what a turn of a durable actor did last.
+    pub(super) async fn commit_turn(
+        &mut self,
+        effects: &mut Effects,
+        state: Option<Payload>,
+        reply: &Payload,
+        answer: Option<(String, [u8; 32], Payload)>,
+        heard: Option<(String, u64)>,
+        harmless: bool,
+    ) -> Result<(), Unfinished> {
+        let Some(held) = self.held() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
+        let mut entries = Vec::new();
+        if let Some(log) = effects.log.as_deref_mut() {
+            let finished = log.finish(reply);
+            let number = held.lock().current_turn();
+            finished.map_err(|failure| self.diverged(number, failure))?;
+            entries = log.take_entries();
+            let outcome = journal::Outcome::Done { reply: journal::checksum(&[reply]) };
+            entries.push(Entry::End(End { at_ms: self.runtime.config().clock.now_ms(), outcome, state }));
+        } else if let Some(state) = state {
+            // What `init` wrote belongs to the state that it made.
+            let at_ms = self.runtime.config().clock.now_ms();
+            let begin = begin(&system_message("init"), None, at_ms);
+            let outcome = journal::Outcome::Done { reply: 0 };
+            entries = vec![Entry::Begin(begin), Entry::End(End { at_ms, outcome, state: Some(state) })];
+        }
+        let changes = Changes {
+            entries,
+            key_values: std::mem::take(&mut effects.key_values),
+            reminders: std::mem::take(&mut effects.reminders),
+            answer,
+            harmless,
+            outgoing: effects.outgoing.clone(),
+            heard,
+            ..Changes::default()
+        };
+        self.runtime.commit(&self.cell, &held, changes).await.map_err(|failure| {
+            // What is in memory is now ahead of what is stored.
+            self.drop_code();
+            tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "a turn could not be committed");
+            Unfinished::Refused(failure)
+        })
+    }
+
+    /// Writes down that a turn failed, so that it is not taken up again.
+    pub(super) async fn note_failure(&mut self, message: &Message, failure: &Failure) {
+        let Some(held) = self.held() else { return };
+        let (in_doubt, has_begun) = {
+            let activation = held.lock();
+            (activation.is_in_doubt(), activation.has_begun())
+        };
+        if in_doubt {
+            return;
+        }
+        let at_ms = self.runtime.config().clock.now_ms();
+        let end = Entry::End(End { at_ms, outcome: journal::Outcome::Failed(Refusal::from(failure)), state: None });
+        let entries = if has_begun { vec![end] } else { vec![Entry::Begin(begin(message, None, at_ms)), end] };
+        let changes = Changes { entries, ..Changes::default() };
+        if let Err(failure) = self.runtime.commit(&self.cell, &held, changes).await {
+            tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "a turn's failure could not be written down");
+        }
+    }
+
+    /// The code does not do what its journal says. The history stays as it is, and so does the actor: out of memory.
+    pub(super) fn diverged(&mut self, turn: u64, failure: Failure) -> Unfinished {
+        self.drop_code();
+        if failure.code == Code::NonDeterministic {
+            tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, turn, "{}", failure.message);
+            let message = format!("{}: {}", self.cell.id, failure.message);
+            return Unfinished::Refused(Failure { message, ..failure });
+        }
+        Unfinished::Refused(failure)
+    }
+
+    /// Whether a message of a durable actor has been applied before.
+    pub(super) async fn has_heard(&mut self, sender: &ActorId, number: u64) -> Result<bool, Failure> {
+        let store = &self.runtime.config().store;
+        let last = store.get(&Partition::actor(&self.cell.id), &heard_key(&sender.to_string())).await?;
+        let last = last.map(|value| decode_heard(&value)).transpose().map_err(|error| unreadable(&self.cell, &error))?;
+        Ok(last.is_some_and(|last| number <= last))
+    }
+
+    /// Sends again what had not arrived when the actor last left memory.
+    pub(super) async fn send_again(&mut self) -> Result<(), Failure> {
+        let store = self.runtime.config().store.clone();
+        let partition = Partition::actor(&self.cell.id);
+        let mut range = Some(Outgoing::range());
+        while let Some(wanted) = range.take() {
+            let page = store.scan(&partition, wanted.clone(), OUTGOING_AT_ONCE).await?;
+            range = page.entries.last().filter(|_| page.more).map(|(last, _)| wanted.after(last));
+            let outgoing: Result<Vec<Outgoing>, _> = page.entries.iter().map(|(_, value)| Outgoing::decode(value)).collect();
+            let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "outbox");
+            self.runtime.send_out(&self.cell, &ctx, outgoing.map_err(|error| unreadable(&self.cell, &error))?).await;
+        }
+        Ok(())
+    }
+
+    /// Sees to what a turn may have left undone: messages that have not arrived, a turn that was under way.
+    pub(super) async fn look_after(&mut self, due: &Due) -> Fate {
+        if let Err(Unfinished::Ended(_, exit)) = self.bring_to_life().await {
+            return self.end(exit);
+        }
+        let fate = self.go_on().await;
+        if let Some(held) = self.held() {
+            let arrived = std::mem::take(&mut *self.cell.arrived.lock());
+            if !arrived.is_empty() {
+                let changes = Changes { arrived, ..Changes::default() };
+                if let Err(failure) = self.runtime.commit(&self.cell, &held, changes).await {
+                    tracing::warn!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "messages that have arrived are kept on");
+                    self.drop_code();
+                }
+            }
+        }
+        self.runtime.reminded(due).await;
+        fate
+    }
+
+    /// Goes on with the turn that was under way, if there is one.
+    pub(super) async fn go_on(&mut self) -> Fate {
+        if self.body.pending.is_none() {
+            return Fate::Stays;
+        }
+        match self.resume().await {
+            Err(Unfinished::Ended(_, exit)) => self.end(exit),
+            Err(Unfinished::Parked) => self.park(),
+            Ok(()) | Err(Unfinished::Refused(_)) => Fate::Stays,
+        }
+    }
+
+    /// Leaves memory in the middle of a turn. Its journal has what it takes to go on.
+    pub(super) fn park(&mut self) -> Fate {
+        self.drop_code();
+        if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays }
+    }
+}
+
+/// What the journal has of a message.
+pub(super) fn begin(message: &Message, reminder: Option<(String, u64)>, at_ms: u64) -> Begin {
+    Begin {
+        at_ms,
+        seed: rand::random(),
+        operation: message.operation.clone(),
+        kind: message.kind,
+        payload: message.payload.clone(),
+        sender: message.sender.as_ref().map(ToString::to_string),
+        idempotency_key: message.idempotency_key.clone(),
+        reminder,
+    }
+}
+
+pub(super) fn system_message(operation: &str) -> Message {
+    Message { operation: operation.to_owned(), kind: MessageKind::Cast, payload: Payload::empty(), sender: None, idempotency_key: None }
+}
+
+impl Runtime {
+    /// Commits what a turn changed, or a part of it.
+    pub(crate) async fn commit(&self, cell: &Arc<Cell>, held: &Held, mut changes: Changes) -> Result<(), Failure> {
+        let config = self.config();
+        let now = config.clock.now_ms();
+        let (partition, expired, stale) = {
+            let activation = held.lock();
+            (activation.partition().clone(), activation.expired_range(now), activation.stale_range())
+        };
+        if let Some(range) = expired {
+            let page = config.store.scan(&partition, range, FORGET_AT_ONCE).await?;
+            changes.forget = page.entries.into_iter().map(|(key, _)| key).collect();
+        }
+        if let Some(range) = stale {
+            let page = config.store.scan(&partition, range, STALE_AT_ONCE).await?;
+            changes.stale = page.entries.into_iter().map(|(key, _)| key).collect();
+        }
+        let due: Vec<Due> = changes.reminders.iter().filter_map(|(name, reminder)| due(&cell.id, name, reminder.as_ref())).collect();
+        // The index first: an entry too many is found to be one, a missing one would not be missed.
+        self.announce_reminders(&due).await?;
+        let under_way = changes.entries.last().is_some_and(|entry| !matches!(entry, Entry::End(_)));
+        if under_way || !changes.outgoing.is_empty() {
+            self.watch_over(cell, now).await?;
+        }
+        let arrived = std::mem::take(&mut *cell.arrived.lock());
+        changes.arrived.extend(arrived);
+        let outcome = held.lock().commit(changes, now);
+        match outcome {
+            Outcome::Unchanged => {}
+            Outcome::Commit(batch) => config.store.commit(batch).await?,
+        }
+        held.lock().committed();
+        self.arm(due);
+        Ok(())
+    }
+
+    /// Makes sure that the node's index knows that this actor may leave something undone.
+    async fn watch_over(&self, cell: &Arc<Cell>, now: u64) -> Result<(), Failure> {
+        if cell.watched_until.load(Ordering::Relaxed) > now {
+            return Ok(());
+        }
+        let due = Due { at_ms: now.saturating_add(WATCH_MS), actor: cell.id.clone(), name: LOOK_AFTER.to_owned() };
+        cell.watched_until.store(due.at_ms, Ordering::Relaxed);
+        self.announce_reminders(std::slice::from_ref(&due)).await?;
+        self.arm(vec![due]);
+        Ok(())
+    }
+
+    /// Lets a turn that leaves memory go on at a time.
+    pub(crate) async fn wake_at(&self, cell: &Arc<Cell>, at_ms: u64) -> Result<(), Failure> {
+        let due = Due { at_ms, actor: cell.id.clone(), name: LOOK_AFTER.to_owned() };
+        self.announce_reminders(std::slice::from_ref(&due)).await?;
+        self.arm(vec![due]);
+        Ok(())
+    }
+
+    /// Delivers what a durable actor has committed to send.
+    pub(crate) async fn send_out(&self, cell: &Arc<Cell>, ctx: &RequestContext, outgoing: Vec<Outgoing>) {
+        for Outgoing { number, target, operation, payload } in outgoing {
+            let Some(target) = ActorId::parse(&cell.id.tenant, &target) else { continue };
+            let sender = Some(cell.id.clone());
+            let message = Message { operation, kind: MessageKind::Cast, payload, sender, idempotency_key: None };
+            let receipt = Box::new(Receipt { sender: cell.clone(), number });
+            self.pass_on(&cell.id, ctx, &target, message, Some(receipt)).await;
+        }
+    }
+}
+
+/// The name of the entry in the node's index under which an actor is looked after. No reminder has it: theirs hold no control characters.
+pub(crate) const LOOK_AFTER: &str = "\u{1}look-after";
+
+/// For how long one entry of the index holds.
+const WATCH_MS: u64 = 60_000;

@@ -1,0 +1,120 @@
+//! What reaches a workflow while it runs: signals, queries, and orders to pause or end.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::cell::Envelope;
+
+/// How many may wait.
+const CAPACITY: usize = 1024;
+
+/// The second mailbox of a workflow. Its run takes from it where it waits; between runs its runner does.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    queue: Mutex<VecDeque<Box<Envelope>>>,
+    filled: Notify,
+    verdict: Mutex<Option<Verdict>>,
+}
+
+/// What ends a run's stay in memory from inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It waits for long and leaves memory meanwhile.
+    Parked,
+    /// It was terminated.
+    Terminated,
+}
+
+/// What the operation of a message to a workflow asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Signal,
+    Query,
+    Pause,
+    Resume,
+    Cancel,
+    Terminate,
+}
+
+impl Order {
+    /// What is not one of these waits in the mailbox.
+    pub(crate) fn of(operation: &str) -> Option<Self> {
+        let (verb, _) = operation.split_once(':').unwrap_or((operation, ""));
+        match verb.strip_prefix("workflow_")? {
+            "signal" => Some(Self::Signal),
+            "query" => Some(Self::Query),
+            "pause" => Some(Self::Pause),
+            "resume" => Some(Self::Resume),
+            "cancel" => Some(Self::Cancel),
+            "terminate" => Some(Self::Terminate),
+            _ => None,
+        }
+    }
+}
+
+impl Order {
+    /// In words.
+    pub(crate) fn verb(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Query => "query",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Cancel => "cancel",
+            Self::Terminate => "terminate",
+        }
+    }
+}
+
+impl Inbox {
+    /// Puts a message in; gives it back when there is no room.
+    pub(crate) fn put(&self, envelope: Box<Envelope>) -> Result<(), Box<Envelope>> {
+        let mut queue = self.queue.lock();
+        if queue.len() >= CAPACITY {
+            return Err(envelope);
+        }
+        queue.push_back(envelope);
+        drop(queue);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// The first message.
+    pub(crate) fn take(&self) -> Option<Box<Envelope>> {
+        self.queue.lock().pop_front()
+    }
+
+    /// The messages that are queries.
+    pub(crate) fn take_queries(&self) -> Vec<Box<Envelope>> {
+        let mut queue = self.queue.lock();
+        let (queries, rest) = queue.drain(..).partition(|envelope| Order::of(&envelope.message.operation) == Some(Order::Query));
+        *queue = rest;
+        queries.into()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.lock().is_empty()
+    }
+
+    /// The next message. Cancelling it loses none.
+    pub(crate) async fn next(&self) -> Box<Envelope> {
+        loop {
+            let filled = self.filled.notified();
+            if let Some(envelope) = self.take() {
+                return envelope;
+            }
+            filled.await;
+        }
+    }
+
+    /// Decides what becomes of the run; its turn must wait for ever after.
+    pub(crate) fn decide(&self, verdict: Verdict) {
+        *self.verdict.lock() = Some(verdict);
+    }
+
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        self.verdict.lock().take()
+    }
+}

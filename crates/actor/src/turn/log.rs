@@ -1,0 +1,290 @@
+//! The journal of one turn of a durable actor: what its code is told by the host is written down, and told again when the turn is run again.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use plexspaces_durable::journal::{self, Begin, Entry, Recorded, Refusal, Signal, Step};
+use plexspaces_durable::{Activation, Changes, Outgoing, Replay};
+use plexspaces_types::{Code, Failure, Payload};
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng as _};
+
+use super::{Looking, Turn};
+
+/// An actor's journal: its runner has it, and so has the turn that is under way. It is never locked across a wait.
+pub(crate) type Held = Arc<Mutex<Journal>>;
+
+/// What outlives a turn that was lost with the code that ran it.
+pub(crate) struct Journal {
+    activation: Activation,
+    /// Why the turn must not go on, whatever its code makes of it.
+    stopped: Option<Failure>,
+    /// The turn does what it has done before.
+    again: bool,
+}
+
+impl Journal {
+    pub(crate) fn new(activation: Activation) -> Held {
+        Arc::new(Mutex::new(Self { activation, stopped: None, again: false }))
+    }
+
+    /// Why the turn that has just ended must not count: it was stopped, or failed where it had not failed before.
+    pub(crate) fn doubt(&mut self, failure: &Failure) -> Option<Failure> {
+        let turn = self.activation.current_turn();
+        let differs = || Failure::new(Code::NonDeterministic, format!("in or before turn {turn} the journal has no failure, the code failed: {failure}"));
+        self.stopped.take().or_else(|| self.again.then(differs))
+    }
+}
+
+impl Deref for Journal {
+    type Target = Activation;
+
+    fn deref(&self) -> &Activation {
+        &self.activation
+    }
+}
+
+impl DerefMut for Journal {
+    fn deref_mut(&mut self) -> &mut Activation {
+        &mut self.activation
+    }
+}
+
+/// How many calls of the host one turn of a durable actor may journal.
+const MAX_ENTRIES: usize = 100_000;
+
+pub(crate) struct Log {
+    held: Held,
+    replay: Replay,
+    /// The turn is over and only run again: nothing that it does counts.
+    over: bool,
+    random: ChaCha12Rng,
+    now_ms: u64,
+    seed: u64,
+    calls: u64,
+    sent: u64,
+    entries: Vec<Entry>,
+}
+
+/// A call of the host that is written down when its result is known.
+pub(crate) struct Call {
+    text: String,
+    arguments: u32,
+}
+
+/// What the journal says of a call.
+pub(crate) enum Known {
+    /// The code was told this.
+    Told(Result<Payload, Failure>),
+    /// It is new; there is nothing to write where the actor has no journal.
+    New(Option<Call>),
+}
+
+impl Log {
+    /// A new turn.
+    pub(crate) fn begin(held: &Held, base: Option<Payload>, begin: Begin) -> Box<Self> {
+        let mut entries = Vec::with_capacity(3);
+        entries.extend(base.map(Entry::Base));
+        let (now_ms, seed) = (begin.at_ms, begin.seed);
+        entries.push(Entry::Begin(begin));
+        Box::new(Self { entries, ..Self::at(held, now_ms, seed) })
+    }
+
+    /// A turn that is run again: as far as its journal goes, and on from there if it was under way.
+    pub(crate) fn again(held: &Held, recorded: Recorded) -> Box<Self> {
+        let (now_ms, seed) = recorded.begin().map_or((0, 0), |begin| (begin.at_ms, begin.seed));
+        let over = recorded.end().is_some();
+        let log = Box::new(Self { replay: Replay::of(recorded), over, ..Self::at(held, now_ms, seed) });
+        held.lock().again = log.is_again();
+        log
+    }
+
+    fn at(held: &Held, now_ms: u64, seed: u64) -> Self {
+        let mut journal = held.lock();
+        (journal.stopped, journal.again) = (None, false);
+        drop(journal);
+        Self {
+            held: held.clone(),
+            replay: Replay::default(),
+            over: false,
+            random: ChaCha12Rng::seed_from_u64(seed),
+            now_ms,
+            seed,
+            calls: 0,
+            sent: 0,
+            entries: Vec::new(),
+        }
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Whether the turn does what it has done before.
+    pub(crate) fn is_again(&self) -> bool {
+        self.over || !self.replay.is_over()
+    }
+
+    /// Nothing that the turn does from now on counts.
+    fn stop(&self, failure: Failure) -> Failure {
+        self.held.lock().stopped.get_or_insert(failure).clone()
+    }
+
+    pub(crate) fn take_entries(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.entries)
+    }
+
+    pub(crate) fn has_entries(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// The name of the call that is made now, the same when it is made again.
+    pub(crate) fn call_id(&self) -> String {
+        format!("{:016x}.{}", self.seed, self.calls)
+    }
+
+    pub(crate) fn heard(&mut self, signal: Signal) {
+        self.entries.push(Entry::Signal(signal));
+    }
+
+    /// The signals that the journal has before what it was last asked for.
+    pub(crate) fn take_signals(&mut self) -> Vec<Signal> {
+        self.replay.take_signals()
+    }
+
+    /// The code is done. What it did not do again is told.
+    pub(crate) fn finish(&mut self, reply: &[u8]) -> Result<(), Failure> {
+        if let Some(stopped) = self.held.lock().stopped.take() {
+            return Err(stopped);
+        }
+        self.replay.finish(journal::checksum(&[reply])).map_err(Failure::from)
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.sent += 1;
+        Outgoing::number(self.held.lock().current_turn(), self.sent)
+    }
+}
+
+impl Turn {
+    /// Looks a call up in the journal. An error ends the turn's doings: its code and its journal do not agree.
+    pub(crate) fn call(&mut self, text: impl Fn() -> String, arguments: &[&[u8]]) -> Result<Known, Failure> {
+        if self.looking != Looking::No {
+            self.check_looking(&text())?;
+        }
+        let Some(log) = self.log.as_deref_mut() else { return Ok(Known::New(None)) };
+        if let Some(failure) = &log.held.lock().stopped {
+            return Err(failure.clone());
+        }
+        if log.entries.len() >= MAX_ENTRIES {
+            return Err(Failure::new(Code::LimitExceeded, format!("one turn may call the host at most {MAX_ENTRIES} times without waiting")));
+        }
+        let call = Call { text: text(), arguments: journal::checksum(arguments) };
+        let step = log.replay.step(&call.text, call.arguments);
+        let step = step.map_err(|divergence| log.stop(divergence.into()))?;
+        log.held.lock().again = log.is_again();
+        self.hear_again();
+        let Some(step) = step else { return Ok(Known::New(Some(call))) };
+        if let Some(log) = self.log.as_deref_mut() {
+            log.calls += 1;
+            log.now_ms = log.now_ms.max(step.at_ms);
+        }
+        Ok(Known::Told(step.result.map_err(Failure::from)))
+    }
+
+    fn check_looking(&self, call: &str) -> Result<(), Failure> {
+        let verb = call.split(' ').next().unwrap_or_default();
+        let elsewhere = ["monitor", "link", "unlink", "spawn", "stop", "http"];
+        let refused = match self.looking {
+            Looking::Init => elsewhere.contains(&verb),
+            _ => !matches!(verb, "ask" | "kv_get" | "kv_list"),
+        };
+        let message = || format!("a query may not change anything: {call}");
+        if refused { Err(Failure::new(Code::Conflict, message())) } else { Ok(()) }
+    }
+
+    /// Writes a call's result down.
+    pub(crate) fn told(&mut self, call: Option<Call>, result: Result<Payload, &Failure>) {
+        let (Some(call), Some(log)) = (call, self.log.as_deref_mut()) else { return };
+        log.calls += 1;
+        let result = result.map_err(Refusal::from);
+        log.entries.push(Entry::Step(Step { call: call.text, arguments: call.arguments, at_ms: log.now_ms, result }));
+    }
+
+    /// What a call that neither waits nor reads gives.
+    pub(crate) fn told_nothing<T>(&mut self, call: Option<Call>, result: Result<T, Failure>) -> Result<T, Failure> {
+        self.told(call, result.as_ref().map(|_| nothing()));
+        result
+    }
+
+    /// Moves the turn's clock to the present.
+    pub(crate) fn tick(&mut self) {
+        let now = self.clock.now_ms();
+        if let Some(log) = self.log.as_deref_mut() {
+            log.now_ms = log.now_ms.max(now);
+        }
+    }
+
+    /// What a durable actor's clock and random numbers come from: the time, and a seed of this turn. `None` where they need not be repeatable.
+    #[must_use]
+    pub fn determinism(&self) -> Option<(u64, u64)> {
+        self.log.as_deref().map(|log| (log.now_ms, log.seed))
+    }
+
+    /// A random number; in a durable actor the same when the turn is run again.
+    pub(crate) fn random(&mut self) -> u64 {
+        self.log.as_deref_mut().map_or_else(rand::random, |log| log.random.next_u64())
+    }
+
+    /// A message that leaves with the commit.
+    pub(crate) fn put_out(&mut self, target: &plexspaces_types::ActorId, operation: &str, payload: Payload) {
+        let number = self.log.as_deref_mut().map_or(0, Log::next_number);
+        self.outgoing.push(Outgoing { number, target: target.to_string(), operation: operation.to_owned(), payload });
+    }
+
+    /// Commits what the turn has done so far, and lets it take effect.
+    pub(crate) async fn suspend(&mut self) -> Result<(), Failure> {
+        let Some((runtime, cell)) = self.node() else { return Ok(()) };
+        let Some(log) = self.log.as_deref_mut() else { return Ok(()) };
+        if log.is_again() {
+            return Ok(());
+        }
+        let held = log.held.clone();
+        let nothing_new = !log.has_entries() && self.published.is_none() && held.lock().has_begun();
+        if nothing_new && self.outgoing.is_empty() && self.reminders.is_empty() && self.timers.is_empty() {
+            return Ok(());
+        }
+        let changes = Changes {
+            entries: self.log.as_deref_mut().map(Log::take_entries).unwrap_or_default(),
+            reminders: std::mem::take(&mut self.reminders).into_iter().collect(),
+            outgoing: std::mem::take(&mut self.outgoing),
+            published: self.published.take(),
+            ..Changes::default()
+        };
+        let outgoing = changes.outgoing.clone();
+        if let Err(failure) = runtime.commit(&cell, &held, changes).await {
+            return Err(self.log.as_deref().map_or(failure.clone(), |log| log.stop(failure)));
+        }
+        for change in std::mem::take(&mut self.timers) {
+            runtime.timers().apply(&cell, change);
+        }
+        runtime.send_out(&cell, &self.ctx, outgoing).await;
+        Ok(())
+    }
+}
+
+pub(crate) fn nothing() -> Payload {
+    Payload::Json(String::new())
+}
+
+/// A result as the journal keeps it.
+pub(crate) fn json<T: serde::Serialize>(value: &T) -> Payload {
+    Payload::Json(serde_json::to_string(value).unwrap_or_default())
+}
+
+/// A result that the journal kept.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(payload: &Payload) -> Result<T, Failure> {
+    let unreadable = |_| Failure::new(Code::StorageFailed, "a result in the journal cannot be read");
+    serde_json::from_slice(payload.as_bytes()).map_err(unreadable)
+}

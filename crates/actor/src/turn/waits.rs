@@ -1,0 +1,236 @@
+//! Where a turn waits: asks, sleep, and what a workflow hears meanwhile.
+
+use std::time::{Duration, Instant};
+
+use plexspaces_durable::journal::Signal;
+use plexspaces_types::{Code, Failure, Payload};
+
+use super::Turn;
+use super::log::{self, Known};
+use crate::cell::Envelope;
+use crate::inbox::{Order, Verdict};
+
+/// A workflow that waits longer than this leaves memory, and comes back when it goes on.
+const STAYS: Duration = Duration::from_secs(30);
+
+/// The longest sleep: ten years.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Signals that a run has not taken yet.
+const MAX_SIGNALS: usize = 10_000;
+
+/// How a run is to go on.
+#[derive(Default)]
+pub(crate) struct Course {
+    /// Heard and not yet taken by the code.
+    signals: Vec<Signal>,
+    paused: bool,
+    /// The next wait ends with this news.
+    cancelled: bool,
+    /// Until when somebody waits for the reply.
+    pub(crate) awaited_until: Option<Instant>,
+}
+
+/// What ended a wait.
+enum Ended<T> {
+    Done(T),
+    Signalled,
+    Cancelled,
+}
+
+/// What a wait is like.
+#[derive(Clone, Copy)]
+enum Wait {
+    /// Nothing but its end ends it.
+    Busy,
+    /// A signal ends it too, and it can be taken up again in another place.
+    Until(u64),
+}
+
+impl Turn {
+    /// Waits until a time has passed. True when that is so, false when a signal has come before; the code takes it with
+    /// [`Turn::take_signals`] and may sleep on. A durable actor sleeps on through failures and restarts of the node.
+    pub async fn sleep_until(&mut self, until_ms: u64) -> Result<bool, Failure> {
+        let call = match self.call(|| format!("sleep until {until_ms}"), &[])? {
+            Known::Told(told) => return self.told_again(told).await.and_then(|told| log::read(&told)),
+            Known::New(call) => call,
+        };
+        let wait = Duration::from_millis(until_ms.saturating_sub(self.clock.now_ms()));
+        if wait > LONGEST {
+            return Err(Failure::invalid("until", "a sleep of more than ten years"));
+        }
+        self.suspend().await?;
+        let ended = if self.course.signals.is_empty() {
+            self.attend(tokio::time::sleep(wait), Wait::Until(until_ms)).await?
+        } else {
+            Ended::Signalled
+        };
+        let result = match ended {
+            Ended::Done(()) => Ok(log::json(&true)),
+            Ended::Signalled => Ok(log::json(&false)),
+            Ended::Cancelled => Err(cancelled()),
+        };
+        self.conclude(call, result).await.and_then(|told| log::read(&told))
+    }
+
+    /// The signals that came since they were last taken, as operation and payload, in their order.
+    pub fn take_signals(&mut self) -> Vec<(String, Payload)> {
+        self.course.signals.drain(..).map(|signal| (signal.operation, signal.payload)).collect()
+    }
+
+    /// What queries are to see of this actor from its next wait on.
+    pub fn publish(&mut self, state: Payload) -> Result<(), Failure> {
+        self.check_size("state", state.len())?;
+        if !self.log.as_deref().is_some_and(log::Log::is_again) {
+            self.published = Some(state);
+        }
+        Ok(())
+    }
+
+    /// Waits for something that must not be done twice.
+    pub(super) async fn wait(
+        &mut self,
+        call: Option<log::Call>,
+        work: impl Future<Output = Result<Payload, Failure>>,
+    ) -> Result<Payload, Failure> {
+        self.suspend().await?;
+        let result = match self.attend(work, Wait::Busy).await? {
+            Ended::Done(result) => result,
+            Ended::Signalled | Ended::Cancelled => Err(cancelled()),
+        };
+        self.conclude(call, result).await
+    }
+
+    /// A wait's result from the journal.
+    pub(super) async fn told_again(&mut self, told: Result<Payload, Failure>) -> Result<Payload, Failure> {
+        if told.as_ref().is_err_and(|failure| failure.code == Code::Cancelled) {
+            self.course.cancelled = false;
+        }
+        self.stand_still().await?;
+        told
+    }
+
+    /// Writes a wait's result down before the code sees it.
+    async fn conclude(&mut self, call: Option<log::Call>, result: Result<Payload, Failure>) -> Result<Payload, Failure> {
+        self.tick();
+        self.told(call, result.as_ref().map(Clone::clone));
+        self.suspend().await?;
+        self.stand_still().await?;
+        result
+    }
+
+    /// Lets the code go on unless its run is paused.
+    async fn stand_still(&mut self) -> Result<(), Failure> {
+        let Some(cell) = self.cell.clone() else { return Ok(()) };
+        let Some(inbox) = &cell.inbox else { return Ok(()) };
+        while self.course.paused && !self.log.as_deref().is_some_and(log::Log::is_again) {
+            tokio::select! {
+                biased;
+                envelope = inbox.next() => drop(self.hear(*envelope).await?),
+                () = tokio::time::sleep(STAYS) => self.park(None).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for `work`, and hears what comes for a workflow meanwhile.
+    async fn attend<T>(&mut self, work: impl Future<Output = T>, wait: Wait) -> Result<Ended<T>, Failure> {
+        let Some(cell) = self.cell.clone() else { return Ok(Ended::Done(work.await)) };
+        let Some(inbox) = &cell.inbox else { return Ok(Ended::Done(work.await)) };
+        let mut work = std::pin::pin!(work);
+        loop {
+            if std::mem::take(&mut self.course.cancelled) {
+                return Ok(Ended::Cancelled);
+            }
+            tokio::select! {
+                biased;
+                envelope = inbox.next() => {
+                    let order = self.hear(*envelope).await?;
+                    if order == Order::Signal && matches!(wait, Wait::Until(_)) {
+                        return Ok(Ended::Signalled);
+                    }
+                }
+                done = &mut work => return Ok(Ended::Done(done)),
+                until = leave(wait) => self.park(Some(until)).await?,
+            }
+        }
+    }
+
+    /// Leaves memory until a time, or until somebody has something for the run. A durable actor is run again then.
+    async fn park(&mut self, until_ms: Option<u64>) -> Result<(), Failure> {
+        let Some((runtime, cell)) = self.node() else { return Ok(()) };
+        let Some(inbox) = &cell.inbox else { return Ok(()) };
+        let awaited = self.course.awaited_until.is_some_and(|until| crate::now() < until);
+        if self.log.is_none() || awaited || cell.mailbox.len() > 0 || !inbox.is_empty() {
+            return Ok(());
+        }
+        if let Some(until_ms) = until_ms {
+            runtime.wake_at(&cell, until_ms).await?;
+        }
+        inbox.decide(Verdict::Parked);
+        std::future::pending().await
+    }
+
+    /// Takes a message that came while the turn waits.
+    async fn hear(&mut self, envelope: Envelope) -> Result<Order, Failure> {
+        let Some((runtime, cell)) = self.node() else { return Ok(Order::Query) };
+        let order = Order::of(&envelope.message.operation).unwrap_or(Order::Signal);
+        if order == Order::Query {
+            runtime.answer_query(&cell, Box::new(envelope));
+            return Ok(order);
+        }
+        if order == Order::Signal && self.course.signals.len() >= MAX_SIGNALS {
+            let failure = Failure::new(Code::Overloaded, format!("{MAX_SIGNALS} signals wait for the run of {}", self.id));
+            envelope.answer(Err(failure));
+            return Ok(Order::Query);
+        }
+        let operation = envelope.message.operation.clone();
+        let signal = Signal { at_ms: self.clock.now_ms(), operation, payload: envelope.message.payload.clone() };
+        if let Some(log) = self.log.as_deref_mut() {
+            log.heard(signal.clone());
+        }
+        self.follow(signal);
+        // Who sent it learns that it will be heard, whatever happens to this node.
+        let kept = self.suspend().await;
+        envelope.answer(kept.clone().map(|()| Payload::empty()));
+        kept?;
+        if order == Order::Terminate {
+            if let Some(inbox) = &cell.inbox {
+                inbox.decide(Verdict::Terminated);
+            }
+            std::future::pending::<()>().await;
+        }
+        Ok(order)
+    }
+
+    /// Hears again what the journal says was heard.
+    pub(super) fn hear_again(&mut self) {
+        let signals = self.log.as_deref_mut().map(log::Log::take_signals).unwrap_or_default();
+        for signal in signals {
+            self.follow(signal);
+        }
+    }
+
+    fn follow(&mut self, signal: Signal) {
+        match Order::of(&signal.operation) {
+            Some(Order::Pause) => self.course.paused = true,
+            Some(Order::Resume) => self.course.paused = false,
+            Some(Order::Cancel) => {
+                self.course.cancelled = true;
+                self.course.paused = false;
+            }
+            _ => self.course.signals.push(signal),
+        }
+    }
+}
+
+/// When a wait is long enough to leave memory, and until when.
+async fn leave(wait: Wait) -> u64 {
+    let Wait::Until(until_ms) = wait else { return std::future::pending().await };
+    tokio::time::sleep(STAYS).await;
+    until_ms
+}
+
+fn cancelled() -> Failure {
+    Failure::new(Code::Cancelled, "the run was cancelled")
+}
