@@ -13,6 +13,8 @@ use serde_json::json;
 
 use crate::answers::Answers;
 use crate::cell::{Cell, Control, Envelope, Signal};
+use crate::facet::attach::Revision;
+use crate::facet::pipeline::Pipeline;
 use crate::mailbox::{Next, Work};
 use crate::registry::{Kind, Seat};
 use crate::restarts::Restarts;
@@ -47,6 +49,7 @@ pub(crate) struct Body {
 struct Live {
     instance: Box<dyn Instance>,
     activation: Option<Box<Activation>>,
+    facets: Option<Box<Pipeline>>,
 }
 
 /// What most actors have none of.
@@ -115,6 +118,7 @@ impl Actor {
             Control::Drain if self.body.live.is_none() => return self.drained(),
             Control::Drain => self.cell.mailbox.close(),
             Control::Replace(kind) => return self.replace(kind).await,
+            Control::Facets(revision) => return self.revise_facets(*revision).await,
             Control::Passivate => return self.passivate(),
             Control::Signal(signal) => return self.signal(*signal).await,
         }
@@ -205,6 +209,10 @@ impl Actor {
         if let Some((key, fingerprint)) = keyed
             && let Some(stored) = Box::pin(self.stored_answer(key)).await.map_err(Unfinished::Refused)?
         {
+            if let Some(facets) = self.body.live.as_mut().and_then(|live| live.facets.as_mut()) {
+                let admitted = guard(&self.cell, self.body.profile.limits.turn_time, facets.admit(message, ctx)).await;
+                admitted.map_err(|cut| self.unfinished(cut, ctx.trace))?.map_err(Unfinished::Refused)?;
+            }
             let same = stored.fingerprint == fingerprint;
             return if same { Ok(stored.reply) } else { Err(Unfinished::Refused(used_for_another(key))) };
         }
@@ -259,7 +267,11 @@ impl Actor {
         let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx, &self.body.profile);
         let limit = self.body.profile.limits.turn_time;
         let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
-        let handled = live.instance.handle(message, turn, live.activation.is_some());
+        let want_state = live.activation.is_some();
+        let handled = match live.facets.as_deref_mut() {
+            None => live.instance.handle(message, turn, want_state),
+            Some(facets) => Box::pin(facets.handle(&mut *live.instance, message, turn, want_state)),
+        };
         let outcome = guard(&self.cell, limit, handled).await;
         outcome.and_then(|handled| handled.map_err(Cut::Fault)).map_err(|cut| self.unfinished(cut, trace))
     }
@@ -375,17 +387,23 @@ impl Actor {
         let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx.clone(), &self.body.profile);
         let state = activation.as_ref().and_then(|activation| activation.state()).or(carried.as_ref());
         let factory = self.body.kind.factory.clone();
+        let facets = self.runtime.attachments().effective(&self.cell.id, &self.body.profile);
+        let registry = &self.runtime.config().facets;
         let made = async {
-            let (mut instance, turn) = factory.create(&spec, turn).await?;
+            let (mut instance, mut turn) = factory.create(&spec, turn).await?;
             if let Some(state) = state {
                 instance.restore(state).await?;
             }
-            Ok((instance, turn))
+            let facets = match facets.as_slice() {
+                [] => None,
+                facets => Some(Pipeline::attached(registry, facets, &spec.id, &mut turn).await.map_err(Fault::Rejected)?),
+            };
+            Ok((instance, facets, turn))
         };
         let made = guard(&self.cell, self.body.profile.limits.turn_time, made).await;
         let made = made.and_then(|made| made.map_err(Cut::Fault));
-        let (instance, turn) = made.map_err(|cut| self.unfinished(cut, ctx.trace))?;
-        let live = self.body.live.insert(Live { instance, activation });
+        let (instance, facets, turn) = made.map_err(|cut| self.unfinished(cut, ctx.trace))?;
+        let live = self.body.live.insert(Live { instance, activation, facets });
         let profile = &self.body.profile;
         self.cell.evictable.store((profile.durable || profile.idle_timeout.is_some()) && !profile.eager, Ordering::Relaxed);
         self.cell.counters.used_ms.store(self.runtime.age_ms(crate::now()), Ordering::Relaxed);
@@ -395,10 +413,12 @@ impl Actor {
         if let Some(idle) = self.body.profile.idle_timeout {
             self.runtime.watch_idle(&self.cell, idle);
         }
-        let effects = turn.into_effects();
-        if effects.is_empty() {
-            return Ok(());
-        }
+        self.settle_beginning(turn.into_effects(), &ctx).await
+    }
+
+    /// Makes last what was done besides messages.
+    async fn settle_beginning(&mut self, effects: Effects, ctx: &RequestContext) -> Result<(), Unfinished> {
+        let Some(live) = self.body.live.as_mut().filter(|_| !effects.is_empty()) else { return Ok(()) };
         // What `init` wrote may belong to what it put into the state.
         let state = match &live.activation {
             Some(_) => match live.instance.snapshot().await {
@@ -407,7 +427,37 @@ impl Actor {
             },
             None => None,
         };
-        self.settle(effects, state, None, &ctx).await
+        self.settle(effects, state, None, ctx).await
+    }
+
+    /// Takes up facets that were attached and leaves those that were detached.
+    async fn revise_facets(&mut self, revision: Revision) -> Fate {
+        let done = self.follow_facets().await;
+        let Revision { name, before, answer } = revision;
+        if done.is_err() {
+            self.runtime.attachments().restore(&self.cell.id, &name, before);
+        }
+        let (result, fate) = match done {
+            Ok(()) => (Ok(()), Fate::Stays),
+            Err(Unfinished::Refused(failure)) => (Err(failure), Fate::Stays),
+            Err(Unfinished::Ended(failure, exit)) => (Err(failure), self.end(exit)),
+        };
+        let _ = answer.send(result);
+        fate
+    }
+
+    async fn follow_facets(&mut self) -> Result<(), Unfinished> {
+        let Some(live) = self.body.live.as_mut() else { return Ok(()) };
+        let (id, profile) = (&self.cell.id, &self.body.profile);
+        let ctx = RequestContext::external(id.tenant.clone(), id.namespace.clone(), "system");
+        let mut turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx.clone(), profile);
+        let wanted = self.runtime.attachments().effective(id, profile);
+        let facets = live.facets.get_or_insert_with(Box::default);
+        let changed = facets.become_these(&self.runtime.config().facets, &wanted, id, &mut turn);
+        let changed = guard(&self.cell, profile.limits.turn_time, changed).await;
+        live.facets.take_if(|facets| facets.is_empty());
+        changed.map_err(|cut| self.unfinished(cut, ctx.trace))?.map_err(Unfinished::Refused)?;
+        self.settle_beginning(turn.into_effects(), &ctx).await
     }
 
     fn drop_code(&mut self) {

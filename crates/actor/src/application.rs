@@ -8,7 +8,7 @@ use plexspaces_types::{Key, Name};
 use serde_json::{Map, Value};
 
 use crate::supervision::{Intensity, Restart, Strategy};
-use crate::{Factory, Limits};
+use crate::{FacetSpec, Factory, Limits};
 
 /// An application: one component's types under one supervisor in one namespace.
 #[derive(Clone)]
@@ -92,6 +92,8 @@ pub struct Profile {
     pub eager: bool,
     /// Whether it lives only from its spawn to its end: no message brings it to life, and a failure ends it for good.
     pub temporary: bool,
+    /// What wraps its handling of messages, in the order of their declaration.
+    pub facets: Vec<FacetSpec>,
     /// What it may use.
     pub limits: Limits,
     /// `args` of its configuration.

@@ -8,6 +8,7 @@ use plexspaces_types::{ActorId, Failure, Message, Payload, RequestContext};
 use tokio::sync::oneshot;
 
 use crate::actor::Body;
+use crate::facet::attach::Revision;
 use crate::mailbox::Mailbox;
 use crate::registry::Kind;
 use crate::supervision::Exit;
@@ -44,6 +45,8 @@ pub(crate) enum Control {
     Drain,
     /// Go on with this code, and with the state that there is.
     Replace(Arc<Kind>),
+    /// The facets that it is to have have changed.
+    Facets(Box<Revision>),
     /// Leave memory, unless there is work.
     Passivate,
     /// Something that happened to another actor, as a message.

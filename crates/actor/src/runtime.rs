@@ -14,18 +14,20 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::Application;
 use crate::actor::{self, Body};
 use crate::cell::{Cell, Control, Envelope};
 use crate::dead_letters::{DeadLetter, DeadLetters};
+use crate::facet::attach::Attachments;
 use crate::guardian;
 use crate::links::Links;
 use crate::mailbox::Sent;
 use crate::registry::{Kind, Life, Registry};
 use crate::supervision::Exit;
 use crate::timers::{Fire, Timers};
+use crate::{Application, FacetRegistry};
 
 mod address;
+mod facets;
 pub(crate) mod inspect;
 mod lives;
 pub(crate) mod pressure;
@@ -50,13 +52,15 @@ pub struct Config {
     pub clock: Clock,
     /// How much the actors may take up together.
     pub budget: Budget,
+    /// The facets that actors can have.
+    pub facets: FacetRegistry,
 }
 
 impl Config {
     /// A node whose actors may take up what there is.
     #[must_use]
     pub fn new(node_id: Name, store: Arc<dyn Store>, clock: Clock) -> Self {
-        Self { node_id, store, clock, budget: Budget::default() }
+        Self { node_id, store, clock, budget: Budget::default(), facets: FacetRegistry::builtin() }
     }
 }
 
@@ -104,6 +108,7 @@ struct Inner {
     dead_letters: DeadLetters,
     reminders: reminders::Reminders,
     pressure: pressure::Pressure,
+    attachments: Attachments,
     guardians: Mutex<HashMap<(Name, Name, Name), guardian::Handle>>,
     /// The chain of a message for which nobody waits.
     nobody: Arc<[ActorId]>,
@@ -129,6 +134,7 @@ impl Runtime {
             dead_letters: DeadLetters::new(config.store.clone()),
             reminders: reminders::Reminders::default(),
             pressure: pressure::Pressure::default(),
+            attachments: Attachments::default(),
             guardians: Mutex::default(),
             nobody: Arc::from([]),
             config,
@@ -178,6 +184,7 @@ impl Runtime {
     fn install(&self, application: &Application) -> Result<(bool, oneshot::Receiver<Result<(), Failure>>), Failure> {
         self.tick();
         guardian::check(application)?;
+        self.check_facets(application)?;
         let registered = self.0.registry.register(application)?;
         let tree = guardian::seated(application, &registered.seats)?;
         let key = (application.tenant.clone(), application.namespace.clone(), application.name.clone());
@@ -200,6 +207,8 @@ impl Runtime {
             guardian.stop().await;
         }
         self.retire(tenant, namespace, &retired);
+        let gone = |id: &ActorId| retired.iter().any(|kind| kind.name == id.actor_type);
+        self.0.attachments.forget(|id| id.tenant == *tenant && id.namespace == *namespace && gone(id));
     }
 
     /// Whether an actor of the application failed too often of late.

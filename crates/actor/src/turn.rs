@@ -112,6 +112,12 @@ impl Turn {
         &self.id
     }
 
+    /// Whose request it is.
+    #[must_use]
+    pub fn context(&self) -> &RequestContext {
+        &self.ctx
+    }
+
     /// Milliseconds since the Unix epoch.
     #[must_use]
     pub fn now_ms(&self) -> u64 {

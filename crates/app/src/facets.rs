@@ -1,32 +1,57 @@
-//! The facets that this node knows, and what they make of an actor's life.
+//! What the facets of code and configuration make of an actor's life. Two of them are settings of the runtime; the others wrap the handling of
+//! messages.
 
 use std::time::Duration;
 
-use plexspaces_actor::Profile;
+use plexspaces_actor::{FacetRegistry, FacetSpec, Profile};
 use serde_json::{Map, Value};
 
 use crate::units;
 
 /// A facet that was asked for, wherever it was written.
 pub(crate) struct Asked<'a> {
-    pub(crate) name: &'a str,
+    pub(crate) name: String,
+    pub(crate) priority: Option<u32>,
     pub(crate) config: &'a Map<String, Value>,
 }
 
-const KNOWN: [&str; 2] = ["durability", "virtual_actor"];
+const SETTINGS: [&str; 2] = ["durability", "virtual_actor"];
 
 /// The facet's name in configurations; the name of its class means the same.
-pub(crate) fn canonical(name: &str) -> Result<&'static str, String> {
-    match name {
-        "durability" | "DurabilityFacet" => Ok("durability"),
-        "virtual_actor" | "VirtualActorFacet" => Ok("virtual_actor"),
-        other => Err(format!("unknown facet {other:?}, expected one of {}", KNOWN.join(", "))),
-    }
+pub(crate) fn canonical(registry: &FacetRegistry, name: &str) -> Result<String, String> {
+    let setting = match name {
+        "durability" | "DurabilityFacet" => Some("durability"),
+        "virtual_actor" | "VirtualActorFacet" => Some("virtual_actor"),
+        _ => None,
+    };
+    setting.map(str::to_owned).or_else(|| registry.canonical(name)).ok_or_else(|| {
+        let mut known = registry.names();
+        known.extend(SETTINGS.map(str::to_owned));
+        known.sort_unstable();
+        format!("unknown facet {name:?}, expected one of {}", known.join(", "))
+    })
 }
 
-/// Applies one facet.
-pub(crate) fn apply(profile: &mut Profile, facet: &Asked<'_>) -> Result<(), String> {
-    let name = canonical(facet.name)?;
+/// Applies the facets that were asked for.
+pub(crate) fn profile(registry: &FacetRegistry, asked: &[Asked<'_>]) -> Result<Profile, String> {
+    let mut profile = Profile::default();
+    for facet in asked {
+        if SETTINGS.contains(&facet.name.as_str()) {
+            set(&mut profile, facet)?;
+            continue;
+        }
+        let spec = FacetSpec { name: facet.name.clone(), priority: facet.priority, config: facet.config.clone() };
+        registry.make(&spec).map_err(|failure| failure.message)?;
+        profile.facets.push(spec);
+    }
+    if !profile.durable && profile.facets.iter().any(|spec| spec.name == "reminder") {
+        return Err("facet reminder: a reminder is stored with its actor, which needs the facet durability too".to_owned());
+    }
+    Ok(profile)
+}
+
+fn set(profile: &mut Profile, facet: &Asked<'_>) -> Result<(), String> {
+    let name = facet.name.as_str();
     let known: &[&str] = match name {
         "durability" => &["checkpoint_interval"],
         _ => &["idle_timeout", "activation_strategy"],

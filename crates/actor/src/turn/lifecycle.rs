@@ -98,6 +98,20 @@ impl Turn {
         Ok(name)
     }
 
+    /// Starts a reminder unless it is stored with the same schedule, operation and payload already.
+    pub async fn declare_reminder(&mut self, name: &str, schedule: Schedule, operation: &str, payload: Payload) -> Result<(), Failure> {
+        self.check_reminder(name)?;
+        let (runtime, _) = self.reach()?;
+        let stored = runtime.config().store.get(&Partition::actor(&self.id), &Reminder::key(name)).await?;
+        // One that cannot be read is replaced.
+        let stored = stored.and_then(|value| Reminder::decode(&value).ok());
+        let same = |stored: Reminder| stored.schedule == schedule.print() && stored.operation == operation && stored.payload == payload;
+        if stored.is_some_and(same) {
+            return Ok(());
+        }
+        self.start_timer(Some(name), schedule, operation, payload, true).await.map(drop)
+    }
+
     /// Stops a timer of this actor; true when there was one.
     pub async fn cancel_timer(&mut self, name: &str, durable: bool) -> Result<bool, Failure> {
         let (runtime, _) = self.reach()?;
