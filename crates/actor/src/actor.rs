@@ -13,7 +13,6 @@ use serde_json::json;
 
 use crate::answers::Answers;
 use crate::cell::{Cell, Control, Envelope, Signal};
-use crate::facet::attach::Revision;
 use crate::facet::pipeline::Pipeline;
 use crate::mailbox::{Next, Work};
 use crate::registry::{Kind, Seat};
@@ -22,6 +21,8 @@ use crate::supervision::Exit;
 use crate::timers::Schedule;
 use crate::turn::Effects;
 use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
+
+mod facets;
 
 /// A failed actor that comes back later than this answers instead of letting its callers wait.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -387,17 +388,13 @@ impl Actor {
         let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx.clone(), &self.body.profile);
         let state = activation.as_ref().and_then(|activation| activation.state()).or(carried.as_ref());
         let factory = self.body.kind.factory.clone();
-        let facets = self.runtime.attachments().effective(&self.cell.id, &self.body.profile);
-        let registry = &self.runtime.config().facets;
         let made = async {
+            let brought = factory.facets(&spec.id);
             let (mut instance, mut turn) = factory.create(&spec, turn).await?;
             if let Some(state) = state {
                 instance.restore(state).await?;
             }
-            let facets = match facets.as_slice() {
-                [] => None,
-                facets => Some(Pipeline::attached(registry, facets, &spec.id, &mut turn).await.map_err(Fault::Rejected)?),
-            };
+            let facets = facets::around(&self.runtime, &spec.id, &self.body.profile, brought, &mut turn).await.map_err(Fault::Rejected)?;
             Ok((instance, facets, turn))
         };
         let made = guard(&self.cell, self.body.profile.limits.turn_time, made).await;
@@ -430,36 +427,6 @@ impl Actor {
         self.settle(effects, state, None, ctx).await
     }
 
-    /// Takes up facets that were attached and leaves those that were detached.
-    async fn revise_facets(&mut self, revision: Revision) -> Fate {
-        let done = self.follow_facets().await;
-        let Revision { name, before, answer } = revision;
-        if done.is_err() {
-            self.runtime.attachments().restore(&self.cell.id, &name, before);
-        }
-        let (result, fate) = match done {
-            Ok(()) => (Ok(()), Fate::Stays),
-            Err(Unfinished::Refused(failure)) => (Err(failure), Fate::Stays),
-            Err(Unfinished::Ended(failure, exit)) => (Err(failure), self.end(exit)),
-        };
-        let _ = answer.send(result);
-        fate
-    }
-
-    async fn follow_facets(&mut self) -> Result<(), Unfinished> {
-        let Some(live) = self.body.live.as_mut() else { return Ok(()) };
-        let (id, profile) = (&self.cell.id, &self.body.profile);
-        let ctx = RequestContext::external(id.tenant.clone(), id.namespace.clone(), "system");
-        let mut turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx.clone(), profile);
-        let wanted = self.runtime.attachments().effective(id, profile);
-        let facets = live.facets.get_or_insert_with(Box::default);
-        let changed = facets.become_these(&self.runtime.config().facets, &wanted, id, &mut turn);
-        let changed = guard(&self.cell, profile.limits.turn_time, changed).await;
-        live.facets.take_if(|facets| facets.is_empty());
-        changed.map_err(|cut| self.unfinished(cut, ctx.trace))?.map_err(Unfinished::Refused)?;
-        self.settle_beginning(turn.into_effects(), &ctx).await
-    }
-
     fn drop_code(&mut self) {
         if self.body.live.take().is_some() {
             self.cell.evictable.store(false, Ordering::Relaxed);
@@ -490,7 +457,7 @@ impl Actor {
             "tenant_id": id.tenant.as_str(),
             "node_id": self.runtime.config().node_id.as_str(),
             "behavior_kind": kind.behavior.name(),
-            "labels": {},
+            "labels": self.body.profile.labels,
         })
         .to_string()
     }
@@ -606,7 +573,10 @@ impl Actor {
     fn leave(mut self, exit: Option<&Exit>) {
         // The code goes before a successor can come.
         self.drop_code();
-        let Self { runtime, cell, .. } = self;
+        let Self { runtime, cell, body } = self;
+        if body.profile.temporary {
+            runtime.attachments().restore(&cell.id, None);
+        }
         let (messages, _) = cell.mailbox.end();
         runtime.remove(&cell);
         for envelope in messages {

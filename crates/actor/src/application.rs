@@ -1,6 +1,7 @@
 //! What a deployed application asks of the runtime: its types, the supervisors and actors that run from the start, how failures are
 //! answered.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,6 +93,8 @@ pub struct Profile {
     pub eager: bool,
     /// Whether it lives only from its spawn to its end: no message brings it to life, and a failure ends it for good.
     pub temporary: bool,
+    /// What its deployment says of it; its `init` is told.
+    pub labels: BTreeMap<String, String>,
     /// What wraps its handling of messages, in the order of their declaration.
     pub facets: Vec<FacetSpec>,
     /// What it may use.

@@ -68,7 +68,12 @@ pub trait Facet: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Runs when it no longer does: it was detached, or the actor has failed, ended or left memory. It must not block.
+    /// Runs when it is detached from an actor that lives on, to take back what `on_activate` has left. An error keeps it attached.
+    async fn on_deactivate(&mut self, _turn: &mut Turn) -> Result<(), FacetError> {
+        Ok(())
+    }
+
+    /// Runs when it no longer wraps the actor: it was detached, or the actor has failed, ended or left memory. It must not block.
     fn on_detach(&mut self) {}
 }
 

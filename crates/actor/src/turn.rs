@@ -14,11 +14,17 @@ use crate::{Address, Limits, Profile, Runtime};
 mod key_value;
 mod lifecycle;
 
+pub(crate) use key_value::check_key;
+
 /// How many messages one turn of a durable actor may send.
 const MAX_TELLS: usize = 10_000;
 
 /// The host's side of a turn. It is handed to the code and taken back with the effects in it; dropping it drops them.
-pub struct Turn {
+pub struct Turn(Box<Parts>);
+
+/// Behind a pointer, since a turn changes hands several times for each message.
+#[doc(hidden)]
+pub struct Parts {
     /// `None` for a turn without a node behind it.
     runtime: Option<Runtime>,
     id: ActorId,
@@ -42,6 +48,20 @@ pub(crate) struct Effects {
     pub(crate) reminders: Vec<(String, Option<Reminder>)>,
 }
 
+impl std::ops::Deref for Turn {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Turn {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
+}
+
 impl Effects {
     pub(crate) fn is_empty(&self) -> bool {
         self.key_values.is_empty() && self.tells.is_empty() && self.timers.is_empty() && self.reminders.is_empty()
@@ -63,7 +83,7 @@ pub enum LogLevel {
 
 impl Turn {
     pub(crate) fn new(runtime: &Runtime, cell: &Cell, app: &Name, ctx: RequestContext, profile: &Profile) -> Self {
-        Self {
+        Self(Box::new(Parts {
             runtime: Some(runtime.clone()),
             id: cell.id.clone(),
             app: app.clone(),
@@ -75,14 +95,14 @@ impl Turn {
             tells: Vec::new(),
             timers: Vec::new(),
             reminders: BTreeMap::new(),
-        }
+        }))
     }
 
     /// A turn without a node behind it: its actor is alone and its keys are in memory. For tests and measurements of engines.
     #[must_use]
     pub fn detached(id: ActorId) -> Self {
         let ctx = RequestContext::external(id.tenant.clone(), id.namespace.clone(), "detached");
-        Self {
+        Self(Box::new(Parts {
             runtime: None,
             app: id.actor_type.clone(),
             id,
@@ -94,16 +114,12 @@ impl Turn {
             tells: Vec::new(),
             timers: Vec::new(),
             reminders: BTreeMap::new(),
-        }
+        }))
     }
 
     pub(crate) fn into_effects(self) -> Effects {
-        Effects {
-            key_values: self.writes.into_iter().collect(),
-            tells: self.tells,
-            timers: self.timers,
-            reminders: self.reminders.into_iter().collect(),
-        }
+        let Parts { writes, tells, timers, reminders, .. } = *self.0;
+        Effects { key_values: writes.into_iter().collect(), tells, timers, reminders: reminders.into_iter().collect() }
     }
 
     /// The actor whose turn it is.

@@ -118,12 +118,13 @@ fn spec(name: &str, priority: Option<u32>, config: Value) -> FacetSpec {
 async fn lab_on(store: Arc<dyn Store>, profile: Profile) -> Result<(Lab, Journal), Failure> {
     let journal = Journal::default();
     let registry = FacetRegistry::builtin();
-    registry.register("fraud_detection", FraudDetection::make);
+    registry.register("fraud_detection", FraudDetection::make).unwrap();
     for label in ["a", "b", "c"] {
         let journal = journal.clone();
-        registry.register(label, move |config| {
-            Ok(Box::new(Scribe { label: label.to_owned(), config: config.clone(), journal: journal.clone() }))
-        });
+        let make = move |config: &Map<String, Value>| {
+            Ok(Box::new(Scribe { label: label.to_owned(), config: config.clone(), journal: journal.clone() }) as Box<dyn Facet>)
+        };
+        registry.register(label, make).unwrap();
     }
     let clock = Clock::manual(1_000_000);
     let runtime = Runtime::new(Config { facets: registry, ..Config::new(name("node1"), store.clone(), clock.clone()) });
@@ -251,7 +252,13 @@ async fn a_facet_that_cannot_be_attached_keeps_its_actor_from_living() {
 async fn an_unknown_facet_and_a_wrong_configuration_are_refused() {
     for (facet, part) in [
         (spec("lock", None, json!({})), "unknown facet \"lock\", expected one of a, authentication, authorization,"),
-        (spec("metrics", None, json!({"maximum": 1})), "facet metrics: unknown key \"maximum\", expected one of max_operations"),
+        (spec("metrisc", None, json!({})), "did you mean `metrics`?"),
+        (spec("durability", None, json!({})), "the facet durability decides how an actor lives"),
+        (
+            spec("metrics", None, json!({"max_operation": 1})),
+            "unknown key \"max_operation\", expected one of max_operations; did you mean `max_operations`?",
+        ),
+        (spec("key_value", None, json!({"initial": {"": 1}})), "facet key_value: initial has a wrong key: a key has 0 bytes"),
         (spec("tracing", None, json!({"rate": 1})), "facet tracing: unknown key \"rate\", it has no configuration"),
         (spec("metrics", None, json!({"max_operations": "many"})), "facet metrics: max_operations is \"many\": invalid type"),
         (spec("caching", None, json!({})), "facet caching: operations is missing"),

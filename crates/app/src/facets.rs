@@ -1,48 +1,62 @@
 //! What the facets of code and configuration make of an actor's life. Two of them are settings of the runtime; the others wrap the handling of
 //! messages.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use plexspaces_actor::{FacetRegistry, FacetSpec, Profile};
+use plexspaces_actor::{FacetRegistry, FacetSettings, FacetSpec, Profile};
+use serde::Deserialize;
 use serde_json::{Map, Value};
-
-use crate::units;
 
 /// A facet that was asked for, wherever it was written.
 pub(crate) struct Asked<'a> {
-    pub(crate) name: String,
+    pub(crate) name: &'a str,
     pub(crate) priority: Option<u32>,
     pub(crate) config: &'a Map<String, Value>,
 }
 
-const SETTINGS: [&str; 2] = ["durability", "virtual_actor"];
-
-/// The facet's name in configurations; the name of its class means the same.
-pub(crate) fn canonical(registry: &FacetRegistry, name: &str) -> Result<String, String> {
-    let setting = match name {
-        "durability" | "DurabilityFacet" => Some("durability"),
-        "virtual_actor" | "VirtualActorFacet" => Some("virtual_actor"),
-        _ => None,
-    };
-    setting.map(str::to_owned).or_else(|| registry.canonical(name)).ok_or_else(|| {
-        let mut known = registry.names();
-        known.extend(SETTINGS.map(str::to_owned));
-        known.sort_unstable();
-        format!("unknown facet {name:?}, expected one of {}", known.join(", "))
-    })
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Activation {
+    #[default]
+    Lazy,
+    Eager,
 }
 
-/// Applies the facets that were asked for.
-pub(crate) fn profile(registry: &FacetRegistry, asked: &[Asked<'_>]) -> Result<Profile, String> {
-    let mut profile = Profile::default();
-    for facet in asked {
-        if SETTINGS.contains(&facet.name.as_str()) {
-            set(&mut profile, facet)?;
-            continue;
+/// One list of facets over another: a facet of the later list takes the place of the earlier one of its name. Names become those under which
+/// facets are registered.
+pub(crate) fn merged<'a>(registry: &FacetRegistry, lists: Vec<Vec<Asked<'a>>>) -> Result<Vec<(String, Asked<'a>)>, String> {
+    let mut merged: Vec<(String, Asked<'a>)> = Vec::new();
+    for list in lists {
+        let mut names: Vec<String> = Vec::new();
+        for facet in list {
+            let name = registry.canonical(facet.name).map_err(|failure| failure.message)?;
+            if names.contains(&name) {
+                return Err(format!("the facet {name} is given twice"));
+            }
+            names.push(name.clone());
+            match merged.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => *known = facet,
+                None => merged.push((name, facet)),
+            }
         }
-        let spec = FacetSpec { name: facet.name.clone(), priority: facet.priority, config: facet.config.clone() };
-        registry.make(&spec).map_err(|failure| failure.message)?;
-        profile.facets.push(spec);
+    }
+    Ok(merged)
+}
+
+/// The life of an actor with these facets.
+pub(crate) fn profile(registry: &FacetRegistry, asked: Vec<(String, Asked<'_>)>) -> Result<Profile, String> {
+    let mut profile = Profile::default();
+    for (name, facet) in asked {
+        let in_facet = |error: String| format!("facet {name}: {error}");
+        match name.as_str() {
+            "durability" => durability(&mut profile, facet.config).map_err(in_facet)?,
+            "virtual_actor" => virtual_actor(&mut profile, facet.config).map_err(in_facet)?,
+            _ => {
+                let spec = FacetSpec { name, priority: facet.priority, config: facet.config.clone() };
+                registry.make(&spec).map_err(|failure| failure.message)?;
+                profile.facets.push(spec);
+            }
+        }
     }
     if !profile.durable && profile.facets.iter().any(|spec| spec.name == "reminder") {
         return Err("facet reminder: a reminder is stored with its actor, which needs the facet durability too".to_owned());
@@ -50,39 +64,19 @@ pub(crate) fn profile(registry: &FacetRegistry, asked: &[Asked<'_>]) -> Result<P
     Ok(profile)
 }
 
-fn set(profile: &mut Profile, facet: &Asked<'_>) -> Result<(), String> {
-    let name = facet.name.as_str();
-    let known: &[&str] = match name {
-        "durability" => &["checkpoint_interval"],
-        _ => &["idle_timeout", "activation_strategy"],
-    };
-    if let Some(key) = facet.config.keys().find(|key| !known.contains(&key.as_str())) {
-        return Err(format!("unknown key {key:?} in the configuration of facet {name}, expected one of {}", known.join(", ")));
-    }
-    if name == "durability" {
-        profile.durable = true;
-        // A state is stored with every turn that changes it, which is at least as often as any interval asks for.
-        return match facet.config.get("checkpoint_interval") {
-            None => Ok(()),
-            Some(interval) if interval.as_u64().is_some_and(|interval| interval > 0) => Ok(()),
-            Some(other) => Err(format!("checkpoint_interval is {other}, expected a number of turns from 1")),
-        };
-    }
-    profile.eager = match facet.config.get("activation_strategy").map(|value| (value, value.as_str())) {
-        None | Some((_, Some("lazy"))) => false,
-        Some((_, Some("eager"))) => true,
-        Some((other, _)) => return Err(format!("activation_strategy is {other}, expected \"lazy\" or \"eager\"")),
-    };
-    profile.idle_timeout = match facet.config.get("idle_timeout") {
-        None => None,
-        Some(value) => {
-            let text = value.as_str().ok_or_else(|| format!("idle_timeout is {value}, expected a duration such as \"10m\""))?;
-            let idle = units::Duration::parse(text)?.0;
-            if idle < Duration::from_millis(1) {
-                return Err("idle_timeout is 0, expected at least 1ms".to_owned());
-            }
-            Some(idle)
-        }
-    };
+fn durability(profile: &mut Profile, config: &Map<String, Value>) -> Result<(), String> {
+    let mut settings = FacetSettings::new(config);
+    // A state is stored with every turn that changes it, which is at least as often as any interval asks for.
+    settings.count("checkpoint_interval")?;
+    settings.finish()?;
+    profile.durable = true;
     Ok(())
+}
+
+fn virtual_actor(profile: &mut Profile, config: &Map<String, Value>) -> Result<(), String> {
+    let mut settings = FacetSettings::new(config);
+    profile.idle_timeout = settings.duration("idle_timeout")?;
+    profile.eager = matches!(settings.optional("activation_strategy")?.unwrap_or_default(), Activation::Eager);
+    profile.labels = settings.optional::<BTreeMap<String, String>>("labels")?.unwrap_or_default();
+    settings.finish()
 }

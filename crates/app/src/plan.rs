@@ -236,17 +236,12 @@ fn behavior(kind: BehaviorKind) -> Behavior {
 
 /// The profile that the facets of the code and then of the configuration make; a later facet replaces an earlier one of its type.
 fn profile(registry: &FacetRegistry, info: &TypeInfo, configured: &[&[Facet]]) -> Result<Profile, Failure> {
-    let mut asked: Vec<Asked<'_>> = Vec::new();
-    let of_code = info.facets.iter().map(|facet| (&facet.name, None, &facet.config));
-    let of_config = configured.iter().copied().flatten().map(|facet| (&facet.name, facet.priority, &facet.config));
-    for (name, priority, config) in of_code.chain(of_config) {
-        let facet = Asked { name: facets::canonical(registry, name).map_err(invalid)?, priority, config };
-        match asked.iter_mut().find(|known| known.name == facet.name) {
-            Some(known) => *known = facet,
-            None => asked.push(facet),
-        }
+    let mut lists = vec![info.facets.iter().map(|facet| Asked { name: &facet.name, priority: None, config: &facet.config }).collect()];
+    for list in configured {
+        lists.push(list.iter().map(|facet| Asked { name: &facet.name, priority: facet.priority, config: &facet.config }).collect());
     }
-    facets::profile(registry, &asked).map_err(invalid)
+    let asked = facets::merged(registry, lists).map_err(invalid)?;
+    facets::profile(registry, asked).map_err(invalid)
 }
 
 /// A name that two places may give must be the same in both.

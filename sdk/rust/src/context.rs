@@ -109,7 +109,7 @@ impl ActorContext {
 
     /// Starts an actor from a value. One that fails cannot be made again: register its type for that.
     pub async fn spawn<A: Actor>(&self, id: impl Into<ActorId>, actor: A) -> Result<ActorRef, Failure> {
-        Box::pin(self.locator.spawn(&self.home()?, id.into(), actor)).await
+        Box::pin(self.locator.spawn(&self.home()?, id.into(), actor, Vec::new())).await
     }
 
     /// Starts an actor of a registered type; an empty name gives it one of its own.

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use plexspaces_actor::{Address, Application, Profile, Runtime, SupervisorSpec, TypeSpec};
+use plexspaces_actor::{Address, Application, Facet, Profile, Runtime, SupervisorSpec, TypeSpec};
 use plexspaces_types as types;
 use plexspaces_types::{Clock, Code, Failure, Key, Name};
 use serde_json::{Map, Value};
 
-use crate::native::{Native, NativeType};
+use crate::native::{Given, Native, NativeType};
 use crate::registry::{ActorRegistry, Registration};
 use crate::{Actor, ActorId, ActorRef, RequestContext};
 
@@ -70,7 +70,13 @@ impl ServiceLocator {
         Ok(ActorRef::new(self.address(&ctx, &id.into())?, ctx))
     }
 
-    pub(crate) async fn spawn<A: Actor>(self: &Arc<Self>, ctx: &types::RequestContext, id: ActorId, actor: A) -> Result<ActorRef, Failure> {
+    pub(crate) async fn spawn<A: Actor>(
+        self: &Arc<Self>,
+        ctx: &types::RequestContext,
+        id: ActorId,
+        actor: A,
+        facets: Vec<Box<dyn Facet>>,
+    ) -> Result<ActorRef, Failure> {
         let text = id.to_string();
         let parsed = self.parse(&text);
         if let Some((_, node)) = text.rsplit_once('@').filter(|(_, node)| *node != self.node) {
@@ -90,7 +96,7 @@ impl ServiceLocator {
         }
         let known = self.known_type(&ctx, &name("actor type", A::NAME)?, || Registration::of_values::<A>())?;
         let id = identity(&ctx, &known.name, parsed.key)?;
-        known.factory.give(&id, Box::new(Native::new(actor, self.clone())))?;
+        known.factory.give(&id, Given { actor: Box::new(Native::new(actor, self.clone())), facets })?;
         let waiting = Waiting { factory: &known.factory, id: &id };
         let runtime = self.runtime()?;
         let address = runtime.spawn(&ctx, &known.application, known.name.as_str(), parsed.key, Map::new()).await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use plexspaces_actor::{Description, Factory, Fault, HandlerInfo, Instance, Reply, Sdk, Spec, Turn, TypeInfo};
+use plexspaces_actor::{Description, Facet, Factory, Fault, HandlerInfo, Instance, Reply, Sdk, Spec, Turn, TypeInfo};
 use plexspaces_types as types;
 use plexspaces_types::{Code, Failure, Payload};
 use serde_json::Value;
@@ -29,7 +29,13 @@ pub(crate) struct NativeType {
     locator: Arc<ServiceLocator>,
     maker: Option<Maker>,
     /// Values that were given to a spawn and wait to be started.
-    given: Mutex<HashMap<types::ActorId, Box<dyn Unborn>>>,
+    given: Mutex<HashMap<types::ActorId, Given>>,
+}
+
+/// A value that was given to a spawn, and what is to be around it.
+pub(crate) struct Given {
+    pub(crate) actor: Box<dyn Unborn>,
+    pub(crate) facets: Vec<Box<dyn Facet>>,
 }
 
 impl NativeType {
@@ -39,7 +45,7 @@ impl NativeType {
     }
 
     /// Keeps a value until its actor is started.
-    pub(crate) fn give(&self, id: &types::ActorId, actor: Box<dyn Unborn>) -> Result<(), Failure> {
+    pub(crate) fn give(&self, id: &types::ActorId, actor: Given) -> Result<(), Failure> {
         match self.given.lock().entry(id.clone()) {
             Entry::Occupied(_) => Err(Failure::new(Code::Conflict, format!("the actor {id} is being started already"))),
             Entry::Vacant(place) => {
@@ -50,7 +56,7 @@ impl NativeType {
     }
 
     /// Takes a value back.
-    pub(crate) fn take(&self, id: &types::ActorId) -> Option<Box<dyn Unborn>> {
+    pub(crate) fn take(&self, id: &types::ActorId) -> Option<Given> {
         self.given.lock().remove(id)
     }
 }
@@ -63,7 +69,7 @@ impl Factory for NativeType {
 
     async fn create(&self, spec: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault> {
         let (mut actor, turn) = match (self.take(&spec.id), &self.maker) {
-            (Some(given), _) => (given, turn),
+            (Some(given), _) => (given.actor, turn),
             (None, Some(make)) => {
                 let ctx = ActorContext::new(turn, self.locator.clone());
                 (make(&ctx, &self.locator), ctx.into_turn())
@@ -75,6 +81,10 @@ impl Factory for NativeType {
         };
         let turn = actor.init(&spec.config, turn).await?;
         Ok((actor, turn))
+    }
+
+    fn facets(&self, id: &types::ActorId) -> Vec<Box<dyn Facet>> {
+        self.given.lock().get_mut(id).map(|given| std::mem::take(&mut given.facets)).unwrap_or_default()
     }
 }
 

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use plexspaces_types::{ActorId, Failure, Message, Payload, RequestContext};
+use plexspaces_types::{ActorId, Code, Failure, Message, Payload, RequestContext};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Map;
 
 use super::{Call, FacetRegistry};
 use crate::{Facet, FacetError, FacetSpec, Fault, Instance, InterceptResult, Reply, Turn};
@@ -27,6 +28,25 @@ impl Link {
         let facet = registry.make(&spec)?;
         Ok(Self { priority: spec.priority.unwrap_or_else(|| facet.priority()), spec, facet })
     }
+
+    fn brought(facet: Box<dyn Facet>) -> Self {
+        let priority = facet.priority();
+        Self { spec: FacetSpec { name: facet.name().to_owned(), priority: Some(priority), config: Map::new() }, priority, facet }
+    }
+
+    async fn begin(&mut self, actor: &ActorId, turn: &mut Turn) -> Result<(), Failure> {
+        let begun = match self.facet.on_attach(actor).await {
+            Ok(()) => self.facet.on_activate(turn).await,
+            Err(error) => Err(error),
+        };
+        begun.map_err(|error| self.failed("attached", error))
+    }
+
+    fn failed(&self, what: &str, error: FacetError) -> Failure {
+        let mut failure = Failure::from(error);
+        failure.message = format!("the facet {} could not be {what}: {}", self.spec.name, failure.message);
+        failure
+    }
 }
 
 impl Drop for Link {
@@ -39,45 +59,68 @@ impl Drop for Link {
 }
 
 impl Pipeline {
-    /// The facets of an actor that comes to life.
+    /// The facets of an actor that comes to life: those of these specifications, and those that it brings with it.
     pub(crate) async fn attached(
         registry: &FacetRegistry,
         specs: &[FacetSpec],
+        brought: Vec<Box<dyn Facet>>,
         actor: &ActorId,
         turn: &mut Turn,
     ) -> Result<Box<Self>, Failure> {
         let mut pipeline = Box::<Self>::default();
-        pipeline.become_these(registry, specs, actor, turn).await?;
+        let made = specs.iter().map(|spec| Link::new(registry, spec.clone()));
+        for link in made.chain(brought.into_iter().map(|facet| Ok(Link::brought(facet)))) {
+            let mut link = link?;
+            if pipeline.links.iter().any(|known| known.spec.name == link.spec.name) {
+                let message = format!("the actor {actor} would have two facets {}", link.spec.name);
+                return Err(Failure::new(Code::Conflict, message).with_field("facets"));
+            }
+            link.begin(actor, turn).await?;
+            pipeline.links.push(link);
+        }
+        pipeline.order();
         Ok(pipeline)
+    }
+
+    /// The specification of each.
+    pub(crate) fn specs(&self) -> impl Iterator<Item = &FacetSpec> {
+        self.links.iter().map(|link| &link.spec)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.links.is_empty()
     }
 
-    /// Makes it consist of exactly these facets. Those that stay keep what they know; new ones are attached and may use the turn.
-    pub(crate) async fn become_these(
+    /// Puts a facet in the place of the one of its name, or takes that away. The others keep what they know. After an error all is as it was,
+    /// once the turn is dropped.
+    pub(crate) async fn change(
         &mut self,
         registry: &FacetRegistry,
-        specs: &[FacetSpec],
+        name: &str,
+        spec: Option<FacetSpec>,
         actor: &ActorId,
         turn: &mut Turn,
     ) -> Result<(), Failure> {
-        let mut added = Vec::new();
-        for spec in specs.iter().filter(|spec| !self.links.iter().any(|link| link.spec == **spec)) {
-            let mut link = Link::new(registry, spec.clone())?;
-            let attached = match link.facet.on_attach(actor).await {
-                Ok(()) => link.facet.on_activate(turn).await,
-                Err(error) => Err(error),
-            };
-            attached.map_err(|error| failed(&link, error))?;
-            added.push(link);
+        let old = self.links.iter_mut().find(|link| link.spec.name == name);
+        if spec.is_some() && old.as_ref().map(|link| &link.spec) == spec.as_ref() {
+            return Ok(());
         }
-        self.links.retain(|link| specs.contains(&link.spec));
-        self.links.append(&mut added);
-        let declared = |link: &Link| specs.iter().position(|spec| *spec == link.spec);
-        self.links.sort_by_key(|link| (std::cmp::Reverse(link.priority), declared(link)));
+        let mut new = spec.map(|spec| Link::new(registry, spec)).transpose()?;
+        if let Some(old) = old {
+            old.facet.on_deactivate(turn).await.map_err(|error| old.failed("detached", error))?;
+        }
+        if let Some(new) = &mut new {
+            new.begin(actor, turn).await?;
+        }
+        self.links.retain(|link| link.spec.name != name);
+        self.links.extend(new);
+        self.order();
         Ok(())
+    }
+
+    /// Among equals the one that came first is outside.
+    fn order(&mut self) {
+        self.links.sort_by_key(|link| std::cmp::Reverse(link.priority));
     }
 
     /// Whether the sender may send this.
@@ -159,12 +202,6 @@ impl Pipeline {
             link.facet.on_error(operation, message.payload.as_bytes(), failure).await;
         }
     }
-}
-
-fn failed(link: &Link, error: FacetError) -> Failure {
-    let mut failure = Failure::from(error);
-    failure.message = format!("the facet {} could not be attached: {}", link.spec.name, failure.message);
-    failure
 }
 
 /// Bytes that a facet made: JSON if they are.

@@ -52,6 +52,7 @@ impl<'a> FacetSettings<'a> {
         if self.known.is_empty() {
             return Err(format!("unknown key {unknown:?}, it has no configuration"));
         }
-        Err(format!("unknown key {unknown:?}, expected one of {}", self.known.join(", ")))
+        let suggestion = plexspaces_types::suggestion(unknown, self.known.iter().copied());
+        Err(format!("unknown key {unknown:?}, expected one of {}{suggestion}", self.known.join(", ")))
     }
 }

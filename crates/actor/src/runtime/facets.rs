@@ -27,53 +27,55 @@ impl Runtime {
         &self.config().facets
     }
 
-    /// Gives an actor a facet, or another configuration of one that it has, from its next message on. Returns when it has it. It lasts until
-    /// it is detached, the actor's application is undeployed, or the node ends.
-    pub async fn attach_facet(&self, ctx: &RequestContext, target: Target<'_>, spec: FacetSpec) -> Result<(), Failure> {
-        let id = self.admit(ctx, target)?;
+    /// Gives an actor a facet, or another configuration of one that it has, from its next message on; true when it had one of this name.
+    /// Returns when it has it. An actor that is not in memory comes to life for it. The facet lasts until it is detached, the actor's
+    /// application is undeployed, or the node ends.
+    pub async fn attach_facet(&self, ctx: &RequestContext, target: Target<'_>, spec: FacetSpec) -> Result<bool, Failure> {
+        let spec = FacetSpec { name: self.facet_registry().canonical(&spec.name)?, ..spec };
         self.facet_registry().make(&spec)?;
         let name = spec.name.clone();
-        self.change_facet(ctx, &id, &name, Some(spec)).await
+        self.change_facet(ctx, target, name, Some(spec)).await
     }
 
     /// Takes a facet from an actor, from its next message on; false when it had none of this name. Returns when that is done.
     pub async fn detach_facet(&self, ctx: &RequestContext, target: Target<'_>, name: &str) -> Result<bool, Failure> {
-        let id = self.admit(ctx, target)?;
-        if !self.facets_of(&id)?.iter().any(|spec| spec.name == name) {
-            return Ok(false);
-        }
-        self.change_facet(ctx, &id, name, None).await.map(|()| true)
+        // A facet that an actor was spawned with need not be registered.
+        let name = self.facet_registry().canonical(name).unwrap_or_else(|_| name.to_owned());
+        self.change_facet(ctx, target, name, None).await
     }
 
     /// An actor's facets with their priorities, outermost first.
     pub fn facets(&self, ctx: &RequestContext, target: Target<'_>) -> Result<Vec<FacetSpec>, Failure> {
-        self.facets_of(&self.admit(ctx, target)?)
-    }
-
-    fn facets_of(&self, id: &ActorId) -> Result<Vec<FacetSpec>, Failure> {
-        let profile = self.0.registry.kind(id).ok_or_else(|| gone(id))?.profile(&id.key).clone();
-        let mut specs = self.0.attachments.effective(id, &profile);
-        for spec in &mut specs {
-            let own = self.facet_registry().make(spec)?.priority();
-            spec.priority.get_or_insert(own);
+        let id = self.admit(ctx, target)?;
+        let profile = self.0.registry.kind(&id).ok_or_else(|| gone(&id))?.profile(&id.key).clone();
+        if profile.temporary && self.known(&id).is_none() {
+            return Err(gone(&id));
+        }
+        let mut specs = self.0.attachments.effective(&id, &profile);
+        for spec in specs.iter_mut().filter(|spec| spec.priority.is_none()) {
+            spec.priority = Some(self.facet_registry().make(spec)?.priority());
         }
         specs.sort_by_key(|spec| std::cmp::Reverse(spec.priority));
         Ok(specs)
     }
 
-    async fn change_facet(&self, ctx: &RequestContext, id: &ActorId, name: &str, spec: Option<FacetSpec>) -> Result<(), Failure> {
-        let before = self.0.attachments.change(id, name, spec);
-        // An actor that comes to life from here on has them from the start.
-        let Some(cell) = self.known(id) else { return Ok(()) };
-        let (answer, changed) = oneshot::channel();
-        if !self.control(&cell, Control::Facets(Box::new(Revision { name: name.to_owned(), before, answer }))) {
-            return Ok(());
-        }
+    async fn change_facet(&self, ctx: &RequestContext, target: Target<'_>, name: String, spec: Option<FacetSpec>) -> Result<bool, Failure> {
+        let id = self.admit(ctx, target)?;
         let deadline = ctx.deadline.unwrap_or_else(|| crate::now() + PATIENCE);
         let late =
             || Failure::new(Code::DeadlineExceeded, format!("{id} was busy until the deadline; its facets change after its message"));
-        let changed = tokio::time::timeout_at(deadline.into(), changed).await.map_err(|_| late())?;
-        // An actor that ended meanwhile has them when it comes back.
-        changed.unwrap_or(Ok(()))
+        let ended = || Failure::new(Code::Unavailable, format!("{id} ended before its facets changed"));
+        let changed = loop {
+            let cell = self.cell(&id)?;
+            let (answer, changed) = oneshot::channel();
+            if self.control(&cell, Control::Facets(Box::new(Revision { name: name.clone(), spec: spec.clone(), answer }))) {
+                break changed;
+            }
+            if deadline <= crate::now() {
+                return Err(ended());
+            }
+            self.make_way(&cell).await;
+        };
+        tokio::time::timeout_at(deadline.into(), changed).await.map_err(|_| late())?.map_err(|_| ended())?
     }
 }

@@ -106,7 +106,10 @@ impl Turn {
         // One that cannot be read is replaced.
         let stored = stored.and_then(|value| Reminder::decode(&value).ok());
         let same = |stored: Reminder| stored.schedule == schedule.print() && stored.operation == operation && stored.payload == payload;
-        if stored.is_some_and(same) {
+        let kept = stored.is_some_and(same) && self.reminders.get(name).is_none_or(Option::is_none);
+        if kept {
+            // It may have been cancelled in this turn.
+            self.reminders.remove(name);
             return Ok(());
         }
         self.start_timer(Some(name), schedule, operation, payload, true).await.map(drop)

@@ -58,7 +58,7 @@ async fn a_wrong_description_is_refused_precisely() {
     for (description, expected) in [
         ("hello", "expected value at line 1 column 1"),
         (r#"{"sdk":{"language":"x","version":"1"},"actors":[]}"#, "expected at least one actor type, found none"),
-        (&guests::description("a").replace("GenServer", "GenFSM"), "unknown variant `GenFSM`, expected `GenServer`"),
+        (&guests::description("a").replace("GenServer", "GenThing"), "unknown variant `GenThing`, expected one of `GenServer`"),
         (&guests::description("a").replace("\"type\":\"a\"", "\"type\":\"a\",\"colour\":1"), "unknown field `colour`"),
         (&guests::description("a").replace("\"type\":\"a\"", "\"type\":\"a\",\"aliases\":[\"a\"]"), "found \"a\" twice"),
         (&guests::description("a").replace("\"type\":\"a\"", "\"type\":\"a\",\"aliases\":[\"\"]"), "actor type \"\": is empty"),

@@ -102,4 +102,11 @@ impl Facet for Schedules {
         }
         Ok(())
     }
+
+    async fn on_deactivate(&mut self, turn: &mut Turn) -> Result<(), FacetError> {
+        for Declared { name, .. } in &self.declared {
+            turn.cancel_timer(name, self.durable).await?;
+        }
+        Ok(())
+    }
 }

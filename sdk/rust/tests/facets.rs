@@ -1,0 +1,147 @@
+//! Facets around native actors. `docs/semantics.md` names these tests.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use plexspaces_core::{Facet, FacetError, InterceptResult};
+use plexspaces_sdk::{
+    ActorContext, ActorId, ActorRef, BehaviorError, Message, NodeBuilder, RequestContext, call_message, gen_server_actor, handler, json,
+    plexspaces_handlers, spawn_with_facets,
+};
+use serde_json::Value;
+
+#[gen_server_actor]
+struct Payments {
+    paid: u64,
+}
+
+#[plexspaces_handlers]
+impl Payments {
+    #[handler("pay")]
+    async fn pay(&mut self, _ctx: &ActorContext, msg: &Message) -> Result<Value, BehaviorError> {
+        let request: Value = serde_json::from_slice(&msg.payload)?;
+        self.paid += request["amount"].as_u64().unwrap_or(0);
+        Ok(json!({"paid": self.paid}))
+    }
+}
+
+/// Refuses what is too much.
+struct FraudDetection {
+    limit: f64,
+}
+
+impl FraudDetection {
+    fn judge(&self, payload: &[u8]) -> Result<f64, FacetError> {
+        let request: Value = serde_json::from_slice(payload).map_err(|error| FacetError::Custom(error.to_string()))?;
+        Ok(request["amount"].as_f64().unwrap_or(0.0) / self.limit)
+    }
+}
+
+#[async_trait]
+impl Facet for FraudDetection {
+    fn name(&self) -> &str {
+        "fraud_detection"
+    }
+
+    fn priority(&self) -> u32 {
+        200
+    }
+
+    async fn before_method(&mut self, method: &str, payload: &[u8]) -> Result<InterceptResult, FacetError> {
+        if method == "pay" && self.judge(payload)? > 1.0 {
+            return Err(FacetError::Custom("fraud_detected".into()));
+        }
+        Ok(InterceptResult::Continue)
+    }
+}
+
+/// Notes what passes it, and does what it is told to.
+struct Probe {
+    name: &'static str,
+    priority: u32,
+    seen: Arc<Mutex<Vec<String>>>,
+    before: InterceptResult,
+    after: InterceptResult,
+}
+
+#[async_trait]
+impl Facet for Probe {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn priority(&self) -> u32 {
+        self.priority
+    }
+
+    async fn before_method(&mut self, method: &str, _: &[u8]) -> Result<InterceptResult, FacetError> {
+        self.seen.lock().unwrap().push(format!("{} before {method}", self.name));
+        Ok(self.before.clone())
+    }
+
+    async fn after_method(&mut self, method: &str, _: &[u8], _: &[u8]) -> Result<InterceptResult, FacetError> {
+        self.seen.lock().unwrap().push(format!("{} after {method}", self.name));
+        Ok(self.after.clone())
+    }
+
+    async fn on_error(&mut self, method: &str, _: &[u8], failure: &plexspaces_sdk::Failure) {
+        self.seen.lock().unwrap().push(format!("{} error {method}: {}", self.name, failure.message));
+    }
+}
+
+struct Bench {
+    _node: Arc<plexspaces_sdk::Node>,
+    payments: ActorRef,
+}
+
+async fn payments(facets: Vec<Box<dyn Facet>>) -> Bench {
+    let node = Arc::new(NodeBuilder::new("facets").build().await);
+    let ctx = RequestContext::new_without_auth("default".into(), "default".into());
+    let id = ActorId::from("payments");
+    let payments = spawn_with_facets(&ctx, node.service_locator(), id, "default", Payments { paid: 0 }, facets).await.unwrap();
+    Bench { _node: node, payments }
+}
+
+async fn pay(bench: &Bench, amount: u64) -> Result<Value, String> {
+    let request = call_message(json!({"action": "pay", "amount": amount}));
+    let reply = bench.payments.ask(request, Duration::from_secs(5)).await.map_err(|error| error.to_string())?;
+    Ok(serde_json::from_slice(&reply.payload).unwrap())
+}
+
+#[tokio::test]
+async fn a_facet_refuses_a_message_before_the_handler_and_the_actor_goes_on() {
+    let bench = payments(vec![Box::new(FraudDetection { limit: 100.0 })]).await;
+    assert_eq!(pay(&bench, 10).await, Ok(json!({"paid": 10})));
+    assert!(pay(&bench, 1000).await.unwrap_err().contains("fraud_detected"));
+    assert_eq!(pay(&bench, 5).await, Ok(json!({"paid": 15})));
+}
+
+#[tokio::test]
+async fn facets_run_from_the_highest_priority_in_and_in_reverse_out() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let probe = |name, priority| {
+        let (before, after) = (InterceptResult::Continue, InterceptResult::Continue);
+        Box::new(Probe { name, priority, seen: seen.clone(), before, after }) as Box<dyn Facet>
+    };
+    let bench = payments(vec![probe("inner", 50), probe("outer", 800), Box::new(FraudDetection { limit: 100.0 })]).await;
+    pay(&bench, 1).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), ["outer before pay", "inner before pay", "inner after pay", "outer after pay"]);
+    seen.lock().unwrap().clear();
+    pay(&bench, 1000).await.unwrap_err();
+    assert_eq!(*seen.lock().unwrap(), ["outer before pay", "outer error pay: fraud_detected"]);
+}
+
+#[tokio::test]
+async fn a_facet_can_answer_and_replace() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let probe = |before, after| vec![Box::new(Probe { name: "p", priority: 1, seen: seen.clone(), before, after }) as Box<dyn Facet>];
+    let bytes = |value: Value| value.to_string().into_bytes();
+    let bench = payments(probe(InterceptResult::Reply(bytes(json!({"cached": true}))), InterceptResult::Continue)).await;
+    assert_eq!(pay(&bench, 1).await, Ok(json!({"cached": true})));
+    let bench = payments(probe(InterceptResult::Replace(bytes(json!({"amount": 7}))), InterceptResult::Continue)).await;
+    assert_eq!(pay(&bench, 1).await, Ok(json!({"paid": 7})));
+    let bench = payments(probe(InterceptResult::Continue, InterceptResult::Replace(bytes(json!({"hidden": true}))))).await;
+    assert_eq!(pay(&bench, 1).await, Ok(json!({"hidden": true})));
+}
