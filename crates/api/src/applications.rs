@@ -3,9 +3,9 @@
 use http::StatusCode;
 use plexspaces_actor::{HandlerKind, TypeInfo};
 use plexspaces_app::{Application, Deploy, Status as AppStatus};
+use plexspaces_proto::json;
 use plexspaces_proto::v1::application_service_server::ApplicationService;
 use plexspaces_proto::v1::{self, ApplicationStatus, handler};
-use plexspaces_proto::json;
 use plexspaces_types::Failure;
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
@@ -132,7 +132,11 @@ fn actor_type(info: TypeInfo) -> v1::ActorType {
         doc: handler.doc,
         parameters: Some(json::from_value(handler.parameters)),
     });
-    let facets = info.facets.into_iter().map(|facet| v1::Facet { r#type: facet.name, config: Some(json::from_object(facet.config)), priority: None });
+    let facets = info.facets.into_iter().map(|facet| v1::Facet {
+        r#type: facet.name,
+        config: Some(json::from_object(facet.config)),
+        priority: None,
+    });
     v1::ActorType {
         name: info.name,
         aliases: info.aliases,

@@ -1,8 +1,8 @@
 //! The facets of single actors.
 
 use plexspaces_actor::{FacetSpec, Target};
-use plexspaces_proto::{json, v1};
 use plexspaces_proto::v1::facet_service_server::FacetService;
+use plexspaces_proto::{json, v1};
 use plexspaces_types::{Failure, Key};
 use tonic::{Request, Response, Status};
 
@@ -18,7 +18,11 @@ impl FacetService for Api {
         let ctx = caller.context(&request.tenant_id, &request.namespace).map_err(status)?;
         let target = target(&request.actor_type, &request.actor_id).map_err(status)?;
         let specs = self.0.services.runtime.facets(&ctx, target).map_err(status)?;
-        let facets = specs.into_iter().map(|spec| v1::Facet { r#type: spec.name, config: Some(json::from_object(spec.config)), priority: spec.priority });
+        let facets = specs.into_iter().map(|spec| v1::Facet {
+            r#type: spec.name,
+            config: Some(json::from_object(spec.config)),
+            priority: spec.priority,
+        });
         Ok(Response::new(v1::GetFacetsResponse { facets: facets.collect() }))
     }
 
