@@ -416,13 +416,143 @@ async fn a_declared_reminder_is_stored_once() {
     assert_eq!(first.count("x").await, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_declared_timer_ends_when_its_facet_is_detached_and_changes_with_its_configuration() {
+    let every = |every: &str| json!({"schedules": [{"name": "tick", "every": every, "operation": "add"}]});
+    let (lab, _) = lab(vec![spec("timer", None, every("100ms"))]).await;
+    assert_eq!(lab.count("x").await, 0);
+    tokio::time::sleep(Duration::from_millis(1050)).await;
+    assert_eq!(lab.count("x").await, 10);
+    assert_eq!(lab.runtime.attach_facet(&lab.ctx(), probe("x"), spec("timer", None, every("1s"))).await, Ok(true));
+    tokio::time::sleep(Duration::from_millis(1050)).await;
+    assert_eq!(lab.count("x").await, 11);
+    assert_eq!(lab.runtime.detach_facet(&lab.ctx(), probe("x"), "TimerFacet").await, Ok(true));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(lab.count("x").await, 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_declared_reminder_ends_when_its_facet_is_detached_from_an_actor_that_was_not_in_memory() {
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    let schedules = json!({"schedules": [{"name": "bill", "every": "1h", "operation": "add"}]});
+    let profile = Profile { durable: true, facets: vec![spec("reminder", None, schedules.clone())], ..Profile::default() };
+    let (lab, _) = lab_on(store.clone(), profile).await.unwrap();
+    assert_eq!(lab.count("x").await, 0);
+    lab.runtime.stop_actor(&lab.ctx(), probe("x")).unwrap();
+    assert_eq!(lab.runtime.detach_facet(&lab.ctx(), probe("x"), "reminder").await, Ok(true));
+    let stored = async || {
+        let id = ActorId::new(Name::default_scope(), Name::default_scope(), name("probe"), plexspaces_types::Key::new("x").unwrap());
+        lab.store.get(&plexspaces_store::Partition::actor(&id), &plexspaces_durable::Reminder::key("bill")).await.unwrap()
+    };
+    assert_eq!(stored().await, None);
+    assert_eq!(lab.runtime.attach_facet(&lab.ctx(), probe("x"), spec("reminder", None, schedules)).await, Ok(false));
+    assert!(stored().await.is_some());
+}
+
 #[tokio::test]
-async fn logging_tracing_and_metrics_do_not_change_what_they_watch() {
-    let logging = json!({"level": "debug", "payload": true, "redact": ["by"], "max_bytes": 100});
-    let watchers = vec![spec("logging", None, logging), spec("tracing", None, json!({})), spec("metrics", None, json!({}))];
-    let (lab, _) = lab(watchers).await;
-    assert_eq!(lab.ask("x", "add", json!({"by": 3})).await, Ok(json!({"count": 3})));
-    assert_eq!(lab.ask("x", "reject", json!({})).await.unwrap_err().code, Code::InvalidArgument);
-    assert_eq!(lab.ask("x", "nonsense", json!({})).await.unwrap_err().code, Code::UnknownOperation);
-    assert_eq!(lab.count("x").await, 3);
+async fn a_reminder_cannot_be_attached_to_an_actor_that_stores_nothing() {
+    let (lab, _) = lab(Vec::new()).await;
+    let schedules = json!({"schedules": [{"name": "bill", "every": "1h", "operation": "add"}]});
+    let refused = lab.runtime.attach_facet(&lab.ctx(), probe("x"), spec("reminder", None, schedules)).await.unwrap_err();
+    assert!(refused.message.contains("give it the facet durability"), "{refused}");
+    assert_eq!(lab.runtime.facets(&lab.ctx(), probe("x")), Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn initial_pairs_are_set_where_there_are_none() {
+    let initial = json!({"initial": {"k": "begun", "number": 7, "list": ["a"]}});
+    let (lab, _) = durable_lab(vec![spec("key_value", None, initial)]).await;
+    let read = async |key: &str| lab.ask("x", "read", json!({"key": key})).await;
+    assert_eq!((read("k").await, read("number").await, read("list").await), (Ok(json!("begun")), Ok(json!("7")), Ok(json!("[\"a\"]"))));
+    lab.ask("x", "put", json!({"key": "k", "value": "changed"})).await.unwrap();
+    lab.ask("x", "crash", json!({})).await.unwrap_err();
+    assert_eq!(read("k").await, Ok(json!("changed")));
+}
+
+#[tokio::test]
+async fn what_is_attached_brings_an_actor_to_life_and_a_broken_facet_can_be_detached() {
+    let (lab, journal) = lab(vec![spec("a", None, json!({"attach": {"do": "reject"}}))]).await;
+    assert_eq!(lab.ask("x", "get", json!({})).await.unwrap_err().code, Code::Rejected);
+    let attached = lab.runtime.attach_facet(&lab.ctx(), probe("x"), spec("b", None, json!({}))).await;
+    assert_eq!(attached.unwrap_err().message, "the facet a could not be attached: no");
+    assert_eq!(lab.runtime.detach_facet(&lab.ctx(), probe("x"), "a").await, Ok(true));
+    assert_eq!(lab.count("x").await, 0);
+    take(&journal);
+    let made = lab.made();
+    assert_eq!(lab.runtime.attach_facet(&lab.ctx(), probe("y"), spec("a", None, json!({}))).await.unwrap_err().code, Code::Rejected);
+    lab.runtime.detach_facet(&lab.ctx(), probe("y"), "a").await.unwrap();
+    assert_eq!(lab.runtime.attach_facet(&lab.ctx(), probe("y"), spec("b", None, json!({}))).await, Ok(false));
+    assert!(lab.made() > made, "y is in memory without a message");
+}
+
+#[tokio::test]
+async fn changes_of_one_actors_facets_happen_one_after_the_other() {
+    let (lab, _) = lab(Vec::new()).await;
+    let (bad, good) = (json!({"attach": {"do": "reject"}}), json!({}));
+    let attach = async |config: &Value| lab.runtime.attach_facet(&lab.ctx(), probe("x"), spec("a", None, config.clone())).await.is_ok();
+    let done = tokio::join!(attach(&bad), attach(&good), attach(&bad), attach(&good), attach(&bad));
+    assert_eq!(done, (false, true, false, true, false));
+    assert_eq!(lab.runtime.facets(&lab.ctx(), probe("x")).unwrap(), [spec("a", Some(200), good)]);
+}
+
+#[tokio::test]
+async fn metrics_count_by_operation_up_to_a_bound() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (lab, _) = lab(vec![spec("metrics", None, json!({"max_operations": 1}))]).await;
+    lab.ask("x", "add", json!({})).await.unwrap();
+    lab.ask("x", "get", json!({})).await.unwrap();
+    lab.ask("x", "reject", json!({})).await.unwrap_err();
+    let text = handle.render();
+    let line = |operation: &str, outcome: &str, count: u32| {
+        format!(
+            "plexspaces_facet_calls_total{{namespace=\"default\",type=\"probe\",operation=\"{operation}\",outcome=\"{outcome}\"}} {count}"
+        )
+    };
+    for line in [line("add", "handled", 1), line("other", "handled", 1), line("other", "failed", 1)] {
+        assert!(text.contains(&line), "{line} is not in {text}");
+    }
+    assert!(text.contains("plexspaces_facet_call_seconds"), "{text}");
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn logging_and_tracing_write_a_line_for_each_message_without_what_is_hidden() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::DEBUG).with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let logging = json!({"level": "warn", "payload": true, "redact": ["Secret"], "max_bytes": 60});
+    let (lab, _) = lab(vec![spec("logging", None, logging), spec("tracing", None, json!({}))]).await;
+    let arguments = json!({"by": 3, "inner": [{"secret": "hunter2"}], "tail": "x".repeat(100)});
+    lab.ask("x", "add", arguments).await.unwrap();
+    lab.ask("x", "reject", json!({})).await.unwrap_err();
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines = |part: &str| text.lines().filter(|line| line.contains(part)).collect::<Vec<_>>();
+    let received = lines("received \"add\"");
+    assert!(received.len() == 1 && received[0].contains("WARN") && received[0].contains("[redacted]"), "{text}");
+    assert!(received[0].contains('…') && !text.contains("hunter2"), "{text}");
+    assert_eq!(lines("handled \"add\" {\"count\":3}").len(), 1, "{text}");
+    assert_eq!(lines("failed \"reject\"").len(), 1, "{text}");
+    let traced = lines("a message was handled");
+    assert_eq!(traced.len(), 2, "{text}");
+    assert!(
+        traced[0].contains("operation=\"add\"") && traced[0].contains("trace_id") && traced[0].contains("outcome=\"handled\""),
+        "{text}"
+    );
+    assert!(traced[1].contains("outcome=\"invalid_argument\""), "{text}");
 }

@@ -27,7 +27,11 @@ impl<'a> FacetSettings<'a> {
 
     /// A key's value.
     pub fn required<T: DeserializeOwned>(&mut self, key: &'static str) -> Result<T, String> {
-        self.optional(key)?.ok_or_else(|| format!("{key} is missing"))
+        if let Some(value) = self.optional(key)? {
+            return Ok(value);
+        }
+        let near = self.given.keys().find(|given| !plexspaces_types::suggestion(given, [key]).is_empty());
+        Err(near.map_or_else(|| format!("{key} is missing"), |given| format!("{key} is missing; is {given:?} meant to be it?")))
     }
 
     /// A time such as `"500ms"`, `"10s"` or `"30m"`, at least a millisecond.

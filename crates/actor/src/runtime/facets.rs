@@ -64,18 +64,18 @@ impl Runtime {
         let deadline = ctx.deadline.unwrap_or_else(|| crate::now() + PATIENCE);
         let late =
             || Failure::new(Code::DeadlineExceeded, format!("{id} was busy until the deadline; its facets change after its message"));
-        let ended = || Failure::new(Code::Unavailable, format!("{id} ended before its facets changed"));
-        let changed = loop {
-            let cell = self.cell(&id)?;
-            let (answer, changed) = oneshot::channel();
-            if self.control(&cell, Control::Facets(Box::new(Revision { name: name.clone(), spec: spec.clone(), answer }))) {
-                break changed;
+        // An actor that ends meanwhile leaves the change to its successor.
+        let changed = async {
+            loop {
+                let cell = self.cell(&id)?;
+                let (answer, changed) = oneshot::channel();
+                self.control(&cell, Control::Facets(Box::new(Revision { name: name.clone(), spec: spec.clone(), answer })));
+                if let Ok(result) = changed.await {
+                    return result;
+                }
+                self.make_way(&cell).await;
             }
-            if deadline <= crate::now() {
-                return Err(ended());
-            }
-            self.make_way(&cell).await;
         };
-        tokio::time::timeout_at(deadline.into(), changed).await.map_err(|_| late())?.map_err(|_| ended())?
+        tokio::time::timeout_at(deadline.into(), changed).await.map_err(|_| late())?
     }
 }

@@ -73,7 +73,7 @@ async fn a_facet_of_ones_own_is_registered_attached_by_configuration_and_changed
     let config = std::fs::read_to_string(here().join("app-config.toml")).unwrap();
     let (code, message) = refused(deploy(&client, &config.replace("limit = 1000", "limt = 1000")).await);
     assert_eq!(code, Code::InvalidConfig);
-    assert!(message.contains("facet fraud_detection: limit is missing"), "{message}");
+    assert!(message.contains("facet fraud_detection: limit is missing; is \"limt\" meant to be it?"), "{message}");
     let (_, message) = refused(deploy(&client, &config.replace("fraud_detection", "fraud_detecton")).await);
     assert!(message.contains("unknown facet \"fraud_detecton\"") && message.ends_with("did you mean `fraud_detection`?"), "{message}");
 
