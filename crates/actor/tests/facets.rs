@@ -556,3 +556,10 @@ async fn logging_and_tracing_write_a_line_for_each_message_without_what_is_hidde
     );
     assert!(traced[1].contains("outcome=\"invalid_argument\""), "{text}");
 }
+
+#[tokio::test]
+async fn an_actor_is_told_the_labels_of_its_deployment() {
+    let labels = [("tier".to_owned(), "gold".to_owned())].into();
+    let (lab, _) = lab_on(Arc::new(Memory::new()), Profile { labels, ..Profile::default() }).await.unwrap();
+    assert_eq!(lab.ask("x", "config", json!({})).await.unwrap()["labels"], json!({"tier": "gold"}));
+}
