@@ -1,4 +1,5 @@
 //! The program as its README describes it: a node of its own, an actor in Python, the facet around it.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
