@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::answers::Answers;
 use crate::cell::{Cell, Control, Envelope, Receipt, Signal};
+use crate::facet::pipeline::Pipeline;
 use crate::inbox::{Order, Verdict};
 use crate::mailbox::{Next, Work};
 use crate::registry::{Kind, Seat};
@@ -25,6 +26,7 @@ use crate::turn::log::{Held, Log};
 use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
 
 mod durability;
+mod facets;
 
 pub(crate) use durability::LOOK_AFTER;
 use durability::begin;
@@ -57,6 +59,7 @@ pub(crate) struct Body {
 struct Live {
     instance: Box<dyn Instance>,
     activation: Option<Held>,
+    facets: Option<Box<Pipeline>>,
 }
 
 /// What most actors have none of.
@@ -125,6 +128,7 @@ impl Actor {
             Control::Drain if self.body.live.is_none() => return self.drained(),
             Control::Drain => self.cell.mailbox.close(),
             Control::Replace(kind) => return self.replace(kind).await,
+            Control::Facets(revision) => return self.revise_facets(*revision).await,
             Control::Passivate => return self.passivate(),
             Control::Signal(signal) => return self.signal(*signal).await,
             Control::Inbox => return self.take_inbox().await,
@@ -285,6 +289,11 @@ impl Actor {
         if let Some((key, fingerprint)) = &keyed
             && let Some(stored) = Box::pin(self.stored_answer(key)).await.map_err(Unfinished::Refused)?
         {
+            if let Some(facets) = self.body.live.as_mut().and_then(|live| live.facets.as_mut()) {
+                let (message, ctx) = (&envelope.message, &envelope.ctx);
+                let admitted = guard(&self.cell, self.body.profile.limits.turn_time, facets.admit(message, ctx)).await;
+                admitted.map_err(|cut| self.unfinished(cut, ctx.trace))?.map_err(Unfinished::Refused)?;
+            }
             let same = stored.fingerprint == *fingerprint;
             return if same { Ok(stored.reply) } else { Err(Unfinished::Refused(used_for_another(key))) };
         }
@@ -297,7 +306,7 @@ impl Actor {
         let effects = turn.into_effects();
         if state.is_some() || keyed.is_some() || !effects.is_empty() {
             let answer = keyed.map(|(key, fingerprint)| (key, fingerprint, reply.clone()));
-            Box::pin(self.settle(effects, state, &reply, answer, heard, ctx)).await?;
+            Box::pin(self.settle(effects, state, answer, heard, ctx)).await?;
         }
         self.body.kind.metrics.handled.increment(1);
         Ok(reply)
@@ -368,7 +377,7 @@ impl Actor {
         if !effects.reminders.iter().any(|(name, _)| *name == due.name) {
             effects.reminders.push((due.name.clone(), next));
         }
-        self.settle(effects, state, &Payload::empty(), None, None, &envelope.ctx).await?;
+        self.settle(effects, state, None, None, &envelope.ctx).await?;
         self.runtime.reminded(due).await;
         self.body.kind.metrics.handled.increment(1);
         Ok(Payload::empty())
@@ -386,10 +395,17 @@ impl Actor {
         let trace = turn.context().trace;
         let limit = self.body.profile.limits.turn_time;
         let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
-        let handled = live.instance.handle(message, turn, want_state);
+        // Facets stand around the code: what the journal has is what the code was given.
+        let handled = match live.facets.as_deref_mut() {
+            Some(facets) if !turn.is_again() => Box::pin(facets.handle(&mut *live.instance, message, turn, want_state)),
+            _ => live.instance.handle(message, turn, want_state),
+        };
         let outcome = guard(&self.cell, limit, handled).await;
         let cut = match outcome {
-            Ok(Ok(handled)) => return Ok(handled),
+            Ok(Ok((reply, mut turn))) => {
+                turn.code_replied(&reply.payload);
+                return Ok((reply, turn));
+            }
             Ok(Err(fault)) => Cut::Fault(fault),
             Err(Cut::Verdict(Verdict::Parked)) => return Err(Unfinished::Parked),
             Err(cut) => cut,
@@ -436,14 +452,13 @@ impl Actor {
         &mut self,
         mut effects: Effects,
         state: Option<Payload>,
-        reply: &Payload,
         answer: Option<(String, [u8; 32], Payload)>,
         heard: Option<(String, u64)>,
         ctx: &RequestContext,
     ) -> Result<(), Unfinished> {
         if self.held().is_some() {
             let from_an_actor = answer.as_ref().is_some_and(|(key, ..)| key.contains('#'));
-            self.commit_turn(&mut effects, state, reply, answer, heard, from_an_actor).await?;
+            self.commit_turn(&mut effects, state, answer, heard, from_an_actor).await?;
         } else if let Some((key, fingerprint, reply)) = answer {
             let now = self.runtime.config().clock.now_ms();
             self.past().answers.insert(key, fingerprint, reply, now);
@@ -524,16 +539,18 @@ impl Actor {
         let state = history.as_ref().and_then(|history| history.state.as_ref()).or(carried.as_ref());
         let factory = self.body.kind.factory.clone();
         let made = async {
-            let (mut instance, turn) = factory.create(&spec, turn).await?;
+            let brought = factory.facets(&spec.id);
+            let (mut instance, mut turn) = factory.create(&spec, turn).await?;
             if let Some(state) = state {
                 instance.restore(state).await?;
             }
-            Ok((instance, turn))
+            let facets = facets::around(&self.runtime, &spec.id, &self.body.profile, brought, &mut turn).await.map_err(Fault::Rejected)?;
+            Ok((instance, facets, turn))
         };
         let made = guard(&self.cell, self.body.profile.limits.turn_time, made).await;
         let made = made.and_then(|made| made.map_err(Cut::Fault));
-        let (instance, turn) = made.map_err(|cut| self.unfinished(cut, ctx.trace))?;
-        let live = self.body.live.insert(Live { instance, activation });
+        let (instance, facets, turn) = made.map_err(|cut| self.unfinished(cut, ctx.trace))?;
+        let live = self.body.live.insert(Live { instance, activation, facets });
         let profile = &self.body.profile;
         self.cell.evictable.store((profile.durable || profile.idle_timeout.is_some()) && !profile.eager, Ordering::Relaxed);
         self.cell.counters.used_ms.store(self.runtime.age_ms(crate::now()), Ordering::Relaxed);
@@ -549,10 +566,12 @@ impl Actor {
             self.rerun(history.turns).await?;
             self.send_again().await.map_err(Unfinished::Refused)?;
         }
-        if effects.is_empty() {
-            return Ok(());
-        }
-        let Some(live) = self.body.live.as_mut() else { return Ok(()) };
+        self.settle_beginning(effects, &ctx).await
+    }
+
+    /// Makes last what was done besides messages.
+    async fn settle_beginning(&mut self, effects: Effects, ctx: &RequestContext) -> Result<(), Unfinished> {
+        let Some(live) = self.body.live.as_mut().filter(|_| !effects.is_empty()) else { return Ok(()) };
         // What `init` wrote may belong to what it put into the state.
         let state = match &live.activation {
             Some(_) if self.body.pending.is_some() => None,
@@ -562,7 +581,7 @@ impl Actor {
             },
             None => None,
         };
-        self.settle(effects, state, &Payload::empty(), None, None, &ctx).await
+        self.settle(effects, state, None, None, ctx).await
     }
 
     fn drop_code(&mut self) {
@@ -689,7 +708,10 @@ impl Actor {
     fn leave(mut self, exit: Option<&Exit>) {
         // The code goes before a successor can come.
         self.drop_code();
-        let Self { runtime, cell, .. } = self;
+        let Self { runtime, cell, body } = self;
+        if body.profile.temporary {
+            runtime.attachments().restore(&cell.id, None);
+        }
         let (messages, _) = cell.mailbox.end();
         runtime.remove(&cell);
         for envelope in messages {
@@ -745,7 +767,7 @@ pub(crate) fn guest_config(runtime: &Runtime, id: &ActorId, kind: &Kind, profile
         "tenant_id": id.tenant.as_str(),
         "node_id": runtime.config().node_id.as_str(),
         "behavior_kind": kind.behavior.name(),
-        "labels": {},
+        "labels": profile.labels,
     })
     .to_string()
 }

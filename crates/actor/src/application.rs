@@ -1,6 +1,7 @@
 //! What a deployed application asks of the runtime: its types, the supervisors and actors that run from the start, how failures are
 //! answered.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use plexspaces_types::{Key, Name};
 use serde_json::{Map, Value};
 
 use crate::supervision::{Intensity, Restart, Strategy};
-use crate::{Factory, Limits};
+use crate::{FacetSpec, Factory, Limits};
 
 /// An application: one component's types under one supervisor in one namespace.
 #[derive(Clone)]
@@ -95,6 +96,10 @@ pub struct Profile {
     pub temporary: bool,
     /// How often the state of a durable actor is kept, and its history.
     pub keeping: Keeping,
+    /// What its deployment says of it; its `init` is told.
+    pub labels: BTreeMap<String, String>,
+    /// What wraps its handling of messages, in the order of their declaration.
+    pub facets: Vec<FacetSpec>,
     /// What it may use.
     pub limits: Limits,
     /// `args` of its configuration.

@@ -9,6 +9,7 @@ use plexspaces_types::{ActorId, Failure, Message, Payload, RequestContext};
 use tokio::sync::oneshot;
 
 use crate::actor::Body;
+use crate::facet::attach::Revision;
 use crate::inbox::Inbox;
 use crate::mailbox::Mailbox;
 use crate::registry::Kind;
@@ -64,6 +65,8 @@ pub(crate) enum Control {
     Drain,
     /// Go on with this code, and with the state that there is.
     Replace(Arc<Kind>),
+    /// The facets that it is to have have changed.
+    Facets(Box<Revision>),
     /// Leave memory, unless there is work.
     Passivate,
     /// There is something in the inbox.

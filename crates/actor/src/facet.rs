@@ -1,20 +1,38 @@
 //! Facets: what wraps an actor's handling of messages without its code knowing.
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use plexspaces_types::{ActorId, Code, Failure, Message, Payload};
+use plexspaces_types::{ActorId, Code, Failure, Message, RequestContext};
+use serde_json::{Map, Value};
 
-use crate::{Fault, Instance, Reply, Turn};
+use crate::Turn;
 
-/// A capability that wraps an actor. Each actor has its own; before a message the one with the highest priority runs first, after it last.
+pub(crate) mod attach;
+mod builtin;
+pub(crate) mod pipeline;
+mod registry;
+mod settings;
+
+pub use registry::{FacetFactory, FacetRegistry};
+pub use settings::FacetSettings;
+
+/// A capability that wraps an actor. Each incarnation of an actor has its own; before a message the one with the highest priority runs
+/// first, after it last.
+///
+/// A facet that looks at no more than operation and payload implements `before_method` and `after_method`; one that must know who sent the
+/// message, or that wants to use the turn, implements `before` and `after` instead.
 #[async_trait]
 pub trait Facet: Send + Sync + 'static {
     /// The name under which it is registered.
     fn name(&self) -> &str;
 
-    /// Its place: a higher one is farther outside. 200 is after security and before what persists.
+    /// Its place unless a configuration says otherwise: a higher one is farther outside. 200 is after security and before what persists.
     fn priority(&self) -> u32 {
         200
+    }
+
+    /// Whether the caller may do this at all. Runs before everything else, and is all that runs for a repetition that gets a stored answer.
+    async fn admit(&mut self, _call: &Call<'_>, _ctx: &RequestContext) -> Result<(), FacetError> {
+        Ok(())
     }
 
     /// Runs before the handler. An error rejects the message: the handler does not run, and the sender gets the error.
@@ -22,18 +40,50 @@ pub trait Facet: Send + Sync + 'static {
         Ok(InterceptResult::Continue)
     }
 
-    /// Runs after the handler, before what it did is committed. An error fails the turn: it is rolled back and the actor restarts.
+    /// Runs after the handler, before what it did is committed. An error fails the turn as a failure of the handler does.
     async fn after_method(&mut self, _method: &str, _payload: &[u8], _reply: &[u8]) -> Result<InterceptResult, FacetError> {
         Ok(InterceptResult::Continue)
+    }
+
+    /// `before_method` with the whole message, and the turn that the handler will have.
+    async fn before(&mut self, call: &Call<'_>, _turn: &mut Turn) -> Result<InterceptResult, FacetError> {
+        self.before_method(call.operation, call.message.payload.as_bytes()).await
+    }
+
+    /// `after_method` with the whole message, and the turn that the handler had.
+    async fn after(&mut self, call: &Call<'_>, reply: &[u8], _turn: &mut Turn) -> Result<InterceptResult, FacetError> {
+        self.after_method(call.operation, call.message.payload.as_bytes(), reply).await
     }
 
     /// Hears of a message that was rejected further inside or whose handler failed.
     async fn on_error(&mut self, _method: &str, _payload: &[u8], _failure: &Failure) {}
 
-    /// Runs when it begins to wrap an actor, whose `init` has run. An error keeps the actor from starting.
+    /// Runs when it begins to wrap an actor, before the actor's first message. An error keeps the actor from coming to life.
     async fn on_attach(&mut self, _actor: &ActorId) -> Result<(), FacetError> {
         Ok(())
     }
+
+    /// Runs after `on_attach`, with a turn whose effects are committed like those of `init`.
+    async fn on_activate(&mut self, _turn: &mut Turn) -> Result<(), FacetError> {
+        Ok(())
+    }
+
+    /// Runs when it is detached from an actor that lives on, to take back what `on_activate` has left. An error keeps it attached.
+    async fn on_deactivate(&mut self, _turn: &mut Turn) -> Result<(), FacetError> {
+        Ok(())
+    }
+
+    /// Runs when it no longer wraps the actor: it was detached, or the actor has failed, ended or left memory. It must not block.
+    fn on_detach(&mut self) {}
+}
+
+/// One message as facets see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// What is asked for: the message's operation, else `op` or `action` of its payload.
+    pub operation: &'a str,
+    /// The message, with the payload that facets farther outside have made of it.
+    pub message: &'a Message,
 }
 
 /// What a hook makes of a message.
@@ -41,7 +91,7 @@ pub trait Facet: Send + Sync + 'static {
 pub enum InterceptResult {
     /// Go on.
     Continue,
-    /// Answer with this; what is further inside does not run.
+    /// Before the handler: answer with this; what is further inside does not run. After it: the same as `Replace`.
     Reply(Vec<u8>),
     /// Go on with this payload, or after the handler with this reply.
     Replace(Vec<u8>),
@@ -50,12 +100,18 @@ pub enum InterceptResult {
 /// Why a facet refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FacetError {
-    /// In the facet's own words, such as `fraud_detected`.
+    /// In the facet's own words, such as `fraud_detected`. The sender gets `rejected` with them as the message.
     #[error("{0}")]
     Custom(String),
-    /// The caller may not do this.
+    /// The caller has not said who it is. The sender gets `unauthenticated`.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The caller may not do this. The sender gets `permission_denied`.
     #[error("{0}")]
     Denied(String),
+    /// Something that the facet needed did not work. The sender gets it as it is.
+    #[error(transparent)]
+    Failed(#[from] Failure),
 }
 
 impl From<&str> for FacetError {
@@ -72,121 +128,30 @@ impl From<String> for FacetError {
 
 impl From<FacetError> for Failure {
     fn from(error: FacetError) -> Self {
-        let code = match error {
-            FacetError::Custom(_) => Code::InvalidArgument,
-            FacetError::Denied(_) => Code::PermissionDenied,
-        };
-        Self::new(code, error.to_string())
+        match error {
+            FacetError::Custom(reason) => Self::new(Code::Rejected, reason),
+            FacetError::Unauthenticated(reason) => Self::new(Code::Unauthenticated, reason),
+            FacetError::Denied(reason) => Self::new(Code::PermissionDenied, reason),
+            FacetError::Failed(failure) => failure,
+        }
     }
 }
 
-/// An actor's code with facets around it.
-pub struct Faceted {
-    inner: Box<dyn Instance>,
-    /// The outermost first.
-    facets: Vec<Box<dyn Facet>>,
+/// A facet that an actor is to have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FacetSpec {
+    /// The name under which it is registered.
+    pub name: String,
+    /// Its place; `None` for the facet's own.
+    pub priority: Option<u32>,
+    /// Its configuration; the keys depend on the facet.
+    pub config: Map<String, Value>,
 }
 
-impl Faceted {
-    /// Wraps an actor. Facets of the same priority keep their order. Without facets there is nothing around the actor.
-    pub async fn wrap(id: &ActorId, inner: Box<dyn Instance>, mut facets: Vec<Box<dyn Facet>>) -> Result<Box<dyn Instance>, Fault> {
-        if facets.is_empty() {
-            return Ok(inner);
-        }
-        facets.sort_by_key(|facet| std::cmp::Reverse(facet.priority()));
-        for facet in &mut facets {
-            facet.on_attach(id).await.map_err(failed)?;
-        }
-        Ok(Box::new(Self { inner, facets }))
-    }
-
-    /// Goes through the facets from the outside in and back. The second value is how many of them the message has passed.
-    async fn pass(&mut self, message: &mut Message, turn: Turn, want_state: bool) -> (Result<(Reply, Turn), Fault>, usize) {
-        let mut passed = 0;
-        let mut early = None;
-        for facet in &mut self.facets {
-            match facet.before_method(&message.operation, message.payload.as_bytes()).await {
-                Ok(InterceptResult::Continue) => {}
-                Ok(InterceptResult::Replace(payload)) => message.payload = replaced(&message.payload, payload),
-                Ok(InterceptResult::Reply(reply)) => {
-                    early = Some(replaced(&message.payload, reply));
-                    break;
-                }
-                Err(error) => return (Err(Fault::Rejected(error.into())), passed),
-            }
-            passed += 1;
-        }
-        let handled = match early {
-            Some(payload) => Ok((Reply { payload, state: None }, turn)),
-            None => self.inner.handle(message, turn, want_state).await,
-        };
-        let (mut reply, turn) = match handled {
-            Ok(handled) => handled,
-            Err(fault) => return (Err(fault), passed),
-        };
-        for facet in self.facets.iter_mut().take(passed).rev() {
-            match facet.after_method(&message.operation, message.payload.as_bytes(), reply.payload.as_bytes()).await {
-                Ok(InterceptResult::Continue) => {}
-                Ok(InterceptResult::Reply(other) | InterceptResult::Replace(other)) => reply.payload = replaced(&reply.payload, other),
-                Err(error) => return (Err(failed(error)), passed),
-            }
-        }
-        (Ok((reply, turn)), passed)
-    }
-}
-
-#[async_trait]
-impl Instance for Faceted {
-    async fn handle(&mut self, message: &Message, turn: Turn, want_state: bool) -> Result<(Reply, Turn), Fault> {
-        let mut message = message.clone();
-        if message.operation.is_empty() {
-            message.operation = named(&message.payload);
-        }
-        let (outcome, passed) = self.pass(&mut message, turn, want_state).await;
-        if let Err(Fault::Rejected(failure) | Fault::Crashed { failure, .. }) = &outcome {
-            for facet in self.facets.iter_mut().take(passed).rev() {
-                facet.on_error(&message.operation, message.payload.as_bytes(), failure).await;
-            }
-        }
-        outcome
-    }
-
-    async fn snapshot(&mut self) -> Result<Payload, Fault> {
-        self.inner.snapshot().await
-    }
-
-    async fn restore(&mut self, state: &Payload) -> Result<(), Fault> {
-        self.inner.restore(state).await
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.inner.memory_bytes()
-    }
-
-    fn wants_replacement(&self) -> bool {
-        self.inner.wants_replacement()
-    }
-}
-
-/// The operation that only the payload names.
-fn named(payload: &Payload) -> String {
-    #[derive(Default, serde::Deserialize)]
-    struct Operation {
-        op: Option<String>,
-        action: Option<String>,
-    }
-    let operation: Operation = serde_json::from_slice(payload.as_bytes()).unwrap_or_default();
-    operation.op.or(operation.action).unwrap_or_default()
-}
-
-fn failed(error: FacetError) -> Fault {
-    Fault::Crashed { failure: error.into(), trace: String::new() }
-}
-
-/// What a facet gives in place of a payload: text where the payload was text, if it is any.
-fn replaced(before: &Payload, bytes: Vec<u8>) -> Payload {
-    match before {
-        Payload::Json(_) => String::from_utf8(bytes).map_or_else(|error| Payload::Bytes(error.into_bytes().into()), Payload::Json),
-        Payload::Bytes(_) => Payload::Bytes(Bytes::from(bytes)),
+impl FacetSpec {
+    /// A facet at its own place.
+    #[must_use]
+    pub fn new(name: &str, config: Map<String, Value>) -> Self {
+        Self { name: name.to_owned(), priority: None, config }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use plexspaces_types::{ActorId, Failure, Message, Payload};
 
-use crate::{Description, Turn};
+use crate::{Description, Facet, Turn};
 
 /// What one actor may use. Going over a limit ends that turn and restarts that actor; nobody else notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,11 @@ pub trait Factory: Send + Sync + 'static {
 
     /// Makes an instance and runs its `init`. The turn serves the host calls of `init` and comes back with what they left in it.
     async fn create(&self, spec: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault>;
+
+    /// Facets that an actor brings with it, besides those that its configuration names. Asked before each `create`.
+    fn facets(&self, _id: &ActorId) -> Vec<Box<dyn Facet>> {
+        Vec::new()
+    }
 }
 
 /// What an actor made of one message.

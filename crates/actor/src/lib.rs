@@ -26,7 +26,7 @@ mod turn;
 pub use application::{Application, Child, ChildSpec, Profile, SupervisorSpec, TypeSpec};
 pub use dead_letters::DeadLetter;
 pub use describe::{Behavior, Description, FacetUse, HandlerInfo, HandlerKind, Sdk, TypeInfo};
-pub use facet::{Facet, FacetError, Faceted, InterceptResult};
+pub use facet::{Call, Facet, FacetError, FacetFactory, FacetRegistry, FacetSettings, FacetSpec, InterceptResult};
 pub use factory::{Factory, Fault, Instance, Limits, Reply, Spec};
 pub use mailbox::Standing;
 pub use runtime::inspect::{ActorFilter, ActorInfo, ActorOrder, Level};

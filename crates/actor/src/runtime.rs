@@ -14,19 +14,21 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{Application, Behavior};
 use crate::actor::{self, Body};
 use crate::cell::{Cell, Control, Envelope, Receipt};
-use crate::inbox::Order;
 use crate::dead_letters::{DeadLetter, DeadLetters};
+use crate::facet::attach::Attachments;
 use crate::guardian;
+use crate::inbox::Order;
 use crate::links::Links;
 use crate::mailbox::Sent;
 use crate::registry::{Kind, Life, Registry};
 use crate::supervision::Exit;
 use crate::timers::{Fire, Timers};
+use crate::{Application, Behavior, FacetRegistry};
 
 mod address;
+mod facets;
 pub(crate) mod inspect;
 mod lives;
 pub(crate) mod pressure;
@@ -52,13 +54,15 @@ pub struct Config {
     pub clock: Clock,
     /// How much the actors may take up together.
     pub budget: Budget,
+    /// The facets that actors can have.
+    pub facets: FacetRegistry,
 }
 
 impl Config {
     /// A node whose actors may take up what there is.
     #[must_use]
     pub fn new(node_id: Name, store: Arc<dyn Store>, clock: Clock) -> Self {
-        Self { node_id, store, clock, budget: Budget::default() }
+        Self { node_id, store, clock, budget: Budget::default(), facets: FacetRegistry::builtin() }
     }
 }
 
@@ -106,6 +110,7 @@ struct Inner {
     dead_letters: DeadLetters,
     reminders: reminders::Reminders,
     pressure: pressure::Pressure,
+    attachments: Attachments,
     guardians: Mutex<HashMap<(Name, Name, Name), guardian::Handle>>,
     /// The chain of a message for which nobody waits.
     nobody: Arc<[ActorId]>,
@@ -131,6 +136,7 @@ impl Runtime {
             dead_letters: DeadLetters::new(config.store.clone()),
             reminders: reminders::Reminders::default(),
             pressure: pressure::Pressure::default(),
+            attachments: Attachments::default(),
             guardians: Mutex::default(),
             nobody: Arc::from([]),
             config,
@@ -180,6 +186,7 @@ impl Runtime {
     fn install(&self, application: &Application) -> Result<(bool, oneshot::Receiver<Result<(), Failure>>), Failure> {
         self.tick();
         guardian::check(application)?;
+        self.check_facets(application)?;
         let registered = self.0.registry.register(application)?;
         let tree = guardian::seated(application, &registered.seats)?;
         let key = (application.tenant.clone(), application.namespace.clone(), application.name.clone());
@@ -202,6 +209,8 @@ impl Runtime {
             guardian.stop().await;
         }
         self.retire(tenant, namespace, &retired);
+        let gone = |id: &ActorId| retired.iter().any(|kind| kind.name == id.actor_type);
+        self.0.attachments.forget(|id| id.tenant == *tenant && id.namespace == *namespace && gone(id));
     }
 
     /// Whether an actor of the application failed too often of late.
@@ -306,7 +315,14 @@ impl Runtime {
     }
 
     /// Hands on what a committed turn sent. What cannot be delivered becomes a dead letter.
-    pub(crate) async fn pass_on(&self, from: &ActorId, ctx: &RequestContext, target: &ActorId, message: Message, receipt: Option<Box<Receipt>>) {
+    pub(crate) async fn pass_on(
+        &self,
+        from: &ActorId,
+        ctx: &RequestContext,
+        target: &ActorId,
+        message: Message,
+        receipt: Option<Box<Receipt>>,
+    ) {
         let chained = RequestContext { chain: Arc::from([from.clone()]), ..ctx.clone() };
         let (sender, number) = receipt.as_ref().map(|receipt| (receipt.sender.clone(), receipt.number)).unzip();
         if let Err(failure) = self.tell_actor(chained, target, message.clone(), receipt).await {
@@ -341,7 +357,9 @@ impl Runtime {
     async fn deliver(&self, id: &ActorId, mut envelope: Box<Envelope>, wait: Wait) -> Result<(), Failure> {
         loop {
             let cell = self.cell(id)?;
-            if let Some(inbox) = cell.inbox.as_ref().filter(|_| envelope.reminder.is_none() && Order::of(&envelope.message.operation).is_some()) {
+            if let Some(inbox) =
+                cell.inbox.as_ref().filter(|_| envelope.reminder.is_none() && Order::of(&envelope.message.operation).is_some())
+            {
                 inbox.put(envelope).map_err(|_| Failure::new(Code::Overloaded, format!("the inbox of {id} is full")))?;
                 if self.control(&cell, Control::Inbox) {
                     return Ok(());

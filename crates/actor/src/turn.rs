@@ -18,6 +18,8 @@ pub(crate) mod waits;
 
 use log::{Known, Log};
 
+pub(crate) use key_value::check_key;
+
 /// How many messages one turn of a durable actor may send.
 const MAX_TELLS: usize = 10_000;
 
@@ -43,6 +45,8 @@ pub struct Parts {
     reminders: BTreeMap<String, Option<Reminder>>,
     /// None for a turn that is not journaled: of an actor that is not durable, or before its first message.
     log: Option<Box<Log>>,
+    /// The journal while something else than the code uses the turn.
+    aside: Option<Box<Log>>,
     course: waits::Course,
     published: Option<Payload>,
     looking: Looking,
@@ -121,6 +125,7 @@ impl Turn {
             timers: Vec::new(),
             reminders: BTreeMap::new(),
             log: None,
+            aside: None,
             course: waits::Course::default(),
             published: None,
             looking: Looking::No,
@@ -146,6 +151,7 @@ impl Turn {
             timers: Vec::new(),
             reminders: BTreeMap::new(),
             log: None,
+            aside: None,
             course: waits::Course::default(),
             published: None,
             looking: Looking::No,

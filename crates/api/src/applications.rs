@@ -3,11 +3,11 @@
 use http::StatusCode;
 use plexspaces_actor::{HandlerKind, TypeInfo};
 use plexspaces_app::{Application, Deploy, Status as AppStatus};
+use plexspaces_proto::json;
 use plexspaces_proto::v1::application_service_server::ApplicationService;
 use plexspaces_proto::v1::{self, ApplicationStatus, handler};
 use plexspaces_types::Failure;
-use prost_types::value::Kind;
-use prost_types::{ListValue, Struct, Timestamp, Value};
+use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
 use crate::auth;
@@ -130,9 +130,13 @@ fn actor_type(info: TypeInfo) -> v1::ActorType {
         }
         .into(),
         doc: handler.doc,
-        parameters: Some(value(handler.parameters)),
+        parameters: Some(json::from_value(handler.parameters)),
     });
-    let facets = info.facets.into_iter().map(|facet| v1::Facet { r#type: facet.name, config: Some(object(facet.config)) });
+    let facets = info.facets.into_iter().map(|facet| v1::Facet {
+        r#type: facet.name,
+        config: Some(json::from_object(facet.config)),
+        priority: None,
+    });
     v1::ActorType {
         name: info.name,
         aliases: info.aliases,
@@ -144,20 +148,4 @@ fn actor_type(info: TypeInfo) -> v1::ActorType {
         states: info.states,
         initial_state: info.initial.unwrap_or_default(),
     }
-}
-
-fn object(fields: serde_json::Map<String, serde_json::Value>) -> Struct {
-    Struct { fields: fields.into_iter().map(|(name, field)| (name, value(field))).collect() }
-}
-
-fn value(json: serde_json::Value) -> Value {
-    let kind = match json {
-        serde_json::Value::Null => Kind::NullValue(0),
-        serde_json::Value::Bool(flag) => Kind::BoolValue(flag),
-        serde_json::Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
-        serde_json::Value::String(text) => Kind::StringValue(text),
-        serde_json::Value::Array(items) => Kind::ListValue(ListValue { values: items.into_iter().map(value).collect() }),
-        serde_json::Value::Object(fields) => Kind::StructValue(object(fields)),
-    };
-    Value { kind: Some(kind) }
 }

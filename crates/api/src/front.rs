@@ -16,6 +16,7 @@ use metrics::{SharedString, counter, histogram};
 use plexspaces_proto::v1::actor_service_server::ActorServiceServer;
 use plexspaces_proto::v1::application_service_server::ApplicationServiceServer;
 use plexspaces_proto::v1::dead_letter_service_server::DeadLetterServiceServer;
+use plexspaces_proto::v1::facet_service_server::FacetServiceServer;
 use plexspaces_proto::v1::inspection_service_server::InspectionServiceServer;
 use plexspaces_proto::v1::system_service_server::SystemServiceServer;
 use plexspaces_types::{Code, Failure, TraceContext};
@@ -125,6 +126,7 @@ impl Front {
             .add_service(ApplicationServiceServer::new(api.clone()).max_decoding_message_size(deploys))
             .add_service(InspectionServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
             .add_service(DeadLetterServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
+            .add_service(FacetServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
             .add_service(SystemServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
             .into_axum_router();
         Ok(Self { api, routes: table, grpc, grpc_methods })

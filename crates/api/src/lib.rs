@@ -10,6 +10,7 @@ mod body;
 mod config;
 mod dead_letters;
 mod error;
+mod facets;
 mod front;
 mod inspection;
 mod invoke;

@@ -9,6 +9,7 @@ use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use http::Response;
 use plexspaces_proto::v1::application_service_server::ApplicationService;
 use plexspaces_proto::v1::dead_letter_service_server::DeadLetterService;
+use plexspaces_proto::v1::facet_service_server::FacetService;
 use plexspaces_proto::v1::inspection_service_server::InspectionService;
 use plexspaces_proto::v1::system_service_server::SystemService;
 use plexspaces_types::Failure;
@@ -89,6 +90,9 @@ pub(crate) const METHODS: &[Method] = &[
     Method { name: "plexspaces.v1.DeadLetterService.GetDeadLetter", ..CONTROL },
     Method { name: "plexspaces.v1.DeadLetterService.RedriveDeadLetter", ..CONTROL },
     Method { name: "plexspaces.v1.DeadLetterService.DiscardDeadLetter", ..CONTROL },
+    Method { name: "plexspaces.v1.FacetService.GetFacets", ..CONTROL },
+    Method { name: "plexspaces.v1.FacetService.AttachFacet", ..CONTROL },
+    Method { name: "plexspaces.v1.FacetService.DetachFacet", ..CONTROL },
     Method { name: "plexspaces.v1.SystemService.GetInfo", ..SYSTEM },
     Method { name: "plexspaces.v1.SystemService.GetHealth", ..PUBLIC },
     Method { name: "plexspaces.v1.SystemService.GetLiveness", ..PUBLIC },
@@ -139,6 +143,7 @@ pub(crate) fn calls(api: &Api, pool: &DescriptorPool) -> Result<HashMap<&'static
     register!(unary DeadLetterService
         ("ListDeadLetters", list_dead_letters) ("GetDeadLetter", get_dead_letter)
         ("RedriveDeadLetter", redrive_dead_letter) ("DiscardDeadLetter", discard_dead_letter));
+    register!(unary FacetService ("GetFacets", get_facets) ("AttachFacet", attach_facet) ("DetachFacet", detach_facet));
     register!(unary SystemService
         ("GetInfo", get_info) ("GetHealth", get_health) ("GetLiveness", get_liveness) ("GetDeepHealth", get_deep_health)
         ("Shutdown", shutdown) ("GetMetrics", get_metrics) ("GetOpenApi", get_open_api));

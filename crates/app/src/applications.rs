@@ -184,7 +184,7 @@ impl Applications {
             actor_type: request.actor_type.as_deref(),
         };
         let digest = component.digest().to_owned();
-        let running = plan(&names, config.as_ref(), component, self.0.config.limits)?;
+        let running = plan(&names, config.as_ref(), component, self.0.config.limits, self.0.runtime.facet_registry())?;
         let version = request.version.clone().or_else(|| config.and_then(|config| config.app.version));
         let record = Record {
             tenant: tenant.clone(),
@@ -328,7 +328,7 @@ impl Applications {
             app: Some(record.app.as_str()),
             actor_type: record.actor_type.as_deref(),
         };
-        let running = plan(&names, config.as_ref(), component, self.0.config.limits)?;
+        let running = plan(&names, config.as_ref(), component, self.0.config.limits, self.0.runtime.facet_registry())?;
         self.0.runtime.resume(&running)?;
         Ok(Entry::new(record.clone(), running))
     }

@@ -153,13 +153,14 @@ pub enum Restart {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Facet {
-    /// `durability` or `virtual_actor`.
+    /// Its name, such as `durability`, `virtual_actor` or `metrics`.
     #[serde(rename = "type")]
     pub name: String,
-    /// The facet's place among those that wrap the handling of a message. The two facets that there are do not wrap it, so it decides
-    /// nothing between them.
+    /// The facet's place among those that wrap the handling of a message: a higher one is farther outside. Without it the facet's own.
+    /// `durability` and `virtual_actor` wrap nothing, so it decides nothing for them.
     pub priority: Option<u32>,
-    /// `durability`: `checkpoint_interval`. `virtual_actor`: `idle_timeout`, `activation_strategy`.
+    /// Its configuration. `durability`: `checkpoint_interval`. `virtual_actor`: `idle_timeout`, `activation_strategy`. Those of the others are
+    /// in `docs/facets.md`.
     #[serde(default)]
     pub config: Map<String, Value>,
 }

@@ -1,63 +1,84 @@
-//! The facets that this node knows, and what they make of an actor's life.
+//! What the facets of code and configuration make of an actor's life. Two of them are settings of the runtime; the others wrap the handling of
+//! messages.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use plexspaces_actor::Profile;
+use plexspaces_actor::{FacetRegistry, FacetSettings, FacetSpec, Profile};
+use serde::Deserialize;
 use serde_json::{Map, Value};
-
-use crate::units;
 
 /// A facet that was asked for, wherever it was written.
 pub(crate) struct Asked<'a> {
     pub(crate) name: &'a str,
+    pub(crate) priority: Option<u32>,
     pub(crate) config: &'a Map<String, Value>,
 }
 
-const KNOWN: [&str; 2] = ["durability", "virtual_actor"];
-
-/// The facet's name in configurations; the name of its class means the same.
-pub(crate) fn canonical(name: &str) -> Result<&'static str, String> {
-    match name {
-        "durability" | "DurabilityFacet" => Ok("durability"),
-        "virtual_actor" | "VirtualActorFacet" => Ok("virtual_actor"),
-        other => Err(format!("unknown facet {other:?}, expected one of {}", KNOWN.join(", "))),
-    }
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Activation {
+    #[default]
+    Lazy,
+    Eager,
 }
 
-/// Applies one facet.
-pub(crate) fn apply(profile: &mut Profile, facet: &Asked<'_>) -> Result<(), String> {
-    let name = canonical(facet.name)?;
-    let known: &[&str] = match name {
-        "durability" => &["checkpoint_interval"],
-        _ => &["idle_timeout", "activation_strategy"],
-    };
-    if let Some(key) = facet.config.keys().find(|key| !known.contains(&key.as_str())) {
-        return Err(format!("unknown key {key:?} in the configuration of facet {name}, expected one of {}", known.join(", ")));
-    }
-    if name == "durability" {
-        profile.durable = true;
-        // A state is stored with every turn that changes it, which is at least as often as any interval asks for.
-        return match facet.config.get("checkpoint_interval") {
-            None => Ok(()),
-            Some(interval) if interval.as_u64().is_some_and(|interval| interval > 0) => Ok(()),
-            Some(other) => Err(format!("checkpoint_interval is {other}, expected a number of turns from 1")),
-        };
-    }
-    profile.eager = match facet.config.get("activation_strategy").map(|value| (value, value.as_str())) {
-        None | Some((_, Some("lazy"))) => false,
-        Some((_, Some("eager"))) => true,
-        Some((other, _)) => return Err(format!("activation_strategy is {other}, expected \"lazy\" or \"eager\"")),
-    };
-    profile.idle_timeout = match facet.config.get("idle_timeout") {
-        None => None,
-        Some(value) => {
-            let text = value.as_str().ok_or_else(|| format!("idle_timeout is {value}, expected a duration such as \"10m\""))?;
-            let idle = units::Duration::parse(text)?.0;
-            if idle < Duration::from_millis(1) {
-                return Err("idle_timeout is 0, expected at least 1ms".to_owned());
+/// One list of facets over another: a facet of the later list takes the place of the earlier one of its name. Names become those under which
+/// facets are registered.
+pub(crate) fn merged<'a>(registry: &FacetRegistry, lists: Vec<Vec<Asked<'a>>>) -> Result<Vec<(String, Asked<'a>)>, String> {
+    let mut merged: Vec<(String, Asked<'a>)> = Vec::new();
+    for list in lists {
+        let mut names: Vec<String> = Vec::new();
+        for facet in list {
+            let name = registry.canonical(facet.name).map_err(|failure| failure.message)?;
+            if names.contains(&name) {
+                return Err(format!("the facet {name} is given twice"));
             }
-            Some(idle)
+            names.push(name.clone());
+            match merged.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => *known = facet,
+                None => merged.push((name, facet)),
+            }
         }
-    };
+    }
+    Ok(merged)
+}
+
+/// The life of an actor with these facets.
+pub(crate) fn profile(registry: &FacetRegistry, asked: Vec<(String, Asked<'_>)>) -> Result<Profile, String> {
+    let mut profile = Profile::default();
+    for (name, facet) in asked {
+        let in_facet = |error: String| format!("facet {name}: {error}");
+        match name.as_str() {
+            "durability" => durability(&mut profile, facet.config).map_err(in_facet)?,
+            "virtual_actor" => virtual_actor(&mut profile, facet.config).map_err(in_facet)?,
+            _ => {
+                let spec = FacetSpec { name, priority: facet.priority, config: facet.config.clone() };
+                registry.make(&spec).map_err(|failure| failure.message)?;
+                profile.facets.push(spec);
+            }
+        }
+    }
+    if !profile.durable && profile.facets.iter().any(|spec| spec.name == "reminder") {
+        return Err("facet reminder: a reminder is stored with its actor, which needs the facet durability too".to_owned());
+    }
+    Ok(profile)
+}
+
+fn durability(profile: &mut Profile, config: &Map<String, Value>) -> Result<(), String> {
+    let mut settings = FacetSettings::new(config);
+    profile.keeping.interval = settings.count("checkpoint_interval")?.map(|turns| turns as u64);
+    if let Some(turns) = settings.count("history")? {
+        profile.keeping.history = turns as u64;
+    }
+    settings.finish()?;
+    profile.durable = true;
     Ok(())
+}
+
+fn virtual_actor(profile: &mut Profile, config: &Map<String, Value>) -> Result<(), String> {
+    let mut settings = FacetSettings::new(config);
+    profile.idle_timeout = settings.duration("idle_timeout")?;
+    profile.eager = matches!(settings.optional("activation_strategy")?.unwrap_or_default(), Activation::Eager);
+    profile.labels = settings.optional::<BTreeMap<String, String>>("labels")?.unwrap_or_default();
+    settings.finish()
 }

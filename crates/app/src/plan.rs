@@ -1,12 +1,12 @@
 //! From a component's description and a configuration to an application that the runtime can run, or a precise error.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use plexspaces_actor::supervision::{self, Intensity};
 use plexspaces_actor::{
-    self as actor, Application, Behavior, ChildSpec, Description, Factory, Limits, Profile, SupervisorSpec, TypeInfo, TypeSpec,
+    self as actor, Application, Behavior, ChildSpec, Description, FacetRegistry, Factory, Limits, Profile, SupervisorSpec, TypeInfo,
+    TypeSpec,
 };
 use plexspaces_types::{Code, Failure, Key, Name};
 
@@ -29,6 +29,7 @@ pub(crate) fn plan(
     config: Option<&AppConfig>,
     factory: Arc<dyn Factory>,
     limits: Limits,
+    registry: &FacetRegistry,
 ) -> Result<Application, Failure> {
     let description = factory.description().clone();
     let empty = AppConfig::default();
@@ -45,18 +46,24 @@ pub(crate) fn plan(
     let namespace = Name::new("namespace", namespace).map_err(|error| Failure::invalid("namespace", error.to_string()))?;
 
     let limits = settings.limits.over(limits);
-    let types = types(&description, names.actor_type, settings, limits)?;
+    let types = types(&description, names.actor_type, settings, limits, registry)?;
     if let Some(unknown) = settings.types.keys().find(|name| !types.iter().any(|spec| spec.name.as_str() == *name)) {
         let known: Vec<&str> = types.iter().map(|spec| spec.name.as_str()).collect();
         return Err(invalid(format!("[types.{unknown}] is not a type of the component, which has {}", known.join(", "))));
     }
     let supervisor = settings.supervisor.clone().unwrap_or_default();
-    let planner = Planner { description: &description, types: &types, settings };
+    let planner = Planner { description: &description, types: &types, settings, registry };
     let supervisor = planner.supervisor(supervisor.id.as_deref().unwrap_or("root"), &supervisor, Restart::default())?;
     Ok(Application { tenant: names.tenant.clone(), namespace, name, factory, types, supervisor })
 }
 
-fn types(description: &Description, actor_type: Option<&str>, settings: &AppConfig, limits: Limits) -> Result<Vec<TypeSpec>, Failure> {
+fn types(
+    description: &Description,
+    actor_type: Option<&str>,
+    settings: &AppConfig,
+    limits: Limits,
+    registry: &FacetRegistry,
+) -> Result<Vec<TypeSpec>, Failure> {
     let only = description.actors.len() == 1;
     let mut types = Vec::new();
     for info in &description.actors {
@@ -75,7 +82,7 @@ fn types(description: &Description, actor_type: Option<&str>, settings: &AppConf
         aliases.retain(|alias| alias != name.as_str());
         let own = settings.types.get(name.as_str());
         let facets = own.map(|own| own.facets.as_slice()).unwrap_or_default();
-        let mut profile = profile(info, &[facets])?;
+        let mut profile = profile(registry, info, &[facets])?;
         profile.limits = own.map(|own| own.limits).unwrap_or_default().over(limits);
         types.push(TypeSpec { name, guest_type: info.name.clone(), aliases, profile });
     }
@@ -90,6 +97,7 @@ struct Planner<'a> {
     description: &'a Description,
     types: &'a [TypeSpec],
     settings: &'a AppConfig,
+    registry: &'a FacetRegistry,
 }
 
 impl Planner<'_> {
@@ -136,7 +144,7 @@ impl Planner<'_> {
     }
 
     fn actor(&self, id: &str, given: Option<&str>, child: &Child) -> Result<ChildSpec, Failure> {
-        let Self { description, types, settings } = self;
+        let Self { description, types, settings, .. } = self;
         let in_child = |message: String| invalid(format!("child {id:?}: {message}"));
         let key = Key::new(id).map_err(|error| in_child(error.to_string()))?;
         let role = child.role.as_deref();
@@ -163,7 +171,7 @@ impl Planner<'_> {
         }
         let own = settings.types.get(spec.name.as_str());
         let of_type = own.map(|own| own.facets.as_slice()).unwrap_or_default();
-        let mut profile = profile(info, &[of_type, &child.facets]).map_err(|failure| in_child(failure.message))?;
+        let mut profile = profile(self.registry, info, &[of_type, &child.facets]).map_err(|failure| in_child(failure.message))?;
         profile.limits = child.limits.over(spec.profile.limits);
         profile.args = child.args.clone();
         let aliases = role.or(args_role).filter(|role| *role != id).map(str::to_owned).into_iter().collect();
@@ -227,19 +235,13 @@ fn behavior(kind: BehaviorKind) -> Behavior {
 }
 
 /// The profile that the facets of the code and then of the configuration make; a later facet replaces an earlier one of its type.
-fn profile(info: &TypeInfo, configured: &[&[Facet]]) -> Result<Profile, Failure> {
-    let mut asked: BTreeMap<&str, Asked<'_>> = BTreeMap::new();
-    for facet in &info.facets {
-        asked.insert(facets::canonical(&facet.name).map_err(invalid)?, Asked { name: &facet.name, config: &facet.config });
+fn profile(registry: &FacetRegistry, info: &TypeInfo, configured: &[&[Facet]]) -> Result<Profile, Failure> {
+    let mut lists = vec![info.facets.iter().map(|facet| Asked { name: &facet.name, priority: None, config: &facet.config }).collect()];
+    for list in configured {
+        lists.push(list.iter().map(|facet| Asked { name: &facet.name, priority: facet.priority, config: &facet.config }).collect());
     }
-    for facet in configured.iter().copied().flatten() {
-        asked.insert(facets::canonical(&facet.name).map_err(invalid)?, Asked { name: &facet.name, config: &facet.config });
-    }
-    let mut profile = Profile::default();
-    for facet in asked.values() {
-        facets::apply(&mut profile, facet).map_err(invalid)?;
-    }
-    Ok(profile)
+    let asked = facets::merged(registry, lists).map_err(invalid)?;
+    facets::profile(registry, asked).map_err(invalid)
 }
 
 /// A name that two places may give must be the same in both.

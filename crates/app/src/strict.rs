@@ -37,11 +37,7 @@ fn with_suggestion(message: &str) -> String {
     }
     let mut quoted = message.split('`').skip(1).step_by(2);
     let Some(found) = quoted.next() else { return message.to_owned() };
-    let nearest = quoted.map(|known| (strsim::damerau_levenshtein(found, known), known)).min();
-    match nearest {
-        Some((distance, known)) if distance <= known.len().max(found.len()) / 2 => format!("{message}; did you mean `{known}`?"),
-        _ => message.to_owned(),
-    }
+    format!("{message}{}", plexspaces_types::suggestion(found, quoted))
 }
 
 #[cfg(test)]

@@ -73,6 +73,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DeadLetters,
     },
+    /// Show, attach and detach the facets of one actor
+    Facets {
+        #[command(subcommand)]
+        command: Facets,
+    },
     /// Check and show configurations
     Config {
         #[command(subcommand)]
@@ -283,6 +288,40 @@ pub(crate) enum DeadLetters {
     Discard {
         /// Its id
         id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Facets {
+    /// Show them, outermost first
+    List {
+        /// TYPE, NAMESPACE/TYPE or NAMESPACE/TYPE/KEY
+        #[arg(value_name = "ACTOR")]
+        actor: String,
+    },
+    /// Give the actor a facet, or another configuration of one that it has, until the node ends
+    Attach {
+        /// TYPE, NAMESPACE/TYPE or NAMESPACE/TYPE/KEY
+        #[arg(value_name = "ACTOR")]
+        actor: String,
+        /// The facet
+        #[arg(value_name = "FACET")]
+        name: String,
+        /// Its configuration, a JSON object
+        #[arg(default_value = "{}")]
+        config: String,
+        /// Its place: a higher one is farther outside [default: the facet's own]
+        #[arg(long, value_name = "N")]
+        priority: Option<u32>,
+    },
+    /// Take a facet from the actor until the node ends
+    Detach {
+        /// TYPE, NAMESPACE/TYPE or NAMESPACE/TYPE/KEY
+        #[arg(value_name = "ACTOR")]
+        actor: String,
+        /// The facet
+        #[arg(value_name = "FACET")]
+        name: String,
     },
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use plexspaces_app::{Application, Deploy};
-use plexspaces_node::{Config, Node, init_telemetry};
+use plexspaces_node::{Config, FacetRegistry, Node, init_telemetry};
 use plexspaces_types::Name;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,7 @@ pub(crate) async fn run(dev: &Dev) -> anyhow::Result<()> {
     let telemetry = init_telemetry(&config.log)?;
     let shutdown = CancellationToken::new();
     stop_on_signal(shutdown.clone())?;
-    let node = Node::start(&config, &telemetry, shutdown.clone()).await?;
+    let node = Node::start(&config, FacetRegistry::builtin(), &telemetry, shutdown.clone()).await?;
     let url = format!("http://{}", node.addresses().data);
     let first = deploy(&node, &project, &component).await?;
     welcome(&url, &first);

@@ -8,7 +8,7 @@ use plexspaces_types::Payload;
 
 use crate::args::{Invoke, List, Logs, Remote};
 use crate::table::print_table;
-use crate::target::{connect, print_json};
+use crate::target::{actor, connect, print_json};
 
 pub(crate) async fn list(remote: &Remote, list: &List) -> anyhow::Result<()> {
     let applications = connect(remote).await?.list(&remote.tenant, list.namespace.as_deref()).await?;
@@ -62,11 +62,7 @@ pub(crate) async fn status(remote: &Remote) -> anyhow::Result<()> {
 }
 
 pub(crate) async fn invoke(remote: &Remote, invoke: &Invoke) -> anyhow::Result<()> {
-    let mut parts = invoke.actor.splitn(3, '/');
-    let (namespace, actor_type, key) = match (parts.next().unwrap_or_default(), parts.next(), parts.next()) {
-        (actor_type, None, _) => ("default", actor_type, None),
-        (namespace, Some(actor_type), key) => (namespace, actor_type, key),
-    };
+    let (namespace, actor_type, key) = actor(&invoke.actor);
     serde_json::from_str::<serde_json::Value>(&invoke.payload).with_context(|| format!("the payload {:?} is not JSON", invoke.payload))?;
     let timeout = invoke.timeout.as_deref().map(Duration::parse).transpose().map_err(anyhow::Error::msg)?;
     let message = Message {

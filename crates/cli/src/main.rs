@@ -7,6 +7,7 @@ mod builder;
 mod config;
 mod deploy;
 mod dev;
+mod facets;
 mod inspect;
 mod operate;
 mod start;
@@ -51,6 +52,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Tree(tree) => operate::tree(&cli.remote, &tree).await,
         Command::History(history) => operate::history(&cli.remote, &history).await,
         Command::DeadLetters { namespace, command } => operate::dead_letters(&cli.remote, &namespace, &command).await,
+        Command::Facets { command } => facets::run(&cli.remote, &command).await,
         Command::Config { command } => config::run(&command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "plexspaces", &mut std::io::stdout());

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use anyhow::Context as _;
-use plexspaces_node::{Addresses, Config, Node, init_telemetry};
+use plexspaces_node::{Addresses, Config, FacetRegistry, Node, init_telemetry};
 use plexspaces_types::Name;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,7 @@ pub(crate) async fn run(start: &Start) -> anyhow::Result<()> {
     let telemetry = init_telemetry(&config.log)?;
     let shutdown = CancellationToken::new();
     stop_on_signal(shutdown.clone())?;
-    let node = Node::start(&config, &telemetry, shutdown).await?;
+    let node = Node::start(&config, FacetRegistry::builtin(), &telemetry, shutdown).await?;
     announce(node.addresses());
     if node.run().await { Ok(()) } else { anyhow::bail!("not everything that was under way was finished before the node stopped") }
 }

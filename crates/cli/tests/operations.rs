@@ -60,6 +60,33 @@ async fn the_command_line_does_what_the_interface_does() {
     assert!(stderr(&gone).contains("not_found"), "{}", stderr(&gone));
 }
 
+#[tokio::test]
+async fn the_facets_of_an_actor_are_listed_attached_and_detached() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path());
+    node.deploy_example("counter");
+    let facets = |arguments: &[&str]| node.cli(&[&["facets"], arguments].concat());
+    let bob = "default/counter/bob";
+    assert_eq!(stdout(&facets(&["list", bob])), "no facets wrap the actor\n");
+    let attach = |priority: &str| facets(&["attach", bob, "caching", r#"{"operations": ["get"]}"#, "--priority", priority]);
+    assert_eq!(stdout(&attach("60")), "attached\n");
+    assert_eq!(stdout(&attach("61")), "replaced\n");
+    let listed = stdout(&facets(&["list", bob]));
+    let row: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["caching", "61", r#"{"operations":["get"]}"#]);
+    let json: Value = serde_json::from_str(&stdout(&facets(&["list", bob, "--json"]))).unwrap();
+    assert_eq!(json["facets"][0]["type"], "caching");
+    for (config, said) in [("[", "is not a JSON object"), (r#"{"operation": ["get"]}"#, "is \"operation\" meant to be it?")] {
+        let refused = facets(&["attach", bob, "caching", config]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(stderr(&refused).contains(said), "{}", stderr(&refused));
+    }
+    assert_eq!(stdout(&facets(&["detach", bob, "caching"])), "detached\n");
+    let gone = facets(&["detach", bob, "caching"]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(stderr(&gone).contains("the actor has no facet \"caching\""), "{}", stderr(&gone));
+}
+
 #[test]
 fn configurations_can_be_dumped_checked_and_described() {
     let dump = cli(&["config", "dump", "--node-id", "n7", "--listen-addr", "127.0.0.1:9999"]);

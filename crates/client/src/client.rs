@@ -10,6 +10,7 @@ use plexspaces_proto::google::api::HttpBody;
 use plexspaces_proto::v1::actor_service_client::ActorServiceClient;
 use plexspaces_proto::v1::application_service_client::ApplicationServiceClient;
 use plexspaces_proto::v1::dead_letter_service_client::DeadLetterServiceClient;
+use plexspaces_proto::v1::facet_service_client::FacetServiceClient;
 use plexspaces_proto::v1::inspection_service_client::InspectionServiceClient;
 use plexspaces_proto::v1::invoke_actor_response::Outcome;
 use plexspaces_proto::v1::system_service_client::SystemServiceClient;
@@ -207,6 +208,23 @@ impl Client {
         self.take(self.letters().discard_dead_letter(request).await).map(drop)
     }
 
+    /// The facets that wrap an actor's handling of messages, outermost first.
+    pub async fn facets(&self, request: v1::GetFacetsRequest) -> Result<Vec<v1::Facet>, Error> {
+        let shown = retry(|| async { self.take(self.facet_service().get_facets(request.clone()).await) }).await?;
+        Ok(shown.facets)
+    }
+
+    /// Gives an actor a facet; true when that has replaced one of its name.
+    pub async fn attach_facet(&self, request: v1::AttachFacetRequest) -> Result<bool, Error> {
+        // A repetition replaces the facet by itself, and would say so of a facet that is new.
+        self.take(self.facet_service().attach_facet(request).await).map(|attached| attached.replaced)
+    }
+
+    /// Takes a facet from an actor.
+    pub async fn detach_facet(&self, request: v1::DetachFacetRequest) -> Result<(), Error> {
+        self.take(self.facet_service().detach_facet(request).await).map(drop)
+    }
+
     /// All applications of a tenant, or of one of its namespaces, in the order of namespace and name.
     pub async fn list(&self, tenant: &str, namespace: Option<&str>) -> Result<Vec<Application>, Error> {
         let mut all = Vec::new();
@@ -300,6 +318,10 @@ impl Client {
 
     fn letters(&self) -> DeadLetterServiceClient<Wire> {
         DeadLetterServiceClient::new(self.wire.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    fn facet_service(&self) -> FacetServiceClient<Wire> {
+        FacetServiceClient::new(self.wire.clone()).max_decoding_message_size(usize::MAX)
     }
 
     fn system(&self) -> SystemServiceClient<Wire> {

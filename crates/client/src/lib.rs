@@ -9,4 +9,5 @@ mod wire;
 
 pub use client::{Client, Invoke, Logs, Reply};
 pub use error::Error;
+pub use plexspaces_proto::json::{from_object, to_object};
 pub use plexspaces_proto::{to_json, v1};

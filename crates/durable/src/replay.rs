@@ -95,9 +95,7 @@ impl Replay {
         match self.left.pop_front() {
             None => Ok(()),
             Some(Entry::End(end)) => match end.outcome {
-                Outcome::Done { reply: was } if was != reply => {
-                    Err(self.divergence(&Entry::End(end), "another reply".to_owned()))
-                }
+                Outcome::Done { reply: was } if was != reply => Err(self.divergence(&Entry::End(end), "another reply".to_owned())),
                 _ => Ok(()),
             },
             Some(other) => Err(self.divergence(&other, "its end".to_owned())),

@@ -12,4 +12,5 @@ mod telemetry;
 pub use config::{ApiConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig, StoreBackend, StoreConfig, WasmConfig};
 pub use error::Error;
 pub use node::{Addresses, Node};
+pub use plexspaces_actor::FacetRegistry;
 pub use telemetry::{Telemetry, init as init_telemetry};

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexspaces_actor::{self as actor, Runtime};
+use plexspaces_actor::{self as actor, FacetRegistry, Runtime};
 use plexspaces_api::{self as api, AuthConfig, Budget, NodeInfo, Readiness, ServeConfig, Services, State};
 use plexspaces_app::{self as app, Applications};
 use plexspaces_store::{Batch, Memory, Partition, Store};
@@ -58,8 +58,9 @@ impl OpenStore {
 }
 
 impl Node {
-    /// Starts a node; it answers when this returns. It runs until `shutdown` is cancelled, by the caller or through its interface.
-    pub async fn start(config: &Config, telemetry: &Telemetry, shutdown: CancellationToken) -> Result<Self, Error> {
+    /// Starts a node whose actors can have these facets; it answers when this returns. It runs until `shutdown` is cancelled, by the caller
+    /// or through its interface.
+    pub async fn start(config: &Config, facets: FacetRegistry, telemetry: &Telemetry, shutdown: CancellationToken) -> Result<Self, Error> {
         let lock = DataDirLock::acquire(&config.node.data_dir)?;
         let (data, control) = listen(config).await?;
         let store = open_store(config).await?;
@@ -75,7 +76,7 @@ impl Node {
             actors: Some(config.wasm.instances as usize * 9 / 10),
         };
         let actor_config = actor::Config::new(config.node.id.clone(), store.handle(), clock.clone());
-        let runtime = Runtime::new(actor::Config { budget, ..actor_config });
+        let runtime = Runtime::new(actor::Config { budget, facets, ..actor_config });
         let limits = config.limits.over(actor::Limits::default());
         let components = config.node.data_dir.join("components");
         let app_config = app::Config { components, limits, clock: clock.clone() };

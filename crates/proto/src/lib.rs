@@ -19,6 +19,8 @@ mod plexspaces {
     }
 }
 
+pub mod json;
+
 pub use plexspaces::v1;
 
 /// Every file of the contract with its imports and comments, as an encoded `FileDescriptorSet`.

@@ -121,6 +121,8 @@ codes! {
     Conflict = "conflict", Conflict, 409, 10, false;
     /// The request would wait for itself: an actor asked one that is already waiting for it.
     Deadlock = "deadlock", Conflict, 409, 9, false;
+    /// A facet refused the message; the message is its reason.
+    Rejected = "rejected", Conflict, 409, 9, false;
     /// A mailbox, a queue or the instance pool is full.
     Overloaded = "overloaded", Throttling, 429, 8, true;
     /// The deadline passed before the reply came; the operation may have happened.

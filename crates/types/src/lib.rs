@@ -8,6 +8,7 @@ mod context;
 mod failure;
 mod id;
 mod message;
+mod suggestion;
 
 pub use clock::Clock;
 pub use code::{Code, ErrorType};
@@ -15,3 +16,4 @@ pub use context::{RequestContext, TraceContext};
 pub use failure::Failure;
 pub use id::{ActorId, Identity, InvalidName, Key, Name};
 pub use message::{Message, MessageKind, Payload};
+pub use suggestion::suggestion;

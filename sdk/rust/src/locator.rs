@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use plexspaces_actor::{Address, Application, Facet, Profile, Runtime, SupervisorSpec, TypeSpec};
+use plexspaces_actor::{Address, Application, Facet, FacetRegistry, FacetSpec, Profile, Runtime, SupervisorSpec, Target, TypeSpec};
 use plexspaces_types as types;
 use plexspaces_types::{Clock, Code, Failure, Key, Name};
 use serde_json::{Map, Value};
@@ -62,6 +62,35 @@ impl ServiceLocator {
     #[must_use]
     pub fn actor_registry(&self) -> &ActorRegistry {
         &self.registry
+    }
+
+    /// The facets that actors of this node can have.
+    pub fn facet_registry(&self) -> Result<&FacetRegistry, Failure> {
+        Ok(self.runtime()?.facet_registry())
+    }
+
+    /// Gives an actor a facet from its next message on; true when that has replaced one of its name. Returns when the actor has it.
+    pub async fn attach_facet(self: &Arc<Self>, ctx: &RequestContext, id: impl Into<ActorId>, facet: FacetSpec) -> Result<bool, Failure> {
+        let (ctx, id) = self.identified(ctx, &id.into())?;
+        self.runtime()?.attach_facet(&ctx, target(&id), facet).await
+    }
+
+    /// Takes a facet from an actor from its next message on; false when it had none of this name. Returns when that is done.
+    pub async fn detach_facet(self: &Arc<Self>, ctx: &RequestContext, id: impl Into<ActorId>, name: &str) -> Result<bool, Failure> {
+        let (ctx, id) = self.identified(ctx, &id.into())?;
+        self.runtime()?.detach_facet(&ctx, target(&id), name).await
+    }
+
+    /// An actor's facets with their priorities, outermost first.
+    pub fn facets(self: &Arc<Self>, ctx: &RequestContext, id: impl Into<ActorId>) -> Result<Vec<FacetSpec>, Failure> {
+        let (ctx, id) = self.identified(ctx, &id.into())?;
+        self.runtime()?.facets(&ctx, target(&id))
+    }
+
+    fn identified(self: &Arc<Self>, ctx: &RequestContext, id: &ActorId) -> Result<(types::RequestContext, types::ActorId), Failure> {
+        let ctx = ctx.enter(None)?;
+        let id = self.address(&ctx, id)?.id().clone();
+        Ok((types::RequestContext { namespace: id.namespace.clone(), ..ctx }, id))
     }
 
     /// The way to an actor of this node: one that lives, or one of a registered type, which its first message brings to life.
@@ -173,8 +202,9 @@ impl ServiceLocator {
         if let Some(known) = scope.iter().find(|known| known.name == *type_name) {
             return Ok(known.clone());
         }
-        let Registration { info, durable, maker, idle_timeout } = self.registry.get(type_name.as_str()).unwrap_or_else(|_| registration());
-        let profile = Profile { durable, idle_timeout, eager: true, temporary: maker.is_none(), ..Profile::default() };
+        let Registration { info, durable, maker, idle_timeout, facets } =
+            self.registry.get(type_name.as_str()).unwrap_or_else(|_| registration());
+        let profile = Profile { durable, idle_timeout, eager: true, temporary: maker.is_none(), facets, ..Profile::default() };
         let factory = Arc::new(NativeType::new(info, maker, self.clone()));
         let known = Known { name: type_name.clone(), application: name("actor type", &format!("native.{type_name}"))?, factory };
         let spec = TypeSpec { name: type_name.clone(), guest_type: type_name.to_string(), aliases: Vec::new(), profile };
@@ -212,6 +242,10 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         drop(self.factory.take(self.id));
     }
+}
+
+fn target(id: &types::ActorId) -> Target<'_> {
+    Target { name: id.actor_type.as_str(), key: Some(id.key.as_str()) }
 }
 
 fn name(what: &'static str, text: &str) -> Result<Name, Failure> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use plexspaces_actor::{Description, Facet, Faceted, Factory, Fault, HandlerInfo, Instance, Reply, Sdk, Spec, Turn, TypeInfo};
+use plexspaces_actor::{Description, Facet, Factory, Fault, HandlerInfo, Instance, Reply, Sdk, Spec, Turn, TypeInfo};
 use plexspaces_types as types;
 use plexspaces_types::{Code, Failure, Payload};
 use serde_json::Value;
@@ -68,11 +68,11 @@ impl Factory for NativeType {
     }
 
     async fn create(&self, spec: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault> {
-        let (Given { mut actor, facets }, turn) = match (self.take(&spec.id), &self.maker) {
-            (Some(given), _) => (given, turn),
+        let (mut actor, turn) = match (self.take(&spec.id), &self.maker) {
+            (Some(given), _) => (given.actor, turn),
             (None, Some(make)) => {
                 let ctx = ActorContext::new(turn, self.locator.clone());
-                (Given { actor: make(&ctx, &self.locator), facets: Vec::new() }, ctx.into_turn())
+                (make(&ctx, &self.locator), ctx.into_turn())
             }
             (None, None) => {
                 let message = format!("the actor {} was given as a value and cannot be made again: register its type for that", spec.id);
@@ -80,7 +80,11 @@ impl Factory for NativeType {
             }
         };
         let turn = actor.init(&spec.config, turn).await?;
-        Ok((Faceted::wrap(&spec.id, actor, facets).await?, turn))
+        Ok((actor, turn))
+    }
+
+    fn facets(&self, id: &types::ActorId) -> Vec<Box<dyn Facet>> {
+        self.given.lock().get_mut(id).map(|given| std::mem::take(&mut given.facets)).unwrap_or_default()
     }
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexspaces_actor::{Config, Runtime};
+use plexspaces_actor::{Config, Facet, FacetRegistry, Runtime};
 use plexspaces_store::{Memory, Store};
 use plexspaces_types::{Clock, Failure, Name};
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::ServiceLocator;
@@ -15,13 +16,15 @@ pub struct NodeBuilder {
     name: String,
     store: Arc<dyn Store>,
     grace: Duration,
+    /// Or the first facet that could not be registered.
+    facets: Result<FacetRegistry, Failure>,
 }
 
 impl NodeBuilder {
     /// A node of this name that keeps what it stores in memory.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), store: Arc::new(Memory::new()), grace: Duration::from_secs(20) }
+        Self { name: name.into(), store: Arc::new(Memory::new()), grace: Duration::from_secs(20), facets: Ok(FacetRegistry::builtin()) }
     }
 
     /// Keeps what durable actors store here.
@@ -38,13 +41,23 @@ impl NodeBuilder {
         self
     }
 
+    /// Registers a facet: `make` reads its configuration, for each actor anew, and says what is wrong with it.
+    #[must_use]
+    pub fn facet<F>(mut self, name: &str, make: F) -> Self
+    where
+        F: Fn(&Map<String, Value>) -> Result<Box<dyn Facet>, String> + Send + Sync + 'static,
+    {
+        self.facets = self.facets.and_then(|facets| facets.register(name, make).map(|()| facets));
+        self
+    }
+
     /// The node, at once ready for actors. A name that cannot be used is the error of whatever is done with the node first.
     pub async fn build(self) -> Node {
-        let Self { name, store, grace } = self;
+        let Self { name, store, grace, facets } = self;
         let clock = Clock::system();
         let invalid = |error: plexspaces_types::InvalidName| Failure::invalid("node", error.to_string());
         let id = Name::new("node", &name).map_err(invalid);
-        let runtime = id.map(|node_id| Runtime::new(Config::new(node_id, store, clock.clone())));
+        let runtime = id.and_then(|node_id| Ok(Runtime::new(Config { facets: facets?, ..Config::new(node_id, store, clock.clone()) })));
         Node {
             locator: ServiceLocator::new(name.clone(), runtime, clock),
             name,

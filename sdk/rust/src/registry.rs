@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use plexspaces_actor::TypeInfo;
+use plexspaces_actor::{FacetSpec, TypeInfo};
 use plexspaces_types::{Code, Failure};
 
 use crate::native::{Maker, Native, describe};
@@ -25,12 +25,13 @@ pub(crate) struct Registration {
     /// None for a type whose actors are only given as values.
     pub(crate) maker: Option<Maker>,
     pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) facets: Vec<FacetSpec>,
 }
 
 impl Registration {
     /// A type whose actors are given as values.
     pub(crate) fn of_values<A: Actor>() -> Self {
-        Self { info: describe::<A>(A::NAME), durable: A::DURABLE, maker: None, idle_timeout: None }
+        Self { info: describe::<A>(A::NAME), durable: A::DURABLE, maker: None, idle_timeout: None, facets: Vec::new() }
     }
 }
 
@@ -54,6 +55,15 @@ impl ActorRegistry {
         self.add::<A, F>(name, Some(idle_timeout), make)
     }
 
+    /// Puts facets around each actor of a registered type. Like the type it comes before the first actor; whether there are such facets turns
+    /// out with that.
+    pub fn set_facets(&self, name: &str, facets: Vec<FacetSpec>) -> Result<(), Failure> {
+        let mut types = self.types.write();
+        let unknown = || Failure::not_found(format!("the actor type {name:?} is not registered")).with_field("actor_type");
+        types.get_mut(name).ok_or_else(unknown)?.facets = facets;
+        Ok(())
+    }
+
     fn add<A, F>(&self, name: &str, idle_timeout: Option<Duration>, make: F) -> Result<(), Failure>
     where
         A: Actor,
@@ -62,7 +72,8 @@ impl ActorRegistry {
         plexspaces_types::Name::new("actor type", name).map_err(|error| Failure::invalid("actor_type", error.to_string()))?;
         let maker: Maker =
             Arc::new(move |ctx: &ActorContext, locator: &Arc<ServiceLocator>| Box::new(Native::new(make(ctx), locator.clone())));
-        let registration = Registration { info: describe::<A>(name), durable: A::DURABLE, maker: Some(maker), idle_timeout };
+        let registration =
+            Registration { info: describe::<A>(name), durable: A::DURABLE, maker: Some(maker), idle_timeout, facets: Vec::new() };
         let mut types = self.types.write();
         if types.contains_key(name) {
             return Err(Failure::new(Code::Conflict, format!("the actor type {name:?} is registered already")).with_field("actor_type"));

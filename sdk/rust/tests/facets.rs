@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use plexspaces_core::{Facet, FacetError, InterceptResult};
+use plexspaces_core::{Facet, FacetError, FacetSettings, FacetSpec, InterceptResult};
 use plexspaces_sdk::{
     ActorContext, ActorId, ActorRef, BehaviorError, Message, NodeBuilder, RequestContext, call_message, gen_server_actor, handler, json,
     plexspaces_handlers, spawn_with_facets,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 #[gen_server_actor]
 struct Payments {
@@ -144,4 +144,88 @@ async fn a_facet_can_answer_and_replace() {
     assert_eq!(pay(&bench, 1).await, Ok(json!({"paid": 7})));
     let bench = payments(probe(InterceptResult::Continue, InterceptResult::Replace(bytes(json!({"hidden": true}))))).await;
     assert_eq!(pay(&bench, 1).await, Ok(json!({"hidden": true})));
+}
+
+fn limit(config: &Map<String, Value>) -> Result<Box<dyn Facet>, String> {
+    let mut settings = FacetSettings::new(config);
+    let limit = settings.required("limit")?;
+    settings.finish()?;
+    Ok(Box::new(FraudDetection { limit }))
+}
+
+fn fraud_detection(limit: u64) -> FacetSpec {
+    let config = json!({"limit": limit}).as_object().unwrap().clone();
+    FacetSpec::new("fraud_detection", config)
+}
+
+#[tokio::test]
+async fn a_facet_that_was_registered_is_attached_by_its_name() {
+    let node = NodeBuilder::new("facets").facet("fraud_detection", limit).build().await;
+    let (locator, ctx) = (node.service_locator(), RequestContext::new_without_auth("default".into(), "default".into()));
+    let pay = async |id: &str, amount: u64| {
+        let actor = locator.actor_ref(&ctx, id).unwrap();
+        actor.ask(call_message(json!({"action": "pay", "amount": amount})), Duration::from_secs(5)).await.map_err(|failure| failure.message)
+    };
+    // Around all actors of a type.
+    locator.actor_registry().register("till", |_| Payments { paid: 0 }).unwrap();
+    locator.actor_registry().set_facets("till", vec![fraud_detection(100)]).unwrap();
+    pay("till/1", 100).await.unwrap();
+    assert_eq!(pay("till/1", 101).await.unwrap_err(), "fraud_detected");
+    // Around one actor, while it lives.
+    assert_eq!(locator.attach_facet(&ctx, "till/1", fraud_detection(500)).await, Ok(true));
+    pay("till/1", 101).await.unwrap();
+    assert_eq!(pay("till/2", 101).await.unwrap_err(), "fraud_detected");
+    let facets = locator.facets(&ctx, "till/1").unwrap();
+    assert_eq!(facets, [FacetSpec { priority: Some(200), ..fraud_detection(500) }]);
+    assert_eq!(locator.detach_facet(&ctx, "till/1", "fraud_detection").await, Ok(true));
+    pay("till/1", 10_000).await.unwrap();
+    // With a spawn.
+    let made = locator.facet_registry().unwrap().make(&fraud_detection(5)).unwrap();
+    spawn_with_facets(&ctx, locator.clone(), ActorId::from("box"), "default", Payments { paid: 0 }, vec![made]).await.unwrap();
+    assert_eq!(pay("box", 6).await.unwrap_err(), "fraud_detected");
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn facets_of_a_spawn_can_be_seen_and_detached_and_end_with_their_actor() {
+    let bench = payments(vec![Box::new(FraudDetection { limit: 1.0 })]).await;
+    let (locator, ctx) = (bench._node.service_locator(), RequestContext::new_without_auth("default".into(), "default".into()));
+    let names = || locator.facets(&ctx, "payments").map(|facets| facets.into_iter().map(|facet| facet.name).collect::<Vec<_>>());
+    assert_eq!(names(), Ok(vec!["fraud_detection".to_owned()]));
+    // The others stay when one more comes.
+    assert_eq!(locator.attach_facet(&ctx, "payments", FacetSpec::new("metrics", Map::new())).await, Ok(false));
+    assert_eq!(names().unwrap(), ["metrics", "fraud_detection"]);
+    assert_eq!(pay(&bench, 2).await.unwrap_err(), "rejected: fraud_detected");
+    assert_eq!(locator.detach_facet(&ctx, "payments", "fraud_detection").await, Ok(true));
+    assert_eq!(locator.detach_facet(&ctx, "payments", "fraud_detection").await, Ok(false));
+    assert_eq!(pay(&bench, 2).await, Ok(json!({"paid": 2})));
+    let payments = spawn_payments(&bench, vec![]).await;
+    assert_eq!(payments.unwrap_err().code, plexspaces_sdk::Code::Conflict);
+    assert!(bench.payments.kill());
+    while bench.payments.is_live() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        locator.attach_facet(&ctx, "payments", FacetSpec::new("metrics", Map::new())).await.unwrap_err().code,
+        plexspaces_sdk::Code::NotFound
+    );
+    spawn_payments(&bench, vec![]).await.unwrap();
+    assert_eq!(names(), Ok(Vec::new()), "the new one has none of the old one's");
+}
+
+async fn spawn_payments(bench: &Bench, facets: Vec<Box<dyn Facet>>) -> Result<ActorRef, plexspaces_sdk::Failure> {
+    let ctx = RequestContext::new_without_auth("default".into(), "default".into());
+    spawn_with_facets(&ctx, bench._node.service_locator(), ActorId::from("payments"), "default", Payments { paid: 0 }, facets).await
+}
+
+#[tokio::test]
+async fn two_facets_of_one_name_and_a_name_that_is_taken_are_refused() {
+    let bench = payments(vec![]).await;
+    let ctx = RequestContext::new_without_auth("default".into(), "default".into());
+    let facets: Vec<Box<dyn Facet>> = vec![Box::new(FraudDetection { limit: 1.0 }), Box::new(FraudDetection { limit: 2.0 })];
+    let locator = bench._node.service_locator();
+    let refused = spawn_with_facets(&ctx, locator, ActorId::from("other"), "default", Payments { paid: 0 }, facets).await.unwrap_err();
+    assert_eq!(refused.message, "the actor default/Payments/other would have two facets fraud_detection");
+    let node = NodeBuilder::new("facets").facet("metrics", limit).build().await;
+    assert_eq!(node.start().await.unwrap_err().message, "there is a facet \"metrics\" already");
 }

@@ -46,9 +46,9 @@ impl Actor {
             let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "replay");
             let Some(held) = self.held() else { return Ok(()) };
             let turn = self.new_turn(ctx.clone()).journaled(Log::again(&held, recorded));
-            let (reply, turn) = self.run_turn(turn, &message, false).await?;
+            let (_, turn) = self.run_turn(turn, &message, false).await?;
             if let Some(mut log) = turn.into_effects().log {
-                log.finish(&reply.payload).map_err(|failure| self.diverged(number, failure))?;
+                log.finish().map_err(|failure| self.diverged(number, failure))?;
             }
         }
         Ok(())
@@ -69,9 +69,9 @@ impl Actor {
         if let Some((name, due_ms)) = &begin.reminder {
             self.reschedule(name, *due_ms, &mut effects).await?;
         }
-        let reply_payload = if message.kind == MessageKind::Call { reply.payload } else { Payload::empty() };
-        let answer = keyed.map(|(key, fingerprint)| (key.to_owned(), fingerprint, reply_payload.clone()));
-        self.settle(effects, reply.state, &reply_payload, answer, None, &ctx).await?;
+        let said = if message.kind == MessageKind::Call { reply.payload } else { Payload::empty() };
+        let answer = keyed.map(|(key, fingerprint)| (key.to_owned(), fingerprint, said));
+        self.settle(effects, reply.state, answer, None, &ctx).await?;
         self.body.kind.metrics.handled.increment(1);
         Ok(())
     }
@@ -99,7 +99,6 @@ impl Actor {
         &mut self,
         effects: &mut Effects,
         state: Option<Payload>,
-        reply: &Payload,
         answer: Option<(String, [u8; 32], Payload)>,
         heard: Option<(String, u64)>,
         harmless: bool,
@@ -107,11 +106,11 @@ impl Actor {
         let Some(held) = self.held() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
         let mut entries = Vec::new();
         if let Some(log) = effects.log.as_deref_mut() {
-            let finished = log.finish(reply);
+            let finished = log.finish();
             let number = held.lock().current_turn();
-            finished.map_err(|failure| self.diverged(number, failure))?;
+            let reply = finished.map_err(|failure| self.diverged(number, failure))?;
             entries = log.take_entries();
-            let outcome = journal::Outcome::Done { reply: journal::checksum(&[reply]) };
+            let outcome = journal::Outcome::Done { reply };
             entries.push(Entry::End(End { at_ms: self.runtime.config().clock.now_ms(), outcome, state }));
         } else if let Some(state) = state {
             // What `init` wrote belongs to the state that it made.

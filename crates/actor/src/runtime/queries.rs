@@ -25,7 +25,12 @@ impl Runtime {
         let kind = self.0.registry.kind(id).ok_or_else(|| gone(id))?;
         let profile = kind.profile(&id.key).clone();
         let state = if profile.durable { self.shown(id, profile.keeping).await? } else { None };
-        let spec = Spec { id: id.clone(), guest_type: kind.guest_type.clone(), config: actor::guest_config(self, id, &kind, &profile), limits: profile.limits };
+        let spec = Spec {
+            id: id.clone(),
+            guest_type: kind.guest_type.clone(),
+            config: actor::guest_config(self, id, &kind, &profile),
+            limits: profile.limits,
+        };
         let turn = |looking| Turn::looking(self, id, &kind.application.name, envelope.ctx.clone(), &profile, looking);
         let asked = async {
             let (mut instance, _) = kind.factory.create(&spec, turn(Looking::Init)).await?;

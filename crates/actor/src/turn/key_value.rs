@@ -195,7 +195,7 @@ impl Turn {
     }
 }
 
-fn check_key(key: &str) -> Result<(), Failure> {
+pub(crate) fn check_key(key: &str) -> Result<(), Failure> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(Failure::invalid("key", format!("a key has {} bytes, expected 1 to {MAX_KEY_BYTES}", key.len())));
     }

@@ -33,7 +33,7 @@ impl Turn {
 
     /// Ends a watch; one that there is not is no error.
     pub fn demonitor(&mut self, reference: &str) {
-        if self.log.as_deref().is_some_and(log::Log::is_again) {
+        if self.is_again() {
             return;
         }
         if let Some(runtime) = &self.runtime {
@@ -77,7 +77,8 @@ impl Turn {
         let call = match self.call(|| format!("spawn {actor_type} {name}"), &[&arguments])? {
             Known::Told(told) => {
                 let printed: String = log::read(&told?)?;
-                return ActorId::parse(&self.id.tenant, &printed).ok_or_else(|| Failure::new(Code::StorageFailed, "the journal names no actor"));
+                return ActorId::parse(&self.id.tenant, &printed)
+                    .ok_or_else(|| Failure::new(Code::StorageFailed, "the journal names no actor"));
             }
             Known::New(call) => call,
         };
@@ -145,6 +146,23 @@ impl Turn {
         runtime.timers().check(&self.id)?;
         self.timers.push(Change::Start { name: name.clone(), schedule, operation: operation.to_owned(), payload });
         Ok(name)
+    }
+
+    /// Starts a reminder unless it is stored with the same schedule, operation and payload already.
+    pub async fn declare_reminder(&mut self, name: &str, schedule: Schedule, operation: &str, payload: Payload) -> Result<(), Failure> {
+        self.check_reminder(name)?;
+        let (runtime, _) = self.reach()?;
+        let stored = runtime.config().store.get(&Partition::actor(&self.id), &Reminder::key(name)).await?;
+        // One that cannot be read is replaced.
+        let stored = stored.and_then(|value| Reminder::decode(&value).ok());
+        let same = |stored: Reminder| stored.schedule == schedule.print() && stored.operation == operation && stored.payload == payload;
+        let kept = stored.is_some_and(same) && self.reminders.get(name).is_none_or(Option::is_none);
+        if kept {
+            // It may have been cancelled in this turn.
+            self.reminders.remove(name);
+            return Ok(());
+        }
+        self.start_timer(Some(name), schedule, operation, payload, true).await.map(drop)
     }
 
     /// Stops a timer of this actor; true when there was one.

@@ -32,7 +32,9 @@ impl Journal {
     /// Why the turn that has just ended must not count: it was stopped, or failed where it had not failed before.
     pub(crate) fn doubt(&mut self, failure: &Failure) -> Option<Failure> {
         let turn = self.activation.current_turn();
-        let differs = || Failure::new(Code::NonDeterministic, format!("in or before turn {turn} the journal has no failure, the code failed: {failure}"));
+        let differs = || {
+            Failure::new(Code::NonDeterministic, format!("in or before turn {turn} the journal has no failure, the code failed: {failure}"))
+        };
         self.stopped.take().or_else(|| self.again.then(differs))
     }
 }
@@ -65,6 +67,8 @@ pub(crate) struct Log {
     calls: u64,
     sent: u64,
     entries: Vec<Entry>,
+    /// The checksum of what the code replied.
+    reply: Option<u32>,
 }
 
 /// A call of the host that is written down when its result is known.
@@ -114,6 +118,7 @@ impl Log {
             calls: 0,
             sent: 0,
             entries: Vec::new(),
+            reply: None,
         }
     }
 
@@ -153,12 +158,14 @@ impl Log {
         self.replay.take_signals()
     }
 
-    /// The code is done. What it did not do again is told.
-    pub(crate) fn finish(&mut self, reply: &[u8]) -> Result<(), Failure> {
+    /// The code is done: the checksum of its reply, unless it did not do what it did before.
+    pub(crate) fn finish(&mut self) -> Result<u32, Failure> {
         if let Some(stopped) = self.held.lock().stopped.take() {
             return Err(stopped);
         }
-        self.replay.finish(journal::checksum(&[reply])).map_err(Failure::from)
+        let reply = self.reply.unwrap_or_default();
+        self.replay.finish(reply)?;
+        Ok(reply)
     }
 
     fn next_number(&mut self) -> u64 {
@@ -168,6 +175,35 @@ impl Log {
 }
 
 impl Turn {
+    /// Whether the turn does what it has done before.
+    pub(crate) fn is_again(&self) -> bool {
+        self.log.as_deref().is_some_and(Log::is_again)
+    }
+
+    /// What follows is not the code's doing, and not written down.
+    pub(crate) fn leave_code(&mut self) {
+        self.aside = self.log.take();
+    }
+
+    /// What follows is the code's doing, with this payload.
+    pub(crate) fn enter_code(&mut self, payload: Option<&Payload>) {
+        self.log = self.aside.take();
+        if let (Some(payload), Some(log)) = (payload, self.log.as_deref_mut()) {
+            for entry in &mut log.entries {
+                if let Entry::Begin(begin) = entry {
+                    begin.payload = payload.clone();
+                }
+            }
+        }
+    }
+
+    /// What the code has replied, before anything else was made of it.
+    pub(crate) fn code_replied(&mut self, reply: &[u8]) {
+        if let Some(log) = self.log.as_deref_mut() {
+            log.reply.get_or_insert_with(|| journal::checksum(&[reply]));
+        }
+    }
+
     /// Looks a call up in the journal. An error ends the turn's doings: its code and its journal do not agree.
     pub(crate) fn call(&mut self, text: impl Fn() -> String, arguments: &[&[u8]]) -> Result<Known, Failure> {
         if self.looking != Looking::No {
@@ -178,7 +214,10 @@ impl Turn {
             return Err(failure.clone());
         }
         if log.entries.len() >= MAX_ENTRIES {
-            return Err(Failure::new(Code::LimitExceeded, format!("one turn may call the host at most {MAX_ENTRIES} times without waiting")));
+            return Err(Failure::new(
+                Code::LimitExceeded,
+                format!("one turn may call the host at most {MAX_ENTRIES} times without waiting"),
+            ));
         }
         let call = Call { text: text(), arguments: journal::checksum(arguments) };
         let step = log.replay.step(&call.text, call.arguments);

@@ -81,7 +81,7 @@ impl Turn {
     /// What queries are to see of this actor from its next wait on.
     pub fn publish(&mut self, state: Payload) -> Result<(), Failure> {
         self.check_size("state", state.len())?;
-        if !self.log.as_deref().is_some_and(log::Log::is_again) {
+        if !self.is_again() {
             self.published = Some(state);
         }
         Ok(())
@@ -123,7 +123,7 @@ impl Turn {
     async fn stand_still(&mut self) -> Result<(), Failure> {
         let Some(cell) = self.cell.clone() else { return Ok(()) };
         let Some(inbox) = &cell.inbox else { return Ok(()) };
-        while self.course.paused && !self.log.as_deref().is_some_and(log::Log::is_again) {
+        while self.course.paused && !self.is_again() {
             tokio::select! {
                 biased;
                 envelope = inbox.next() => drop(self.hear(*envelope).await?),

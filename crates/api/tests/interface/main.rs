@@ -6,6 +6,7 @@ mod applications;
 mod auth;
 mod connections;
 mod errors;
+mod facets;
 mod invoke;
 mod support;
 mod system;

@@ -492,6 +492,9 @@ pub struct Facet {
     /// Its configuration; the keys depend on the facet.
     #[prost(message, optional, tag = "2")]
     pub config: ::core::option::Option<::prost_types::Struct>,
+    /// Its place: a higher one is farther outside. Absent where it is the facet's own.
+    #[prost(uint32, optional, tag = "3")]
+    pub priority: ::core::option::Option<u32>,
 }
 /// One operation of an actor type.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1264,6 +1267,550 @@ pub mod application_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "plexspaces.v1.ApplicationService";
     impl<T> tonic::server::NamedService for ApplicationServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Whose facets to show.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetFacetsRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The actor's type, or the name, the role or the id of a supervised child.
+    #[prost(string, tag = "3")]
+    pub actor_type: ::prost::alloc::string::String,
+    /// Which actor of the type; empty for its default instance.
+    #[prost(string, tag = "4")]
+    pub actor_id: ::prost::alloc::string::String,
+}
+/// An actor's facets.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetFacetsResponse {
+    /// Outermost first, each with its priority.
+    #[prost(message, repeated, tag = "1")]
+    pub facets: ::prost::alloc::vec::Vec<Facet>,
+}
+/// What to give to whom.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AttachFacetRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The actor's type, or the name, the role or the id of a supervised child.
+    #[prost(string, tag = "3")]
+    pub actor_type: ::prost::alloc::string::String,
+    /// Which actor of the type; empty for its default instance.
+    #[prost(string, tag = "4")]
+    pub actor_id: ::prost::alloc::string::String,
+    /// The facet's name.
+    #[prost(string, tag = "5")]
+    pub r#type: ::prost::alloc::string::String,
+    /// Its place: a higher one is farther outside. The facet's own when absent.
+    #[prost(uint32, optional, tag = "6")]
+    pub priority: ::core::option::Option<u32>,
+    /// Its configuration; the keys depend on the facet.
+    #[prost(message, optional, tag = "7")]
+    pub config: ::core::option::Option<::prost_types::Struct>,
+}
+/// The actor has the facet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttachFacetResponse {
+    /// Whether it had one of this name, which the new one has replaced.
+    #[prost(bool, tag = "1")]
+    pub replaced: bool,
+}
+/// What to take from whom.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DetachFacetRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The actor's type, or the name, the role or the id of a supervised child.
+    #[prost(string, tag = "3")]
+    pub actor_type: ::prost::alloc::string::String,
+    /// Which actor of the type; empty for its default instance.
+    #[prost(string, tag = "4")]
+    pub actor_id: ::prost::alloc::string::String,
+    /// The facet's name.
+    #[prost(string, tag = "5")]
+    pub r#type: ::prost::alloc::string::String,
+}
+/// The actor has the facet no longer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DetachFacetResponse {}
+/// Generated client implementations.
+pub mod facet_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Shows and changes what wraps an actor's handling of messages. The facets of all actors of a type belong to the application's configuration.
+    #[derive(Debug, Clone)]
+    pub struct FacetServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl FacetServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> FacetServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> FacetServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            FacetServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Shows the facets that wrap an actor's handling of messages, outermost first: those that it was deployed with, and what was attached and
+        /// detached since.
+        pub async fn get_facets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetFacetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetFacetsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.FacetService/GetFacets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("plexspaces.v1.FacetService", "GetFacets"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives an actor a facet, or another configuration of one that it has, from its next message on. Answers when it has it; an actor that is
+        /// not in memory comes to life for it. The facet outlasts the actor's failures and its absence from memory; it ends when it is detached, when
+        /// the application is undeployed, and with the node.
+        pub async fn attach_facet(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AttachFacetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AttachFacetResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.FacetService/AttachFacet",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("plexspaces.v1.FacetService", "AttachFacet"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes a facet from an actor, from its next message on, also one that it was deployed with. Answers when that is done, with `not_found` when
+        /// it has no such facet. It lasts as long as what was attached.
+        pub async fn detach_facet(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DetachFacetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DetachFacetResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.FacetService/DetachFacet",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("plexspaces.v1.FacetService", "DetachFacet"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod facet_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with FacetServiceServer.
+    #[async_trait]
+    pub trait FacetService: std::marker::Send + std::marker::Sync + 'static {
+        /// Shows the facets that wrap an actor's handling of messages, outermost first: those that it was deployed with, and what was attached and
+        /// detached since.
+        async fn get_facets(
+            &self,
+            request: tonic::Request<super::GetFacetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetFacetsResponse>,
+            tonic::Status,
+        >;
+        /// Gives an actor a facet, or another configuration of one that it has, from its next message on. Answers when it has it; an actor that is
+        /// not in memory comes to life for it. The facet outlasts the actor's failures and its absence from memory; it ends when it is detached, when
+        /// the application is undeployed, and with the node.
+        async fn attach_facet(
+            &self,
+            request: tonic::Request<super::AttachFacetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AttachFacetResponse>,
+            tonic::Status,
+        >;
+        /// Takes a facet from an actor, from its next message on, also one that it was deployed with. Answers when that is done, with `not_found` when
+        /// it has no such facet. It lasts as long as what was attached.
+        async fn detach_facet(
+            &self,
+            request: tonic::Request<super::DetachFacetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DetachFacetResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Shows and changes what wraps an actor's handling of messages. The facets of all actors of a type belong to the application's configuration.
+    #[derive(Debug)]
+    pub struct FacetServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> FacetServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for FacetServiceServer<T>
+    where
+        T: FacetService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/plexspaces.v1.FacetService/GetFacets" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetFacetsSvc<T: FacetService>(pub Arc<T>);
+                    impl<
+                        T: FacetService,
+                    > tonic::server::UnaryService<super::GetFacetsRequest>
+                    for GetFacetsSvc<T> {
+                        type Response = super::GetFacetsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetFacetsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FacetService>::get_facets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetFacetsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.FacetService/AttachFacet" => {
+                    #[allow(non_camel_case_types)]
+                    struct AttachFacetSvc<T: FacetService>(pub Arc<T>);
+                    impl<
+                        T: FacetService,
+                    > tonic::server::UnaryService<super::AttachFacetRequest>
+                    for AttachFacetSvc<T> {
+                        type Response = super::AttachFacetResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AttachFacetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FacetService>::attach_facet(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AttachFacetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.FacetService/DetachFacet" => {
+                    #[allow(non_camel_case_types)]
+                    struct DetachFacetSvc<T: FacetService>(pub Arc<T>);
+                    impl<
+                        T: FacetService,
+                    > tonic::server::UnaryService<super::DetachFacetRequest>
+                    for DetachFacetSvc<T> {
+                        type Response = super::DetachFacetResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DetachFacetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FacetService>::detach_facet(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DetachFacetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for FacetServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "plexspaces.v1.FacetService";
+    impl<T> tonic::server::NamedService for FacetServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

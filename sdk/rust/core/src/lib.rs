@@ -2,4 +2,6 @@
 //!
 //! Programs with actors use `plexspaces_sdk`, which exports the same names.
 
-pub use plexspaces_actor::{Facet, FacetError, InterceptResult};
+pub use plexspaces_actor::{
+    Call, Facet, FacetError, FacetFactory, FacetRegistry, FacetSettings, FacetSpec, InterceptResult, LogLevel, Turn,
+};
