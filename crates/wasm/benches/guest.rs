@@ -28,7 +28,7 @@ mod bindings {
 }
 
 use bindings::exports::plexspaces::actor::guest;
-use bindings::plexspaces::actor::{context, key_value, lifecycle, logging, messaging, timers, types};
+use bindings::plexspaces::actor::{context, durability, key_value, lifecycle, logging, messaging, timers, types};
 
 /// The raw store's data.
 struct Raw {
@@ -115,6 +115,18 @@ impl lifecycle::Host for Raw {
     }
     async fn stop(&mut self, _: String) -> wasmtime::Result<Result<bool, types::Error>> {
         absent()
+    }
+}
+
+impl durability::Host for Raw {
+    async fn sleep_until(&mut self, _: u64) -> wasmtime::Result<Result<bool, types::Error>> {
+        Ok(Ok(true))
+    }
+    async fn take_signals(&mut self) -> wasmtime::Result<Vec<durability::Signal>> {
+        Ok(Vec::new())
+    }
+    async fn publish(&mut self, _: types::PayloadResult) -> wasmtime::Result<Result<(), types::Error>> {
+        Ok(Ok(()))
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a guest can reach: the data of its store and the linker that all components share.
 
+mod constancy;
 mod context;
+mod durability;
 mod key_value;
 mod lifecycle;
 mod logging;
@@ -19,6 +21,7 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::bindings::Actor;
 use crate::bindings::plexspaces::actor::types;
 use crate::limiter::{CpuUse, MemoryUse};
+use constancy::Constancy;
 use wasi::{Output, Wasi};
 
 /// The data of one instance's store.
@@ -31,6 +34,7 @@ pub(crate) struct Host {
     pub(crate) memory: MemoryUse,
     pub(crate) cpu: CpuUse,
     ticks: Arc<AtomicU64>,
+    constancy: Constancy,
     /// Made at the first WASI call: many guests never make one.
     wasi: Option<Box<Wasi>>,
     output: Output,
@@ -45,6 +49,7 @@ impl Host {
             memory: MemoryUse::new(limits.memory_bytes),
             cpu: CpuUse::new(limits.turn_cpu),
             ticks,
+            constancy: Constancy::default(),
             wasi: None,
             output: Output::default(),
         }
@@ -56,8 +61,17 @@ impl Host {
 
     /// Lets host calls reach `turn` from now on.
     pub(crate) fn begin(&mut self, turn: Option<Turn>) {
+        self.constancy.begin(turn.as_ref().and_then(Turn::determinism));
         self.turn = turn;
         self.cpu.begin();
+    }
+
+    /// The turn has waited: time has passed for the guest, and what it computes from here on is counted anew.
+    fn keep_time(&mut self) {
+        if let Some((now_ms, _)) = self.turn.as_ref().and_then(Turn::determinism) {
+            self.constancy.advance(now_ms);
+            self.cpu.begin();
+        }
     }
 
     /// Writes what the guest printed to its log and gives the turn back.

@@ -1,7 +1,5 @@
 //! `context`: who the actor is, and its clock.
 
-use plexspaces_types::Clock;
-
 use super::Host;
 use crate::bindings::plexspaces::actor::context;
 
@@ -11,7 +9,7 @@ impl context::Host for Host {
     }
 
     fn now_ms(&mut self) -> wasmtime::Result<f64> {
-        let now = self.turn.as_ref().map_or_else(|| Clock::system().now_ms(), plexspaces_actor::Turn::now_ms);
+        let now = self.turn.as_ref().map_or_else(|| self.constancy.now_ms(), plexspaces_actor::Turn::now_ms);
         #[allow(clippy::cast_precision_loss)]
         Ok(now as f64)
     }

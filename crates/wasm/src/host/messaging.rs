@@ -24,6 +24,7 @@ impl messaging::Host for Host {
         let Some(turn) = &mut self.turn else { return Ok(Err(no_turn())) };
         let timeout = Duration::from_millis(u64::from(timeout_ms));
         let reply = Self::wait(&self.ticks, &mut self.cpu, turn.ask(&target, &operation, payload, timeout)).await;
+        self.keep_time();
         Ok(reply.map(PayloadResult::from).map_err(refuse))
     }
 

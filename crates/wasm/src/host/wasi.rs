@@ -13,6 +13,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::Host;
+use super::constancy::Monotonic;
 
 /// What a guest may print between two messages, in bytes; the rest is dropped.
 const OUTPUT_BYTES: usize = 64 << 10;
@@ -30,13 +31,17 @@ pub(super) struct Wasi {
 
 impl WasiView for Host {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let output = &self.output;
+        let (output, constancy) = (&self.output, &self.constancy);
         let wasi = self.wasi.get_or_insert_with(|| {
             let ctx = WasiCtx::builder()
                 .allow_tcp(false)
                 .allow_udp(false)
                 .allow_ip_name_lookup(false)
                 .max_random_size(RANDOM_BYTES)
+                .wall_clock(constancy.clone())
+                .monotonic_clock(Monotonic::new(constancy.clone()))
+                .secure_random(constancy.clone())
+                .insecure_random(constancy.clone())
                 .stdout(output.stdout.clone())
                 .stderr(output.stderr.clone())
                 .build();
