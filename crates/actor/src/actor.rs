@@ -28,8 +28,8 @@ use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
 mod durability;
 mod facets;
 
-pub(crate) use durability::LOOK_AFTER;
 use durability::begin;
+pub(crate) use durability::{LOOK_AFTER, WAKE};
 
 /// A failed actor that comes back later than this answers instead of letting its callers wait.
 const PATIENCE: Duration = Duration::from_secs(1);

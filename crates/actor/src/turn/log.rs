@@ -282,6 +282,14 @@ impl Turn {
         self.outgoing.push(Outgoing { number, target: target.to_string(), operation: operation.to_owned(), payload });
     }
 
+    /// A message that the turn has sent before: its number is taken.
+    pub(crate) fn sent_before(&mut self, told: Result<Payload, Failure>) -> Result<(), Failure> {
+        if let (Ok(_), Some(log)) = (&told, self.log.as_deref_mut()) {
+            log.sent += 1;
+        }
+        told.map(drop)
+    }
+
     /// Commits what the turn has done so far, and lets it take effect.
     pub(crate) async fn suspend(&mut self) -> Result<(), Failure> {
         let Some((runtime, cell)) = self.node() else { return Ok(()) };
