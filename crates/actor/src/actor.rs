@@ -129,7 +129,7 @@ impl Actor {
             Control::Drain => self.cell.mailbox.close(),
             Control::Replace(kind) => return self.replace(kind).await,
             Control::Facets(revision) => return self.revise_facets(*revision).await,
-            Control::Passivate => return self.passivate(),
+            Control::Passivate => return self.passivate().await,
             Control::Signal(signal) => return self.signal(*signal).await,
             Control::Inbox => return self.take_inbox().await,
             Control::LookAfter(due) => return self.look_after(&due).await,
@@ -603,6 +603,8 @@ impl Actor {
             let carried = live.instance.snapshot().await.ok();
             self.past().carried = carried;
         }
+        // Other code need not do what this one did.
+        self.keep_state().await;
         self.drop_code();
         let seat = kind.seat(&self.cell.id.key).cloned();
         if let Some(past) = &mut self.body.past {
@@ -649,7 +651,7 @@ impl Actor {
     }
 
     /// Leaves memory unless it was used of late or has timers that would end with it.
-    fn passivate(&mut self) -> Fate {
+    async fn passivate(&mut self) -> Fate {
         let now = crate::now();
         if self.body.pending.is_some() {
             return Fate::Stays;
@@ -660,6 +662,7 @@ impl Actor {
             self.runtime.watch_idle(&self.cell, again);
             return Fate::Stays;
         }
+        self.keep_state().await;
         self.drop_code();
         if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays }
     }

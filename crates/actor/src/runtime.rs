@@ -29,6 +29,7 @@ use crate::{Application, Behavior, FacetRegistry};
 
 mod address;
 mod facets;
+pub(crate) mod history;
 pub(crate) mod inspect;
 mod lives;
 pub(crate) mod pressure;

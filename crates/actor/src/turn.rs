@@ -158,6 +158,11 @@ impl Turn {
         }))
     }
 
+    pub(crate) fn only_looking(mut self, looking: Looking) -> Self {
+        self.looking = looking;
+        self
+    }
+
     /// A turn that changes nothing: its calls of the host have no effect that lasts.
     pub(crate) fn looking(runtime: &Runtime, id: &ActorId, app: &Name, ctx: RequestContext, profile: &Profile, looking: Looking) -> Self {
         let mut turn = Self::detached(id.clone());

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_actor::{
-    Application, Behavior, Config, Description, Factory, Fault, Instance, Profile, Reply, Request, Runtime, Sdk, Spec, SupervisorSpec,
-    Target, Turn, TypeInfo, TypeSpec,
+    Application, Behavior, Config, Description, Exported, Factory, Fault, Instance, Moment, Profile, Reply, Request, Runtime, Sdk, Spec,
+    SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
 };
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{Clock, Code, Failure, Message, Name, Payload, RequestContext};
@@ -453,4 +453,78 @@ async fn a_run_that_sleeps_for_days_leaves_memory_and_comes_back() {
     // A signal does.
     node.ask("flow/a", "workflow_signal:hello", json!({})).await.unwrap();
     assert_eq!(node.runtime.actors(), 1);
+}
+
+fn target(text: &str) -> Target<'_> {
+    let (name, key) = text.split_once('/').unwrap();
+    Target { name, key: Some(key) }
+}
+
+#[tokio::test]
+async fn any_past_state_can_be_shown_and_lived_from() {
+    let disk: Arc<Memory> = Arc::new(Memory::new());
+    let mut profile = Profile { durable: true, ..Profile::default() };
+    profile.keeping.interval = Some(4);
+    let node = Node::with(disk, profile).await;
+    for n in 1..=10 {
+        node.ask("script/a", "note", json!(n)).await.unwrap();
+    }
+    for turn in [1, 3, 7, 10] {
+        let (number, state) = node.runtime.state_at(&ctx(), target("script/a"), Moment::Turn(turn)).await.unwrap();
+        let notes: Vec<u64> = (1..=turn).collect();
+        assert_eq!((number, serde_json::from_slice::<Value>(&state).unwrap()), (turn, json!({"notes": notes})));
+    }
+    let (page, more) = node.runtime.history(&ctx(), target("script/a"), 2, 3).await.unwrap();
+    assert_eq!((page.iter().map(|turn| turn.turn).collect::<Vec<_>>(), more), (vec![3, 4, 5], true));
+    let missing = node.runtime.state_at(&ctx(), target("script/a"), Moment::Turn(11)).await.unwrap_err();
+    assert_eq!(missing.message, "the history of default/script/a has the turns 1 to 10, not 11");
+    let at = page[0].end().unwrap().at_ms;
+    assert!(node.runtime.state_at(&ctx(), target("script/a"), Moment::Time(at)).await.unwrap().0 >= 3);
+    assert_eq!(node.runtime.state_at(&ctx(), target("script/a"), Moment::Time(0)).await.unwrap().0, 0);
+
+    let fork = node.runtime.fork(&ctx(), target("script/a"), Moment::Turn(3), None, None, "b").await.unwrap();
+    assert_eq!(fork.to_string(), "default/script/b");
+    node.ask("script/b", "note", json!("other")).await.unwrap();
+    node.notes("script/b", &json!([1, 2, 3, "other"])).await;
+    let twice = node.runtime.fork(&ctx(), target("script/a"), Moment::Turn(3), None, None, "b").await.unwrap_err();
+    assert_eq!(twice.code, Code::Conflict);
+}
+
+#[tokio::test]
+async fn a_run_can_be_forked_in_the_middle() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    node.ask("flow/a", "workflow_run", program()).await.unwrap();
+    node.notes("script/recorder", &json!([1, 2, 3, 4, 5, 6])).await;
+    let (turns, _) = node.runtime.history(&ctx(), target("flow/a"), 0, 10).await.unwrap();
+    let asked = |entry: &plexspaces_durable::journal::Entry| format!("{entry:?}").contains("ask script/recorder");
+    let entry =
+        turns[0].entries.iter().filter(|entry| !matches!(entry, plexspaces_durable::journal::Entry::Base(_))).position(asked).unwrap();
+    node.runtime.fork(&ctx(), target("flow/a"), Moment::Turn(0), Some(entry), None, "b").await.unwrap();
+    // What the first run did up to there is not done again; what came after is.
+    node.notes("script/recorder", &json!([1, 2, 3, 4, 5, 6, 3, 4, 5, 6])).await;
+    node.notes("flow/b", &json!(["half"])).await;
+}
+
+#[tokio::test]
+async fn a_history_is_run_again_elsewhere_and_tells_what_other_code_would_break() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    node.ask("script/a", "run", program()).await.unwrap();
+    node.ask("script/a", "note", json!("more")).await.unwrap();
+    let exported = node.runtime.export(&ctx(), target("script/a")).await.unwrap();
+    let text = serde_json::to_string(&exported).unwrap();
+    let exported: Exported = serde_json::from_str(&text).unwrap();
+    for (version, expected) in [(1, Ok(2)), (2, Err(Code::NonDeterministic))] {
+        let (versions, handled) = (Arc::new(AtomicUsize::new(version)), Arc::default());
+        let description = Description { sdk: Sdk { language: "rust".into(), version: "0".into() }, actors: Vec::new() };
+        let code = Scripts { description, version: versions, handled };
+        let id = plexspaces_types::ActorId::parse(&exported.tenant, &exported.actor).unwrap();
+        let spec = Spec {
+            id,
+            guest_type: exported.guest_type.clone(),
+            config: exported.config.clone(),
+            limits: plexspaces_actor::Limits::default(),
+        };
+        let again = plexspaces_actor::rerun(&code, &spec, exported.turns.clone(), true).await;
+        assert_eq!(again.map(|again| again.turns).map_err(|failure| failure.code), expected);
+    }
 }
