@@ -35,6 +35,7 @@ mod lives;
 pub(crate) mod pressure;
 mod queries;
 mod reminders;
+mod upgrades;
 pub(crate) mod workflows;
 
 pub use address::Address;

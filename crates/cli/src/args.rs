@@ -175,6 +175,9 @@ pub(crate) struct Deploy {
     /// The version to show in lists
     #[arg(long, value_name = "VERSION")]
     pub(crate) app_version: Option<String>,
+    /// What to do when runs under way would not go on as they began: refuse the deployment, or replace the code and let them stand
+    #[arg(long, value_name = "CHOICE", value_parser = ["abort", "replace"])]
+    pub(crate) on_incompatible: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -598,6 +598,10 @@ pub struct DeployApplicationRequest {
     /// 16 to 128 printable ASCII characters: a repetition answers what the first request did. Over HTTP also the header Idempotency-Key.
     #[prost(string, optional, tag = "8")]
     pub client_token: ::core::option::Option<::prost::alloc::string::String>,
+    /// What to do when runs under way would not go on as they began: "abort" (the default) refuses the deployment and names them, "replace"
+    /// replaces the code, and they stand until code comes that fits them.
+    #[prost(string, optional, tag = "9")]
+    pub on_incompatible: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What was deployed.
 #[derive(Clone, PartialEq, ::prost::Message)]
