@@ -67,8 +67,8 @@ impl Api {
     async fn state(&self, caller: &Caller, request: &v1::GetStateRequest) -> Result<v1::GetStateResponse, Failure> {
         let ctx = context(caller, &request.tenant_id, &request.namespace)?;
         let target = target(&request.actor_type, &request.actor_id)?;
-        let moment = match (request.turn, &request.time) {
-            (Some(_), Some(_)) => return Err(Failure::invalid("time", "expected turn or time, found both")),
+        let moment = match (request.turn, &request.state_at) {
+            (Some(_), Some(_)) => return Err(Failure::invalid("state_at", "expected turn or state_at, found both")),
             (Some(turn), None) => Moment::Turn(turn),
             (None, Some(time)) => Moment::Time(milliseconds(time)?),
             (None, None) => Moment::Last,
@@ -244,7 +244,7 @@ fn given(value: prost_types::Value) -> Result<Payload, Failure> {
 }
 
 fn milliseconds(time: &prost_types::Timestamp) -> Result<u64, Failure> {
-    let wrong = || Failure::invalid("time", "expected a time after 1970");
+    let wrong = || Failure::invalid("state_at", "expected a time after 1970");
     let seconds = u64::try_from(time.seconds).map_err(|_| wrong())?;
     let nanos = u64::try_from(time.nanos).map_err(|_| wrong())?;
     Ok(seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000))

@@ -135,7 +135,7 @@ async fn state(remote: &Remote, whose: &str, turn: Option<u64>, since: Option<u6
         actor_type: actor_type.to_owned(),
         actor_id: key.unwrap_or_default().to_owned(),
         turn,
-        time: None,
+        state_at: None,
         since,
     };
     let shown = connect(remote).await?.state(request).await?;

@@ -3330,7 +3330,7 @@ pub struct GetStateRequest {
     pub turn: ::core::option::Option<u64>,
     /// The state at this time.
     #[prost(message, optional, tag = "6")]
-    pub time: ::core::option::Option<::prost_types::Timestamp>,
+    pub state_at: ::core::option::Option<::prost_types::Timestamp>,
     /// Shows also what has changed since this turn.
     #[prost(uint64, optional, tag = "7")]
     pub since: ::core::option::Option<u64>,
