@@ -256,7 +256,7 @@ impl Actor {
     /// Lets the code handle a message; a kill, a time-out or a panic ends it half-way.
     async fn handle(&mut self, message: &Message, ctx: RequestContext) -> Result<(Reply, Turn), Unfinished> {
         let trace = ctx.trace;
-        let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx, &self.body.profile);
+        let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind, ctx, &self.body.profile);
         let limit = self.body.profile.limits.turn_time;
         let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
         let handled = live.instance.handle(message, turn, live.activation.is_some());
@@ -372,7 +372,7 @@ impl Actor {
             config: self.guest_config(),
             limits: self.body.profile.limits,
         };
-        let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx.clone(), &self.body.profile);
+        let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind, ctx.clone(), &self.body.profile);
         let state = activation.as_ref().and_then(|activation| activation.state()).or(carried.as_ref());
         let factory = self.body.kind.factory.clone();
         let made = async {

@@ -14,6 +14,7 @@ mod factory;
 mod guardian;
 mod links;
 mod mailbox;
+mod outbound;
 mod registry;
 mod restarts;
 mod runtime;
@@ -28,6 +29,7 @@ pub use describe::{Behavior, Description, FacetUse, HandlerInfo, HandlerKind, Sd
 pub use facet::{Facet, FacetError, Faceted, InterceptResult};
 pub use factory::{Factory, Fault, Instance, Limits, Reply, Spec};
 pub use mailbox::Standing;
+pub use outbound::{HttpRequest, HttpResponse, Outbound, Outgoing};
 pub use runtime::inspect::{ActorFilter, ActorInfo, ActorOrder, Level};
 pub use runtime::pressure::Budget;
 pub use runtime::{Address, Config, Request, Runtime, Target};

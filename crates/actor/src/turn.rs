@@ -8,9 +8,12 @@ use plexspaces_durable::{KeyValue, Reminder};
 use plexspaces_types::{ActorId, Clock, Code, Failure, Message, MessageKind, Name, Payload, RequestContext};
 
 use crate::cell::Cell;
+use crate::outbound::Outbound;
+use crate::registry::Kind;
 use crate::timers::Change;
 use crate::{Address, Limits, Profile, Runtime};
 
+mod http;
 mod key_value;
 mod lifecycle;
 
@@ -27,6 +30,7 @@ pub struct Parts {
     runtime: Option<Runtime>,
     id: ActorId,
     app: Name,
+    outbound: Option<Arc<dyn Outbound>>,
     ctx: RequestContext,
     durable: bool,
     limits: Limits,
@@ -80,11 +84,12 @@ pub enum LogLevel {
 }
 
 impl Turn {
-    pub(crate) fn new(runtime: &Runtime, cell: &Cell, app: &Name, ctx: RequestContext, profile: &Profile) -> Self {
+    pub(crate) fn new(runtime: &Runtime, cell: &Cell, kind: &Kind, ctx: RequestContext, profile: &Profile) -> Self {
         Self(Box::new(Parts {
             runtime: Some(runtime.clone()),
             id: cell.id.clone(),
-            app: app.clone(),
+            app: kind.application.name.clone(),
+            outbound: kind.application.outbound.clone(),
             ctx,
             durable: profile.durable,
             limits: profile.limits,
@@ -103,6 +108,7 @@ impl Turn {
         Self(Box::new(Parts {
             runtime: None,
             app: id.actor_type.clone(),
+            outbound: None,
             id,
             ctx,
             durable: true,

@@ -8,10 +8,12 @@ use plexspaces_actor::supervision::{self, Intensity};
 use plexspaces_actor::{
     self as actor, Application, Behavior, ChildSpec, Description, Factory, Limits, Profile, SupervisorSpec, TypeInfo, TypeSpec,
 };
+use plexspaces_outbound::Owner;
 use plexspaces_types::{Code, Failure, Key, Name};
 
 use crate::config::{AppConfig, BehaviorKind, Child, Facet, Restart, Strategy, Supervisor, either};
 use crate::facets::{self, Asked};
+use crate::links;
 use crate::strict::ConfigError;
 
 /// What a deployment says of an application besides its configuration.
@@ -29,6 +31,7 @@ pub(crate) fn plan(
     config: Option<&AppConfig>,
     factory: Arc<dyn Factory>,
     limits: Limits,
+    outbound: &plexspaces_outbound::Client,
 ) -> Result<Application, Failure> {
     let description = factory.description().clone();
     let empty = AppConfig::default();
@@ -53,7 +56,9 @@ pub(crate) fn plan(
     let supervisor = settings.supervisor.clone().unwrap_or_default();
     let planner = Planner { description: &description, types: &types, settings };
     let supervisor = planner.supervisor(supervisor.id.as_deref().unwrap_or("root"), &supervisor, Restart::default())?;
-    Ok(Application { tenant: names.tenant.clone(), namespace, name, factory, types, supervisor })
+    let owner = Owner { tenant: names.tenant, namespace: &namespace, app: &name };
+    let outbound = links::open(&settings.service_links, outbound, owner)?;
+    Ok(Application { tenant: names.tenant.clone(), namespace, name, factory, outbound, types, supervisor })
 }
 
 fn types(description: &Description, actor_type: Option<&str>, settings: &AppConfig, limits: Limits) -> Result<Vec<TypeSpec>, Failure> {

@@ -9,7 +9,9 @@ mod node;
 mod probe;
 mod telemetry;
 
-pub use config::{ApiConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig, StoreBackend, StoreConfig, WasmConfig};
+pub use config::{
+    ApiConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig, ServiceLinksConfig, StoreBackend, StoreConfig, WasmConfig,
+};
 pub use error::Error;
 pub use node::{Addresses, Node};
 pub use telemetry::{Telemetry, init as init_telemetry};

@@ -1,6 +1,7 @@
 //! What a guest can reach: the data of its store and the linker that all components share.
 
 mod context;
+mod http;
 mod key_value;
 mod lifecycle;
 mod logging;
