@@ -108,8 +108,8 @@ async fn a_python_actor_asks_a_service_whose_credential_it_never_sees() {
     write(secrets.join("default/llm-key"), &format!("{SECRET}\n"));
     let refused = stderr(&deploy(&node, &app_config(directory.path(), &url, "timeout_secs = 0")));
     assert!(refused.contains("service link \"llm_provider\": timeout_secs is 0ns, expected 1ms to 1h"), "{refused}");
-    let refused = stderr(&deploy(&node, &app_config(directory.path(), &url, "timeout = 5")));
-    assert!(refused.contains("unknown field `timeout`") && refused.contains("did you mean `timeout_secs`?"), "{refused}");
+    let refused = stderr(&deploy(&node, &app_config(directory.path(), &url, "timeout_sec = 5")));
+    assert!(refused.contains("unknown field `timeout_sec`") && refused.contains("did you mean `timeout_secs`?"), "{refused}");
     assert_eq!(stdout(&node.cli(&["list"])), "nothing is deployed\n");
     let deployed = deploy(&node, &app_config(directory.path(), &url, "timeout_secs = 5"));
     assert!(deployed.status.success(), "{}", stderr(&deployed));
