@@ -262,7 +262,7 @@ impl Actor {
     }
 
     fn new_turn(&self, ctx: RequestContext) -> Turn {
-        Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx, &self.body.profile)
+        Turn::new(&self.runtime, &self.cell, &self.body.kind, ctx, &self.body.profile)
     }
 
     fn wants_state(&self) -> bool {
@@ -484,7 +484,7 @@ impl Actor {
             config: guest_config(&self.runtime, &self.cell.id, &self.body.kind, &self.body.profile),
             limits: self.body.profile.limits,
         };
-        let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx.clone(), &self.body.profile);
+        let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind, ctx.clone(), &self.body.profile);
         let state = history.as_ref().and_then(|history| history.state.as_ref()).or(carried.as_ref());
         let factory = self.body.kind.factory.clone();
         let made = async {
