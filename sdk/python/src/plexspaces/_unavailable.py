@@ -40,7 +40,6 @@ METHODS = (
     "registry_register",
     "registry_lookup",
     "registry_unregister",
-    "checkpoint",
 )
 
 
