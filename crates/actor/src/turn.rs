@@ -268,7 +268,7 @@ impl Turn {
     /// Sends to another actor without waiting for the outcome. In a durable actor it leaves after the commit.
     pub async fn tell(&mut self, target: &str, operation: &str, payload: Payload) -> Result<(), Failure> {
         let call = match self.call(|| format!("tell {target} {operation}"), &[payload.as_bytes()])? {
-            Known::Told(told) => return told.map(drop),
+            Known::Told(told) => return self.sent_again(told),
             Known::New(call) => call,
         };
         let sent = match self.resolve(target) {
@@ -284,7 +284,7 @@ impl Turn {
     /// The same to an actor whose address is known.
     pub async fn tell_at(&mut self, target: &Address, operation: &str, payload: Payload) -> Result<(), Failure> {
         let call = match self.call(|| format!("tell {} {operation}", target.id()), &[payload.as_bytes()])? {
-            Known::Told(told) => return told.map(drop),
+            Known::Told(told) => return self.sent_again(told),
             Known::New(call) => call,
         };
         let sent = match self.telling(target.id(), operation, payload) {
@@ -314,8 +314,12 @@ impl Turn {
         Ok(Some((ctx, message)))
     }
 
-    /// Writes a line to the node's log.
+    /// Writes a line to the node's log, once for a turn that is run again.
     pub fn log(&self, level: LogLevel, message: &str) {
+        if self.is_again() {
+            // It was written when the turn did this for the first time.
+            return;
+        }
         let (actor_id, tenant, app, trace_id) = (&self.id, &self.id.tenant, &self.app, self.ctx.trace.trace_id_text());
         match level {
             LogLevel::Debug => tracing::debug!(target: "plexspaces::guest", %actor_id, %tenant, %app, %trace_id, "{message}"),

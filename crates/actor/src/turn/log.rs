@@ -158,6 +158,13 @@ impl Log {
         self.replay.take_signals()
     }
 
+    /// The signal that the journal has next, if it has one there.
+    pub(crate) fn next_signal(&mut self) -> Option<Signal> {
+        let signal = self.replay.next_signal();
+        self.held.lock().again = self.is_again();
+        signal
+    }
+
     /// The code is done: the checksum of its reply, unless it did not do what it did before.
     pub(crate) fn finish(&mut self) -> Result<u32, Failure> {
         if let Some(stopped) = self.held.lock().stopped.take() {
@@ -274,6 +281,14 @@ impl Turn {
     /// A random number; in a durable actor the same when the turn is run again.
     pub(crate) fn random(&mut self) -> u64 {
         self.log.as_deref_mut().map_or_else(rand::random, |log| log.random.next_u64())
+    }
+
+    /// What the journal says of a message that was sent. It has its number; the next one gets another.
+    pub(crate) fn sent_again(&mut self, told: Result<Payload, Failure>) -> Result<(), Failure> {
+        if let (Ok(_), Some(log)) = (&told, self.log.as_deref_mut()) {
+            log.next_number();
+        }
+        told.map(drop)
     }
 
     /// A message that leaves with the commit.
