@@ -103,6 +103,8 @@ struct Inner {
     stop: CancellationToken,
     live: Gauge,
     born: Instant,
+    /// The same in milliseconds since the Unix epoch.
+    born_ms: u64,
     links: Links,
     timers: Timers,
     /// Whether the task that waits for timers runs.
@@ -130,6 +132,7 @@ impl Runtime {
             stop: CancellationToken::new(),
             live: gauge!("plexspaces_actors"),
             born: crate::now(),
+            born_ms: config.clock.now_ms(),
             links: Links::default(),
             timers: Timers::new(config.clock.clone()),
             ticking: AtomicBool::new(false),

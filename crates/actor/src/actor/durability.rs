@@ -297,7 +297,7 @@ impl Runtime {
 
     /// Lets a turn that leaves memory go on at a time.
     pub(crate) async fn wake_at(&self, cell: &Arc<Cell>, at_ms: u64) -> Result<(), Failure> {
-        let due = Due { at_ms, actor: cell.id.clone(), name: LOOK_AFTER.to_owned() };
+        let due = Due { at_ms, actor: cell.id.clone(), name: WAKE.to_owned() };
         self.announce_reminders(std::slice::from_ref(&due)).await?;
         self.arm(vec![due]);
         Ok(())
@@ -318,5 +318,8 @@ impl Runtime {
 /// The name of the entry in the node's index under which an actor is looked after. No reminder has it: theirs hold no control characters.
 pub(crate) const LOOK_AFTER: &str = "\u{1}look-after";
 
+/// The name of the entry under which a turn that sleeps outside of memory is woken.
+pub(crate) const WAKE: &str = "\u{1}wake";
+
 /// For how long one entry of the index holds.
-const WATCH_MS: u64 = 60_000;
+pub(crate) const WATCH_MS: u64 = 60_000;

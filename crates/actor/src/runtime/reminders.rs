@@ -8,7 +8,7 @@ use plexspaces_store::{Batch, Partition, Range};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::actor::LOOK_AFTER;
+use crate::actor::{LOOK_AFTER, WAKE, WATCH_MS};
 
 /// How far ahead reminders are in the wheel. Later ones are on disk only.
 const HORIZON: Duration = Duration::from_secs(10 * 60);
@@ -53,7 +53,9 @@ impl Runtime {
     pub(crate) fn arm(&self, due: Vec<Due>) {
         let now = self.0.config.clock.now_ms();
         for due in due {
-            let wait = Duration::from_millis(due.at_ms.saturating_sub(now));
+            // What an earlier life of the node may have left undone does not wait any longer.
+            let left_behind = due.name == LOOK_AFTER && due.at_ms < self.0.born_ms.saturating_add(WATCH_MS);
+            let wait = Duration::from_millis(if left_behind { 0 } else { due.at_ms.saturating_sub(now) });
             if wait <= HORIZON && self.0.reminders.armed.lock().insert(due.key()) {
                 self.0.timers.remind(due, wait);
             }
@@ -71,7 +73,7 @@ impl Runtime {
 
     /// Sends a due reminder to its actor.
     pub(super) async fn fire_reminder(&self, due: Due) {
-        if due.name == LOOK_AFTER {
+        if due.name == LOOK_AFTER || due.name == WAKE {
             self.0.reminders.armed.lock().remove(&due.key());
             // Without its application there is nobody to look after; what there is of it stays for a later deployment.
             if let Ok(cell) = self.cell(&due.actor) {
