@@ -25,7 +25,7 @@ from ._json import decode, printable
 from ._registry import Registry
 from ._saga import Saga
 from ._state import state
-from .errors import error_from
+from .errors import WorkflowCancelled, error_from
 
 T = TypeVar("T")
 
@@ -211,7 +211,8 @@ def _failure(error: BaseException) -> Err[Failure]:
         field = None if error.field is None else printable(error.field)
         return Err(Failure(FailureKind.REJECTED, error.code, printable(error.message), field, ""))
     message, trace = explain(error)
-    return Err(Failure(FailureKind.FAILED, "handler_failed", message, None, trace))
+    code = "cancelled" if isinstance(error, WorkflowCancelled) else "handler_failed"
+    return Err(Failure(FailureKind.FAILED, code, message, None, trace))
 
 
 class _Imports:
