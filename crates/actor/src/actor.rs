@@ -28,8 +28,8 @@ use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
 mod durability;
 mod facets;
 
-pub(crate) use durability::{LOOK_AFTER, WAKE, WATCH_MS};
 use durability::begin;
+pub(crate) use durability::{LOOK_AFTER, WAKE};
 
 /// A failed actor that comes back later than this answers instead of letting its callers wait.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -129,7 +129,7 @@ impl Actor {
             Control::Drain => self.cell.mailbox.close(),
             Control::Replace(kind) => return self.replace(kind).await,
             Control::Facets(revision) => return self.revise_facets(*revision).await,
-            Control::Passivate => return self.passivate(),
+            Control::Passivate => return self.passivate().await,
             Control::Signal(signal) => return self.signal(*signal).await,
             Control::Inbox => return self.take_inbox().await,
             Control::LookAfter(due) => return self.look_after(&due).await,
@@ -604,6 +604,8 @@ impl Actor {
             let carried = live.instance.snapshot().await.ok();
             self.past().carried = carried;
         }
+        // Other code need not do what this one did.
+        self.keep_state().await;
         self.drop_code();
         let seat = kind.seat(&self.cell.id.key).cloned();
         if let Some(past) = &mut self.body.past {
@@ -650,7 +652,7 @@ impl Actor {
     }
 
     /// Leaves memory unless it was used of late or has timers that would end with it.
-    fn passivate(&mut self) -> Fate {
+    async fn passivate(&mut self) -> Fate {
         let now = crate::now();
         if self.body.pending.is_some() {
             return Fate::Stays;
@@ -661,6 +663,7 @@ impl Actor {
             self.runtime.watch_idle(&self.cell, again);
             return Fate::Stays;
         }
+        self.keep_state().await;
         self.drop_code();
         if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays }
     }

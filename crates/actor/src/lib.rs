@@ -29,6 +29,7 @@ pub use describe::{Behavior, Description, FacetUse, HandlerInfo, HandlerKind, Sd
 pub use facet::{Call, Facet, FacetError, FacetFactory, FacetRegistry, FacetSettings, FacetSpec, InterceptResult};
 pub use factory::{Factory, Fault, Instance, Limits, Reply, Spec};
 pub use mailbox::Standing;
+pub use runtime::history::{Exported, Moment, Rerun, rerun};
 pub use runtime::inspect::{ActorFilter, ActorInfo, ActorOrder, Level};
 pub use runtime::pressure::Budget;
 pub use runtime::{Address, Config, Request, Runtime, Target};

@@ -29,6 +29,7 @@ use crate::{Application, Behavior, FacetRegistry};
 
 mod address;
 mod facets;
+pub(crate) mod history;
 pub(crate) mod inspect;
 mod lives;
 pub(crate) mod pressure;
@@ -103,8 +104,6 @@ struct Inner {
     stop: CancellationToken,
     live: Gauge,
     born: Instant,
-    /// The same in milliseconds since the Unix epoch.
-    born_ms: u64,
     links: Links,
     timers: Timers,
     /// Whether the task that waits for timers runs.
@@ -132,7 +131,6 @@ impl Runtime {
             stop: CancellationToken::new(),
             live: gauge!("plexspaces_actors"),
             born: crate::now(),
-            born_ms: config.clock.now_ms(),
             links: Links::default(),
             timers: Timers::new(config.clock.clone()),
             ticking: AtomicBool::new(false),

@@ -158,6 +158,11 @@ impl Turn {
         }))
     }
 
+    pub(crate) fn only_looking(mut self, looking: Looking) -> Self {
+        self.looking = looking;
+        self
+    }
+
     /// A turn that changes nothing: its calls of the host have no effect that lasts.
     pub(crate) fn looking(runtime: &Runtime, id: &ActorId, app: &Name, ctx: RequestContext, profile: &Profile, looking: Looking) -> Self {
         let mut turn = Self::detached(id.clone());
@@ -268,7 +273,7 @@ impl Turn {
     /// Sends to another actor without waiting for the outcome. In a durable actor it leaves after the commit.
     pub async fn tell(&mut self, target: &str, operation: &str, payload: Payload) -> Result<(), Failure> {
         let call = match self.call(|| format!("tell {target} {operation}"), &[payload.as_bytes()])? {
-            Known::Told(told) => return self.sent_again(told),
+            Known::Told(told) => return self.sent_before(told),
             Known::New(call) => call,
         };
         let sent = match self.resolve(target) {
@@ -284,7 +289,7 @@ impl Turn {
     /// The same to an actor whose address is known.
     pub async fn tell_at(&mut self, target: &Address, operation: &str, payload: Payload) -> Result<(), Failure> {
         let call = match self.call(|| format!("tell {} {operation}", target.id()), &[payload.as_bytes()])? {
-            Known::Told(told) => return self.sent_again(told),
+            Known::Told(told) => return self.sent_before(told),
             Known::New(call) => call,
         };
         let sent = match self.telling(target.id(), operation, payload) {

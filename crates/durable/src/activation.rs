@@ -177,6 +177,12 @@ impl Activation {
         }
     }
 
+    /// Whether there are turns that the last kept state does not know.
+    #[must_use]
+    pub fn has_unkept_turns(&self) -> bool {
+        self.chunks == 0 && !self.in_doubt && self.turn > 0 && self.kept.as_ref().is_none_or(|(turn, ..)| *turn < self.turn)
+    }
+
     /// Whether no state of the actor was ever kept.
     #[must_use]
     pub fn is_new(&self) -> bool {

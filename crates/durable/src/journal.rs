@@ -10,6 +10,9 @@ use crate::record::{self, Error, LAYOUT};
 
 const JOURNAL: u8 = b'j';
 
+/// The seed of a turn that the node made without running code: its record only holds a state.
+pub const NO_CODE: u64 = 0;
+
 /// One line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

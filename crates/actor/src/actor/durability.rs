@@ -115,7 +115,7 @@ impl Actor {
         } else if let Some(state) = state {
             // What `init` wrote belongs to the state that it made.
             let at_ms = self.runtime.config().clock.now_ms();
-            let begin = begin(&system_message("init"), None, at_ms);
+            let begin = Begin { seed: journal::NO_CODE, ..begin(&system_message("init"), None, at_ms) };
             let outcome = journal::Outcome::Done { reply: 0 };
             entries = vec![Entry::Begin(begin), Entry::End(End { at_ms, outcome, state: Some(state) })];
         }
@@ -135,6 +135,24 @@ impl Actor {
             tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "a turn could not be committed");
             Unfinished::Refused(failure)
         })
+    }
+
+    /// Keeps the state of an actor whose last turns are in its journal only, so that whoever brings it back need not run them again.
+    pub(super) async fn keep_state(&mut self) {
+        let Some(held) = self.held() else { return };
+        if self.body.pending.is_some() || !held.lock().has_unkept_turns() {
+            return;
+        }
+        let Some(live) = self.body.live.as_mut() else { return };
+        let Ok(Ok(state)) = guard(&self.cell, self.body.profile.limits.turn_time, live.instance.snapshot()).await else { return };
+        let at_ms = self.runtime.config().clock.now_ms();
+        let entries = vec![
+            Entry::Begin(Begin { seed: journal::NO_CODE, ..begin(&system_message("keep"), None, at_ms) }),
+            Entry::End(End { at_ms, outcome: journal::Outcome::Done { reply: 0 }, state: Some(state) }),
+        ];
+        if let Err(failure) = self.runtime.commit(&self.cell, &held, Changes { entries, ..Changes::default() }).await {
+            tracing::warn!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "a state could not be kept; its turns will be run again");
+        }
     }
 
     /// Writes down that a turn failed, so that it is not taken up again.
@@ -233,7 +251,7 @@ impl Actor {
 pub(super) fn begin(message: &Message, reminder: Option<(String, u64)>, at_ms: u64) -> Begin {
     Begin {
         at_ms,
-        seed: rand::random(),
+        seed: rand::random::<u64>() | 1,
         operation: message.operation.clone(),
         kind: message.kind,
         payload: message.payload.clone(),
@@ -318,8 +336,8 @@ impl Runtime {
 /// The name of the entry in the node's index under which an actor is looked after. No reminder has it: theirs hold no control characters.
 pub(crate) const LOOK_AFTER: &str = "\u{1}look-after";
 
-/// The name of the entry under which a turn that sleeps outside of memory is woken.
+/// The name of the entry for a turn that goes on at a known time.
 pub(crate) const WAKE: &str = "\u{1}wake";
 
 /// For how long one entry of the index holds.
-pub(crate) const WATCH_MS: u64 = 60_000;
+const WATCH_MS: u64 = 60_000;

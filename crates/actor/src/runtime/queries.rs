@@ -1,14 +1,10 @@
 //! Queries of a workflow: answered by an instance that only looks, from what the workflow last showed of itself.
 
-use plexspaces_durable::{Activation, PUBLISHED, Past, decode_published};
-use plexspaces_store::Partition;
+use plexspaces_durable::Past;
 
 use super::*;
 use crate::turn::Looking;
-use crate::{Fault, Spec, Turn};
-
-/// Records of the journal that are read at once.
-const RECORDS_AT_ONCE: usize = 256;
+use crate::{Fault, Turn};
 
 impl Runtime {
     /// Answers a query beside the run.
@@ -22,15 +18,9 @@ impl Runtime {
 
     async fn query(&self, cell: &Arc<Cell>, envelope: &Envelope) -> Result<Payload, Failure> {
         let id = &cell.id;
-        let kind = self.0.registry.kind(id).ok_or_else(|| gone(id))?;
+        let (kind, spec) = self.spec(id)?;
         let profile = kind.profile(&id.key).clone();
-        let state = if profile.durable { self.shown(id, profile.keeping).await? } else { None };
-        let spec = Spec {
-            id: id.clone(),
-            guest_type: kind.guest_type.clone(),
-            config: actor::guest_config(self, id, &kind, &profile),
-            limits: profile.limits,
-        };
+        let state = if profile.durable { self.shown(id).await? } else { None };
         let turn = |looking| Turn::looking(self, id, &kind.application.name, envelope.ctx.clone(), &profile, looking);
         let asked = async {
             let (mut instance, _) = kind.factory.create(&spec, turn(Looking::Init)).await?;
@@ -45,28 +35,8 @@ impl Runtime {
     }
 
     /// The state that a workflow last showed: at a wait of its run, else at the end of its last turn.
-    async fn shown(&self, id: &ActorId, keeping: plexspaces_durable::Keeping) -> Result<Option<Payload>, Failure> {
-        let store = &self.0.config.store;
-        let partition = Partition::actor(id);
-        let unreadable = |error: plexspaces_durable::Error| {
-            tracing::error!(actor_id = %id, %error, "a stored record is unreadable");
-            Failure::new(Code::StorageFailed, format!("what is stored of {id} cannot be read; the node's log has the details"))
-        };
-        let head = store.scan(&partition, Activation::recovery_range(), Activation::RECOVERY).await?;
-        let mut activation = Activation::recover(partition.clone(), keeping, &head.entries).map_err(unreadable)?;
-        let mut records = Vec::new();
-        let mut range = activation.journal_range();
-        while let Some(wanted) = range.take() {
-            let page = store.scan(&partition, wanted.clone(), RECORDS_AT_ONCE).await?;
-            range = page.entries.last().filter(|_| page.more).map(|(last, _)| wanted.after(last));
-            records.extend(page.entries);
-        }
-        let Past { state, pending, .. } = activation.recall(&records).map_err(unreadable)?;
-        let published = store.get(&partition, PUBLISHED).await?;
-        let published = published.map(|value| decode_published(&value)).transpose().map_err(unreadable)?;
-        Ok(match (published, pending) {
-            (Some((turn, published)), Some(pending)) if turn == pending.turn => Some(published),
-            _ => state,
-        })
+    async fn shown(&self, id: &ActorId) -> Result<Option<Payload>, Failure> {
+        let (turns, published) = self.recorded(id, 0, None, None).await?;
+        Ok(published.or(Past::of(turns).state))
     }
 }

@@ -8,7 +8,7 @@ use plexspaces_store::{Batch, Partition, Range};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::actor::{LOOK_AFTER, WAKE, WATCH_MS};
+use crate::actor::{LOOK_AFTER, WAKE};
 
 /// How far ahead reminders are in the wheel. Later ones are on disk only.
 const HORIZON: Duration = Duration::from_secs(10 * 60);
@@ -53,12 +53,13 @@ impl Runtime {
     pub(crate) fn arm(&self, due: Vec<Due>) {
         let now = self.0.config.clock.now_ms();
         for due in due {
-            // What an earlier life of the node may have left undone does not wait any longer.
-            let left_behind = due.name == LOOK_AFTER && due.at_ms < self.0.born_ms.saturating_add(WATCH_MS);
-            let wait = Duration::from_millis(if left_behind { 0 } else { due.at_ms.saturating_sub(now) });
-            if wait <= HORIZON && self.0.reminders.armed.lock().insert(due.key()) {
-                self.0.timers.remind(due, wait);
-            }
+            self.arm_in(Duration::from_millis(due.at_ms.saturating_sub(now)), due);
+        }
+    }
+
+    fn arm_in(&self, wait: Duration, due: Due) {
+        if wait <= HORIZON && self.0.reminders.armed.lock().insert(due.key()) {
+            self.0.timers.remind(due, wait);
         }
     }
 
@@ -120,7 +121,11 @@ impl Runtime {
         let mut range = Range { start: Bytes::new(), end: Some(Due::after(until)) };
         loop {
             let page = config.store.scan(&index(), range.clone(), AT_ONCE).await?;
-            self.arm(page.entries.iter().filter_map(|(key, _)| Due::parse(key)).collect());
+            let due = page.entries.iter().filter_map(|(key, _)| Due::parse(key));
+            // What an earlier node may have left undone is seen to at once.
+            let (left, due): (Vec<Due>, Vec<Due>) = due.partition(|due| due.name == LOOK_AFTER);
+            left.into_iter().for_each(|due| self.arm_in(Duration::ZERO, due));
+            self.arm(due);
             match page.entries.last() {
                 Some((last, _)) if page.more => range = range.after(last),
                 _ => return Ok(()),

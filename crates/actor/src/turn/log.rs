@@ -22,11 +22,26 @@ pub(crate) struct Journal {
     stopped: Option<Failure>,
     /// The turn does what it has done before.
     again: bool,
+    /// Nothing else is to be done: a turn that gets to the end of its journal is stopped there.
+    only_again: bool,
+    reached: bool,
 }
 
 impl Journal {
     pub(crate) fn new(activation: Activation) -> Held {
-        Arc::new(Mutex::new(Self { activation, stopped: None, again: false }))
+        Arc::new(Mutex::new(Self { activation, stopped: None, again: false, only_again: false, reached: false }))
+    }
+
+    /// One for turns that are run again and go no further than they went.
+    pub(crate) fn only_again(activation: Activation) -> Held {
+        let held = Self::new(activation);
+        held.lock().only_again = true;
+        held
+    }
+
+    /// Whether a turn got to the end of its journal and was stopped there.
+    pub(crate) fn has_reached(&self) -> bool {
+        self.reached
     }
 
     /// Why the turn that has just ended must not count: it was stopped, or failed where it had not failed before.
@@ -214,7 +229,9 @@ impl Turn {
     /// Looks a call up in the journal. An error ends the turn's doings: its code and its journal do not agree.
     pub(crate) fn call(&mut self, text: impl Fn() -> String, arguments: &[&[u8]]) -> Result<Known, Failure> {
         if self.looking != Looking::No {
-            self.check_looking(&text())?;
+            if let Some(told) = self.look(&text())? {
+                return Ok(Known::Told(Ok(told)));
+            }
         }
         let Some(log) = self.log.as_deref_mut() else { return Ok(Known::New(None)) };
         if let Some(failure) = &log.held.lock().stopped {
@@ -231,7 +248,7 @@ impl Turn {
         let step = step.map_err(|divergence| log.stop(divergence.into()))?;
         log.held.lock().again = log.is_again();
         self.hear_again();
-        let Some(step) = step else { return Ok(Known::New(Some(call))) };
+        let Some(step) = step else { return self.goes_on(call) };
         if let Some(log) = self.log.as_deref_mut() {
             log.calls += 1;
             log.now_ms = log.now_ms.max(step.at_ms);
@@ -239,15 +256,34 @@ impl Turn {
         Ok(Known::Told(step.result.map_err(Failure::from)))
     }
 
-    fn check_looking(&self, call: &str) -> Result<(), Failure> {
-        let verb = call.split(' ').next().unwrap_or_default();
-        let elsewhere = ["monitor", "link", "unlink", "spawn", "stop", "http"];
-        let refused = match self.looking {
-            Looking::Init => elsewhere.contains(&verb),
-            _ => !matches!(verb, "ask" | "kv_get" | "kv_list"),
-        };
-        let message = || format!("a query may not change anything: {call}");
-        if refused { Err(Failure::new(Code::Conflict, message())) } else { Ok(()) }
+    /// The journal is used up: what follows is new.
+    fn goes_on(&mut self, call: Call) -> Result<Known, Failure> {
+        if let Some(log) = self.log.as_deref()
+            && log.held.lock().only_again
+        {
+            log.held.lock().reached = true;
+            return Err(log.stop(Failure::new(Code::Cancelled, "the journal ends here")));
+        }
+        Ok(Known::New(Some(call)))
+    }
+
+    /// What a turn that changes nothing gets instead of an effect: in `init` what the actor itself got, as far as that matters; a query is
+    /// refused.
+    fn look(&self, call: &str) -> Result<Option<Payload>, Failure> {
+        let mut words = call.split(' ');
+        let verb = words.next().unwrap_or_default();
+        if matches!(verb, "ask" | "kv_get" | "kv_list") {
+            return Ok(None);
+        }
+        if self.looking == Looking::Query {
+            return Err(Failure::new(Code::Conflict, format!("a query may not change anything: {call}")));
+        }
+        Ok(Some(match verb {
+            "monitor" | "start_timer" | "start_reminder" => json(&"looking"),
+            "spawn" => json(&format!("{}/{}/{}", self.id.namespace, words.next().unwrap_or_default(), words.next().unwrap_or_default())),
+            "stop" | "cancel_timer" | "cancel_reminder" | "kv_delete" | "kv_compare_and_set" => json(&false),
+            _ => nothing(),
+        }))
     }
 
     /// Writes a call's result down.
@@ -283,18 +319,18 @@ impl Turn {
         self.log.as_deref_mut().map_or_else(rand::random, |log| log.random.next_u64())
     }
 
-    /// What the journal says of a message that was sent. It has its number; the next one gets another.
-    pub(crate) fn sent_again(&mut self, told: Result<Payload, Failure>) -> Result<(), Failure> {
-        if let (Ok(_), Some(log)) = (&told, self.log.as_deref_mut()) {
-            log.next_number();
-        }
-        told.map(drop)
-    }
-
     /// A message that leaves with the commit.
     pub(crate) fn put_out(&mut self, target: &plexspaces_types::ActorId, operation: &str, payload: Payload) {
         let number = self.log.as_deref_mut().map_or(0, Log::next_number);
         self.outgoing.push(Outgoing { number, target: target.to_string(), operation: operation.to_owned(), payload });
+    }
+
+    /// A message that the turn has sent before: its number is taken.
+    pub(crate) fn sent_before(&mut self, told: Result<Payload, Failure>) -> Result<(), Failure> {
+        if let (Ok(_), Some(log)) = (&told, self.log.as_deref_mut()) {
+            log.sent += 1;
+        }
+        told.map(drop)
     }
 
     /// Commits what the turn has done so far, and lets it take effect.

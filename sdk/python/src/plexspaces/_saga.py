@@ -52,13 +52,16 @@ class Saga:
                 current("error").log("error", printable(f"the compensation {name} failed for good: {type(error).__name__}: {error}"))
 
     def _surely(self, compensation: Callable[[], Any]) -> None:
+        cancelled = 0
         while True:
             try:
                 attempt(compensation, self._policy, host.sleep)
                 return
             except WorkflowCancelled:
                 # Who cancels the run wants it to be undone; what was interrupted is done again.
-                continue
+                cancelled += 1
+                if cancelled >= self._policy.attempts:
+                    raise
 
     def __enter__(self) -> Saga:
         return self

@@ -1,0 +1,530 @@
+//! Guarantees of journaled turns: what a crash at any moment leaves, and what a workflow hears while it runs. `docs/semantics.md` names these tests.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use plexspaces_actor::{
+    Application, Behavior, Config, Description, Exported, Factory, Fault, Instance, Moment, Profile, Reply, Request, Runtime, Sdk, Spec,
+    SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
+};
+use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
+use plexspaces_types::{Clock, Code, Failure, Message, Name, Payload, RequestContext};
+use serde_json::{Value, json};
+
+/// Runs a list of steps as one turn.
+struct Script {
+    state: Value,
+    /// What the code is at the moment; another value does something else.
+    version: Arc<AtomicUsize>,
+    handled: Arc<Mutex<Vec<String>>>,
+}
+
+struct Scripts {
+    description: Description,
+    version: Arc<AtomicUsize>,
+    handled: Arc<Mutex<Vec<String>>>,
+}
+
+#[async_trait]
+impl Factory for Scripts {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    async fn create(&self, _: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault> {
+        let script = Script { state: json!({"notes": []}), version: self.version.clone(), handled: self.handled.clone() };
+        Ok((Box::new(script), turn))
+    }
+}
+
+impl Script {
+    fn note(&mut self, note: Value) {
+        self.state["notes"].as_array_mut().unwrap().push(note);
+    }
+
+    fn hear(&mut self, turn: &mut Turn) {
+        for (operation, payload) in turn.take_signals() {
+            let payload: Value = serde_json::from_slice(&payload).unwrap();
+            self.note(json!([operation, payload]));
+        }
+    }
+
+    async fn run(&mut self, steps: &[Value], turn: &mut Turn) -> Result<Value, Failure> {
+        let mut results = Vec::new();
+        for step in steps {
+            let text = |name: &str| step[name].as_str().unwrap_or_default().to_owned();
+            let payload = Payload::from_value(&step["payload"]);
+            turn.publish(Payload::from_value(&self.state))?;
+            let result = match text("do").as_str() {
+                "ask" => {
+                    let reply = turn.ask(&text("target"), &text("op"), payload, Duration::from_secs(5)).await?;
+                    serde_json::from_slice(&reply).unwrap()
+                }
+                "tell" => {
+                    let op = if self.version.load(Ordering::SeqCst) == 2 { "other".to_owned() } else { text("op") };
+                    turn.tell(&text("target"), &op, payload).await?;
+                    Value::Null
+                }
+                "sleep" => {
+                    let until = turn.now_ms() + step["ms"].as_u64().unwrap();
+                    loop {
+                        let slept = turn.sleep_until(until).await;
+                        self.hear(turn);
+                        if slept? {
+                            break;
+                        }
+                    }
+                    Value::Null
+                }
+                "put" => {
+                    turn.kv_put(&text("key"), text("value"), None).await?;
+                    Value::Null
+                }
+                "get" => json!(turn.kv_get(&text("key")).await?),
+                "note" => {
+                    self.note(step["payload"].clone());
+                    Value::Null
+                }
+                "now" => {
+                    assert!(turn.now_ms() > 0);
+                    Value::Null
+                }
+                other => panic!("unknown step {other}"),
+            };
+            results.push(result);
+        }
+        Ok(json!(results))
+    }
+}
+
+#[async_trait]
+impl Instance for Script {
+    async fn handle(&mut self, message: &Message, mut turn: Turn, want_state: bool) -> Result<(Reply, Turn), Fault> {
+        let arguments: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
+        self.handled.lock().unwrap().push(message.operation.clone());
+        let reply = match message.operation.as_str() {
+            "run" | "workflow_run" => {
+                let steps = arguments["steps"].as_array().cloned().unwrap_or_default();
+                let done = self.run(&steps, &mut turn).await;
+                match done {
+                    Ok(results) => results,
+                    Err(failure) if failure.code == Code::Cancelled => {
+                        self.note(json!("compensated"));
+                        json!("cancelled")
+                    }
+                    Err(failure) => return Err(Fault::Crashed { failure, trace: String::new() }),
+                }
+            }
+            "note" => {
+                self.note(arguments);
+                json!(self.state["notes"].as_array().unwrap().len())
+            }
+            "notes" | "workflow_query:notes" => self.state["notes"].clone(),
+            signal if signal.starts_with("workflow_signal:") => {
+                self.note(json!([signal, arguments]));
+                Value::Null
+            }
+            other => return Err(Fault::Rejected(Failure::new(Code::UnknownOperation, format!("unknown operation {other:?}")))),
+        };
+        let state = want_state.then(|| Payload::from_value(&self.state));
+        Ok((Reply { payload: Payload::from_value(&reply), state }, turn))
+    }
+
+    async fn snapshot(&mut self) -> Result<Payload, Fault> {
+        Ok(Payload::from_value(&self.state))
+    }
+
+    async fn restore(&mut self, state: &Payload) -> Result<(), Fault> {
+        self.state = serde_json::from_slice(state.as_bytes()).unwrap();
+        Ok(())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// A store that is cut off before or after its nth commit: from then on nothing reaches the disk.
+struct Cut {
+    disk: Arc<Memory>,
+    left: AtomicUsize,
+    after: bool,
+    gone: AtomicBool,
+}
+
+#[async_trait]
+impl Store for Cut {
+    fn backend(&self) -> &'static str {
+        "cut"
+    }
+    fn limits(&self) -> &Limits {
+        self.disk.limits()
+    }
+    async fn get(&self, partition: &Partition, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.here().await;
+        self.disk.get(partition, key).await
+    }
+    async fn scan(&self, partition: &Partition, range: Range, limit: usize) -> Result<Page, Error> {
+        self.here().await;
+        self.disk.scan(partition, range, limit).await
+    }
+    async fn commit(&self, batch: Batch) -> Result<(), Error> {
+        self.here().await;
+        let left = self.left.fetch_sub(1, Ordering::SeqCst);
+        if left > 1 {
+            return self.disk.commit(batch).await;
+        }
+        self.gone.store(true, Ordering::SeqCst);
+        if self.after {
+            self.disk.commit(batch).await?;
+        }
+        std::future::pending().await
+    }
+}
+
+impl Cut {
+    fn new(disk: &Arc<Memory>, commits: usize, after: bool) -> Arc<Self> {
+        Arc::new(Self { disk: disk.clone(), left: AtomicUsize::new(commits), after, gone: AtomicBool::new(false) })
+    }
+
+    /// A node that is gone does nothing any more.
+    async fn here(&self) {
+        if self.gone.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+struct Node {
+    runtime: Runtime,
+    version: Arc<AtomicUsize>,
+    handled: Arc<Mutex<Vec<String>>>,
+}
+
+fn name(text: &str) -> Name {
+    Name::new("name", text).unwrap()
+}
+
+impl Node {
+    async fn on(store: Arc<dyn Store>) -> Self {
+        Self::with(store, Profile { durable: true, ..Profile::default() }).await
+    }
+
+    async fn with(store: Arc<dyn Store>, profile: Profile) -> Self {
+        let info = |name: &str, behavior| TypeInfo {
+            name: name.into(),
+            aliases: Vec::new(),
+            class: "Script".into(),
+            behavior,
+            states: Vec::new(),
+            initial: None,
+            doc: String::new(),
+            facets: Vec::new(),
+            handlers: Vec::new(),
+        };
+        let (version, handled) = (Arc::new(AtomicUsize::new(1)), Arc::new(Mutex::default()));
+        let actors = vec![info("script", Behavior::GenServer), info("flow", Behavior::Workflow)];
+        let description = Description { sdk: Sdk { language: "rust".into(), version: "0".into() }, actors };
+        let factory = Arc::new(Scripts { description, version: version.clone(), handled: handled.clone() });
+        let spec = |text: &str| TypeSpec { name: name(text), guest_type: text.into(), aliases: Vec::new(), profile: profile.clone() };
+        let application = Application {
+            tenant: Name::default_scope(),
+            namespace: Name::default_scope(),
+            name: name("lab"),
+            factory,
+            types: vec![spec("script"), spec("flow")],
+            supervisor: SupervisorSpec::new("root", Vec::new()),
+        };
+        let runtime = Runtime::new(Config::new(name("node1"), store, Clock::system()));
+        runtime.deploy(&application).await.unwrap();
+        Self { runtime, version, handled }
+    }
+
+    async fn ask(&self, target: &str, operation: &str, payload: Value) -> Result<Value, Failure> {
+        self.keyed(target, operation, payload, None).await
+    }
+
+    async fn keyed(&self, target: &str, operation: &str, payload: Value, key: Option<&str>) -> Result<Value, Failure> {
+        let request =
+            Request { operation: operation.into(), payload: Payload::from_value(&payload), idempotency_key: key.map(str::to_owned) };
+        let (name, key) = target.split_once('/').unwrap();
+        let reply = self.runtime.ask(&ctx(), Target { name, key: Some(key) }, request).await?;
+        Ok(serde_json::from_slice(&reply).unwrap())
+    }
+
+    async fn tell(&self, target: &str, operation: &str, payload: Value) -> Result<(), Failure> {
+        let request = Request { operation: operation.into(), payload: Payload::from_value(&payload), idempotency_key: None };
+        let (name, key) = target.split_once('/').unwrap();
+        self.runtime.tell(&ctx(), Target { name, key: Some(key) }, request).await
+    }
+
+    /// Waits until an actor's notes are these.
+    async fn notes(&self, target: &str, wanted: &Value) {
+        let operation = if target.starts_with("flow") { "workflow_query:notes" } else { "notes" };
+        for _ in 0..1000 {
+            if self.ask(target, operation, json!({})).await.as_ref() == Ok(wanted) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{:?} are not the notes {wanted}", self.ask(target, operation, json!({})).await);
+    }
+}
+
+fn ctx() -> RequestContext {
+    let scope = Name::default_scope();
+    let deadline = tokio::time::Instant::now().into_std() + Duration::from_secs(10);
+    RequestContext::external(scope.clone(), scope, "test").with_deadline(deadline)
+}
+
+/// Tells, asks, keys, waits: each effect leaves a number with the recorder.
+fn program() -> Value {
+    let note = |how: &str, n: u32| json!({"do": how, "target": "script/recorder", "op": "note", "payload": n});
+    json!({"steps": [
+        note("tell", 1),
+        note("ask", 2),
+        {"do": "put", "key": "k", "value": "v"},
+        {"do": "note", "payload": "half"},
+        {"do": "sleep", "ms": 3},
+        {"do": "get", "key": "k"},
+        note("tell", 3),
+        note("ask", 4),
+        note("tell", 5),
+        note("tell", 6),
+    ]})
+}
+
+fn program_result() -> Value {
+    json!([null, 2, null, null, null, "v", null, 4, null, null])
+}
+
+#[tokio::test]
+async fn a_run_that_is_cut_off_at_any_commit_ends_with_each_effect_once() {
+    for target in ["flow/main", "script/main"] {
+        let operation = if target.starts_with("flow") { "workflow_run" } else { "run" };
+        let mut commits = 0;
+        for (cut_at, after) in (1..100).flat_map(|n| [(n, false), (n, true)]) {
+            let disk = Arc::new(Memory::new());
+            let store = Cut::new(&disk, cut_at, after);
+            let first = Node::on(store.clone()).await;
+            let started = first.keyed(target, operation, program(), Some("once"));
+            let in_time = tokio::time::timeout(Duration::from_millis(60), started).await;
+            if !store.gone.load(Ordering::SeqCst) {
+                assert_eq!(in_time.unwrap(), Ok(program_result()));
+                first.notes("script/recorder", &json!([1, 2, 3, 4, 5, 6])).await;
+                commits = cut_at;
+                if !store.gone.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
+            let second = Node::on(disk.clone()).await;
+            let result = second.keyed(target, operation, program(), Some("once")).await;
+            assert_eq!(result, Ok(program_result()), "cut off at commit {cut_at}, after it: {after}");
+            second.notes("script/recorder", &json!([1, 2, 3, 4, 5, 6])).await;
+            assert_eq!(second.ask(target, "notes", json!({})).await, Ok(json!(["half"])));
+        }
+        assert!(commits > 8, "only {commits} commits");
+    }
+}
+
+#[tokio::test]
+async fn a_run_goes_on_by_itself_when_the_node_comes_back() {
+    let disk = Arc::new(Memory::new());
+    let store = Cut::new(&disk, 6, true);
+    let first = Node::on(store.clone()).await;
+    let _ = tokio::time::timeout(Duration::from_millis(60), first.tell("flow/main", "workflow_run", program())).await;
+    assert!(store.gone.load(Ordering::SeqCst));
+    let second = Node::on(disk).await;
+    // Nobody sends the workflow anything.
+    second.notes("script/recorder", &json!([1, 2, 3, 4, 5, 6])).await;
+}
+
+#[tokio::test]
+async fn turns_since_the_kept_state_are_run_again() {
+    let disk: Arc<Memory> = Arc::new(Memory::new());
+    let mut profile = Profile { durable: true, ..Profile::default() };
+    profile.keeping.interval = Some(10);
+    let first = Node::with(disk.clone(), profile.clone()).await;
+    for n in 1..=15 {
+        first.ask("script/a", "note", json!(n)).await.unwrap();
+    }
+    let second = Node::with(disk, profile).await;
+    let notes: Vec<i32> = (1..=15).collect();
+    assert_eq!(second.ask("script/a", "notes", json!({})).await, Ok(json!(notes)));
+    // The state was kept after the turns 1 and 11: 4 are run again.
+    assert_eq!(second.handled.lock().unwrap().as_slice(), ["note", "note", "note", "note", "notes"]);
+}
+
+#[tokio::test]
+async fn code_that_does_something_else_is_stopped_and_the_history_left() {
+    let disk: Arc<Memory> = Arc::new(Memory::new());
+    let mut profile = Profile { durable: true, ..Profile::default() };
+    profile.keeping.interval = Some(10);
+    let first = Node::with(disk.clone(), profile.clone()).await;
+    let steps = json!({"steps": [{"do": "tell", "target": "script/recorder", "op": "note", "payload": 1}]});
+    first.ask("script/a", "note", json!(0)).await.unwrap();
+    first.ask("script/a", "run", steps.clone()).await.unwrap();
+    let second = Node::with(disk.clone(), profile.clone()).await;
+    second.version.store(2, Ordering::SeqCst);
+    let failure = second.ask("script/a", "notes", json!({})).await.unwrap_err();
+    assert_eq!(failure.code, Code::NonDeterministic);
+    let message =
+        "default/script/a: at entry 1 of turn 2 the journal has tell script/recorder note, the code did tell script/recorder other";
+    assert_eq!(failure.message, message);
+    // With the right code it lives on as if nothing had been.
+    second.version.store(1, Ordering::SeqCst);
+    assert_eq!(second.ask("script/a", "notes", json!({})).await, Ok(json!([0])));
+}
+
+#[tokio::test]
+async fn a_signal_reaches_a_run_at_its_next_wait_and_a_query_does_not_wait() {
+    let disk: Arc<Memory> = Arc::new(Memory::new());
+    let node = Node::on(disk).await;
+    let steps = json!({"steps": [{"do": "note", "payload": "begun"}, {"do": "sleep", "ms": 300}, {"do": "note", "payload": "done"}]});
+    node.tell("flow/a", "workflow_run", steps).await.unwrap();
+    node.notes("flow/a", &json!(["begun"])).await;
+    node.ask("flow/a", "workflow_signal:cancel", json!({"why": "late"})).await.unwrap();
+    let heard = json!(["workflow_signal:cancel", {"why": "late"}]);
+    node.notes("flow/a", &json!(["begun", heard, "done"])).await;
+}
+
+#[tokio::test]
+async fn a_signal_that_was_accepted_survives_a_crash() {
+    let disk = Arc::new(Memory::new());
+    let steps = json!({"steps": [{"do": "sleep", "ms": 400}, {"do": "note", "payload": "done"}]});
+    let store = Cut::new(&disk, usize::MAX, true);
+    let first = Node::on(store.clone()).await;
+    first.tell("flow/a", "workflow_run", steps).await.unwrap();
+    first.ask("flow/a", "workflow_pause", json!({})).await.unwrap();
+    first.ask("flow/a", "workflow_signal:x", json!(1)).await.unwrap();
+    store.gone.store(true, Ordering::SeqCst);
+    let second = Node::on(disk).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    // The pause was accepted too, so that the run does not go on until it is told to.
+    assert_eq!(second.ask("flow/a", "workflow_query:notes", json!({})).await, Ok(json!([])));
+    second.ask("flow/a", "workflow_resume", json!({})).await.unwrap();
+    second.notes("flow/a", &json!([["workflow_signal:x", 1], "done"])).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_run_can_clean_up_and_a_terminated_one_ends() {
+    let disk: Arc<Memory> = Arc::new(Memory::new());
+    let node = Node::on(disk.clone()).await;
+    let steps = json!({"steps": [{"do": "note", "payload": "begun"}, {"do": "sleep", "ms": 60_000}]});
+    let run = node.ask("flow/a", "workflow_run", steps.clone());
+    let cancel = async {
+        node.notes("flow/a", &json!(["begun"])).await;
+        node.ask("flow/a", "workflow_cancel", json!({})).await.unwrap();
+    };
+    let (done, ()) = tokio::join!(run, cancel);
+    assert_eq!(done, Ok(json!("cancelled")));
+    node.notes("flow/a", &json!(["begun", "compensated"])).await;
+    let refused = node.ask("flow/a", "workflow_cancel", json!({})).await.unwrap_err();
+    assert_eq!((refused.code, refused.message.as_str()), (Code::Conflict, "there is no run of default/flow/a to cancel"));
+
+    let run = node.ask("flow/b", "workflow_run", steps);
+    let terminate = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        node.ask("flow/b", "workflow_terminate", json!({})).await.unwrap();
+    };
+    let (done, ()) = tokio::join!(run, terminate);
+    assert_eq!(done.unwrap_err().code, Code::Cancelled);
+    // Nor does it come back.
+    let second = Node::on(disk).await;
+    second.notes("flow/b", &json!([])).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_sleeps_for_days_leaves_memory_and_comes_back() {
+    let disk: Arc<Memory> = Arc::new(Memory::new());
+    let node = Node::on(disk).await;
+    let steps = json!({"steps": [{"do": "note", "payload": "begun"}, {"do": "sleep", "ms": 200}, {"do": "sleep", "ms": 120_000}]});
+    node.tell("flow/a", "workflow_run", steps).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(45)).await;
+    assert_eq!(node.runtime.actors(), 0, "the run is on disk only");
+    // A look does not wake it.
+    assert_eq!(node.ask("flow/a", "workflow_query:notes", json!({})).await, Ok(json!(["begun"])));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(node.runtime.actors(), 0);
+    // A signal does.
+    node.ask("flow/a", "workflow_signal:hello", json!({})).await.unwrap();
+    assert_eq!(node.runtime.actors(), 1);
+}
+
+fn target(text: &str) -> Target<'_> {
+    let (name, key) = text.split_once('/').unwrap();
+    Target { name, key: Some(key) }
+}
+
+#[tokio::test]
+async fn any_past_state_can_be_shown_and_lived_from() {
+    let disk: Arc<Memory> = Arc::new(Memory::new());
+    let mut profile = Profile { durable: true, ..Profile::default() };
+    profile.keeping.interval = Some(4);
+    let node = Node::with(disk, profile).await;
+    for n in 1..=10 {
+        node.ask("script/a", "note", json!(n)).await.unwrap();
+    }
+    for turn in [1, 3, 7, 10] {
+        let (number, state) = node.runtime.state_at(&ctx(), target("script/a"), Moment::Turn(turn)).await.unwrap();
+        let notes: Vec<u64> = (1..=turn).collect();
+        assert_eq!((number, serde_json::from_slice::<Value>(&state).unwrap()), (turn, json!({"notes": notes})));
+    }
+    let (page, more) = node.runtime.history(&ctx(), target("script/a"), 2, 3).await.unwrap();
+    assert_eq!((page.iter().map(|turn| turn.turn).collect::<Vec<_>>(), more), (vec![3, 4, 5], true));
+    let missing = node.runtime.state_at(&ctx(), target("script/a"), Moment::Turn(11)).await.unwrap_err();
+    assert_eq!(missing.message, "the history of default/script/a has the turns 1 to 10, not 11");
+    let at = page[0].end().unwrap().at_ms;
+    assert!(node.runtime.state_at(&ctx(), target("script/a"), Moment::Time(at)).await.unwrap().0 >= 3);
+    assert_eq!(node.runtime.state_at(&ctx(), target("script/a"), Moment::Time(0)).await.unwrap().0, 0);
+
+    let fork = node.runtime.fork(&ctx(), target("script/a"), Moment::Turn(3), None, None, "b").await.unwrap();
+    assert_eq!(fork.to_string(), "default/script/b");
+    node.ask("script/b", "note", json!("other")).await.unwrap();
+    node.notes("script/b", &json!([1, 2, 3, "other"])).await;
+    let twice = node.runtime.fork(&ctx(), target("script/a"), Moment::Turn(3), None, None, "b").await.unwrap_err();
+    assert_eq!(twice.code, Code::Conflict);
+}
+
+#[tokio::test]
+async fn a_run_can_be_forked_in_the_middle() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    node.ask("flow/a", "workflow_run", program()).await.unwrap();
+    node.notes("script/recorder", &json!([1, 2, 3, 4, 5, 6])).await;
+    let (turns, _) = node.runtime.history(&ctx(), target("flow/a"), 0, 10).await.unwrap();
+    let asked = |entry: &plexspaces_durable::journal::Entry| format!("{entry:?}").contains("ask script/recorder");
+    let entry =
+        turns[0].entries.iter().filter(|entry| !matches!(entry, plexspaces_durable::journal::Entry::Base(_))).position(asked).unwrap();
+    node.runtime.fork(&ctx(), target("flow/a"), Moment::Turn(0), Some(entry), None, "b").await.unwrap();
+    // What the first run did up to there is not done again; what came after is.
+    node.notes("script/recorder", &json!([1, 2, 3, 4, 5, 6, 3, 4, 5, 6])).await;
+    node.notes("flow/b", &json!(["half"])).await;
+}
+
+#[tokio::test]
+async fn a_history_is_run_again_elsewhere_and_tells_what_other_code_would_break() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    node.ask("script/a", "run", program()).await.unwrap();
+    node.ask("script/a", "note", json!("more")).await.unwrap();
+    let exported = node.runtime.export(&ctx(), target("script/a")).await.unwrap();
+    let text = serde_json::to_string(&exported).unwrap();
+    let exported: Exported = serde_json::from_str(&text).unwrap();
+    for (version, expected) in [(1, Ok(2)), (2, Err(Code::NonDeterministic))] {
+        let (versions, handled) = (Arc::new(AtomicUsize::new(version)), Arc::default());
+        let description = Description { sdk: Sdk { language: "rust".into(), version: "0".into() }, actors: Vec::new() };
+        let code = Scripts { description, version: versions, handled };
+        let id = plexspaces_types::ActorId::parse(&exported.tenant, &exported.actor).unwrap();
+        let spec = Spec {
+            id,
+            guest_type: exported.guest_type.clone(),
+            config: exported.config.clone(),
+            limits: plexspaces_actor::Limits::default(),
+        };
+        let again = plexspaces_actor::rerun(&code, &spec, exported.turns.clone(), true).await;
+        assert_eq!(again.map(|again| again.turns).map_err(|failure| failure.code), expected);
+    }
+}
