@@ -44,7 +44,7 @@ impl Flow<'_> {
     /// Starts the run under a key, or waits for the one that was started under it.
     async fn run(&self, node: &Node, input: Value) -> Result<Answer, String> {
         let url = self.url(node, "workflow_run", "call") + "&timeout_ms=60000";
-        self.http.send(Method::POST, &url, &[("idempotency-key", &format!("run-{}", self.name))], input.to_string()).await
+        self.http.send(Method::POST, &url, &[("idempotency-key", &format!("the run of {:<16}", self.name))], input.to_string()).await
     }
 
     async fn send(&self, node: &Node, operation: &str, payload: Value) -> Answer {
@@ -125,4 +125,144 @@ async fn a_run_that_is_killed_again_and_again_ends_with_each_effect_once() {
         assert_eq!(steps, expected, "{kind} after {kills} kills: {seen:?}");
     }
     assert_eq!(seen.iter().filter(|note| note.starts_with("word")).count(), 3, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_run_is_paused_resumed_cancelled_and_terminated() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut node, http) = (flows(data.path()), Http::new());
+    let paused = Flow { http: &http, name: "steps/paused" };
+    paused.start(&node, json!({"steps": 4, "pause_ms": 300})).await;
+    until("the second step", async || paused.query(&node, "status").await["step"] == 1).await;
+    assert_eq!(paused.send(&node, "workflow_pause", json!({})).await.status, 200);
+    assert_eq!(paused.send(&node, "workflow_signal:word", json!({"text": "meanwhile"})).await.status, 200);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let step = paused.query(&node, "status").await["step"].clone();
+    // It stands still through a crash as well, and hears the signals in the same place when it does its steps again.
+    node.kill();
+    node = Node::start(data.path());
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(paused.query(&node, "status").await["step"], step);
+    assert_eq!(paused.send(&node, "workflow_resume", json!({})).await.status, 200);
+    until("the next step", async || paused.query(&node, "status").await["step"].as_u64() > step.as_u64()).await;
+    node.kill();
+    node = Node::start(data.path());
+    until("the end", async || paused.query(&node, "status").await == json!({"step": 4, "heard": ["meanwhile"]})).await;
+    let seen = notes(&http, &node).await;
+    assert_eq!(seen.len(), 9, "{seen:?}");
+
+    // Cancelled, it undoes what it did.
+    let cancelled = Flow { http: &http, name: "order/cancelled" };
+    cancelled.start(&node, json!({})).await;
+    until("the payment", async || cancelled.query(&node, "status").await["status"] == "paid").await;
+    assert_eq!(cancelled.send(&node, "workflow_signal:cancel", json!({"reason": "regret"})).await.status, 200);
+    assert_eq!(cancelled.send(&node, "workflow_cancel", json!({})).await.status, 200);
+    until("the end", async || cancelled.query(&node, "status").await == json!({"status": "cancelled", "reason": "regret"})).await;
+    assert_eq!(notes(&http, &node).await[9..], ["pay", "refund"]);
+
+    // Terminated, it does nothing more; whoever waits for it is told.
+    let terminated = Flow { http: &http, name: "order/terminated" };
+    let (ended, answer) = tokio::join!(terminated.run(&node, json!({})), async {
+        until("the payment", async || terminated.query(&node, "status").await["status"] == "paid").await;
+        terminated.send(&node, "workflow_terminate", json!({})).await
+    });
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let ended = ended.unwrap();
+    assert_eq!((ended.status, &ended.body["reason"]), (409, &json!("cancelled")), "{}", ended.body);
+    assert_eq!(notes(&http, &node).await[11..], ["pay"]);
+    let refused = terminated.send(&node, "workflow_pause", json!({})).await;
+    assert_eq!(refused.status, 409, "there is no run any more: {}", refused.body);
+}
+
+#[tokio::test]
+async fn a_signal_is_waited_for_and_its_payload_is_given() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut node, http) = (flows(data.path()), Http::new());
+    let order = Flow { http: &http, name: "order/one" };
+    order.start(&node, json!({})).await;
+    until("the payment", async || order.query(&node, "status").await["status"] == "paid").await;
+    node.kill();
+    node = Node::start(data.path());
+    assert_eq!(order.send(&node, "workflow_signal:shipped", json!({"number": 7})).await.status, 200);
+    until("the end", async || order.query(&node, "status").await["status"] == "shipped").await;
+    // Without the signal it goes on when its time is over.
+    let late = Flow { http: &http, name: "order/late" };
+    let answer = late.run(&node, json!({"timeout_ms": 300})).await.unwrap();
+    assert_eq!(answer.body, json!({"status": "late", "parcel": null}));
+    assert_eq!(notes(&http, &node).await, ["pay", "pay"]);
+}
+
+#[tokio::test]
+async fn a_run_that_fails_is_not_done_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (flows(data.path()), Http::new());
+    let failing = Flow { http: &http, name: "failing/one" };
+    failing.start(&node, json!({})).await;
+    until("the dead letter", async || {
+        let letters = http.get(&node, "/api/v1/dead-letters?namespace=flows").await.body["dead_letters"].clone();
+        letters.as_array().is_some_and(|letters| letters.len() == 1 && letters[0]["attempts"] == 1)
+    })
+    .await;
+    assert_eq!(notes(&http, &node).await, ["begun"]);
+    // A step is tried again where the workflow says so. The recorder's own turns fail, and leave nothing.
+    let retried = Flow { http: &http, name: "failing/two" };
+    let answer = retried.run(&node, json!({"retry": true})).await.unwrap();
+    assert_eq!((answer.status, &answer.body["reason"]), (500, &json!("handler_failed")), "{}", answer.body);
+    let recorder = http.get(&node, "/api/v1/actors?namespace=flows").await.body.to_string();
+    assert!(recorder.contains("flows/recorder/recorder"), "{recorder}");
+    assert_eq!(notes(&http, &node).await, ["begun", "begun"]);
+}
+
+/// The number of instances, by the node's metrics.
+async fn instances(http: &Http, node: &Node) -> f64 {
+    let metrics = http.get(node, "/metrics").await.body;
+    let text = metrics.as_str().unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("plexspaces_wasm_instances ")).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_long_sleep_leaves_memory_and_goes_on_in_time() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (flows(data.path()), Http::new());
+    let idle = instances(&http, &node).await;
+    let long = Flow { http: &http, name: "long/one" };
+    let begun = Instant::now();
+    long.start(&node, json!({"ms": 42_000})).await;
+    until("it sleeps", async || long.query(&node, "status").await == "sleeping").await;
+    let asleep = instances(&http, &node).await;
+    assert!(asleep > idle, "{asleep} {idle}");
+    until("it has left memory", async || instances(&http, &node).await < asleep).await;
+    assert!(begun.elapsed() > Duration::from_secs(29) && begun.elapsed() < Duration::from_secs(41), "{:?}", begun.elapsed());
+    assert_eq!(long.query(&node, "status").await, "sleeping", "a query does not wake it");
+    until("it has slept", async || long.query(&node, "status").await == "done").await;
+    assert!(begun.elapsed() > Duration::from_secs(42) && begun.elapsed() < Duration::from_secs(55), "{:?}", begun.elapsed());
+    assert_eq!(notes(&http, &node).await, ["before", "after"]);
+}
+
+#[tokio::test]
+async fn code_that_does_something_else_stops_and_leaves_the_history_as_it_was() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (Node::start(data.path()), Http::new());
+    deploy(&node, "changed");
+    deploy(&node, "flows");
+    let idle = instances(&http, &node).await;
+    let long = Flow { http: &http, name: "long/changed" };
+    long.start(&node, json!({"ms": 40_000})).await;
+    until("it sleeps", async || long.query(&node, "status").await == "sleeping").await;
+    let asleep = instances(&http, &node).await;
+    assert!(asleep > idle, "{asleep} {idle}");
+    // What is in memory ends with the code that it began with.
+    until("it has left memory", async || instances(&http, &node).await < asleep).await;
+    deploy(&node, "changed");
+    let stopped = long.send(&node, "workflow_signal:any", json!({})).await;
+    assert_eq!((stopped.status, &stopped.body["reason"]), (500, &json!("non_deterministic")), "{}", stopped.body);
+    let message = stopped.body["message"].as_str().unwrap();
+    for part in ["flows/long/changed", "ask recorder note", "ask recorder notes"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    // The version that it began with takes it to its end.
+    deploy(&node, "flows");
+    until("the end", async || long.query(&node, "status").await == "done").await;
+    assert_eq!(notes(&http, &node).await, ["before", "after"]);
 }
