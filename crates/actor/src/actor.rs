@@ -1,11 +1,9 @@
 //! The life of one actor: how it takes one message at a time out of its mailbox, and what becomes of it when one fails.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt as _;
 use plexspaces_durable::journal::Recorded;
 use plexspaces_durable::{Answer, Due, Reminder, answer_key, fingerprint};
 use plexspaces_store::Partition;
@@ -25,9 +23,12 @@ use crate::turn::Effects;
 use crate::turn::log::{Held, Log};
 use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
 
+mod cuts;
 mod durability;
 mod facets;
+mod inbox;
 
+use cuts::{Cut, Unfinished, guard};
 use durability::begin;
 pub(crate) use durability::{LOOK_AFTER, WAKE};
 
@@ -135,59 +136,6 @@ impl Actor {
             Control::LookAfter(due) => return self.look_after(&due).await,
         }
         Fate::Stays
-    }
-
-    /// Handles what is in a workflow's inbox between its runs. A run that was under way takes it itself.
-    async fn take_inbox(&mut self) -> Fate {
-        let cell = self.cell.clone();
-        let Some(inbox) = &cell.inbox else { return Fate::Stays };
-        if self.body.live.is_none() && self.body.profile.durable {
-            // To look at a run that sleeps does not wake it.
-            for query in inbox.take_queries() {
-                self.runtime.answer_query(&cell, query);
-            }
-            if inbox.is_empty() {
-                return if cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays };
-            }
-        }
-        if self.body.live.is_none() {
-            match self.bring_to_life().await {
-                Ok(()) => {}
-                Err(unfinished) => return self.refuse_inbox(unfinished),
-            }
-        }
-        match self.go_on().await {
-            Fate::Stays => {}
-            leaves => return leaves,
-        }
-        while let Some(envelope) = inbox.take() {
-            match Order::of(&envelope.message.operation) {
-                Some(Order::Signal | Order::Query) | None => {
-                    let fate = Box::pin(self.receive(envelope)).await;
-                    if matches!(fate, Fate::Leaves(_)) {
-                        return fate;
-                    }
-                }
-                Some(order) => {
-                    let message = format!("there is no run of {} to {}", cell.id, order.verb());
-                    envelope.answer(Err(Failure::new(Code::Conflict, message)));
-                }
-            }
-        }
-        Fate::Stays
-    }
-
-    fn refuse_inbox(&mut self, unfinished: Unfinished) -> Fate {
-        let cell = self.cell.clone();
-        let (failure, exit) = match unfinished {
-            Unfinished::Refused(failure) => (failure, None),
-            Unfinished::Ended(failure, exit) => (failure, Some(exit)),
-            Unfinished::Parked => return self.park(),
-        };
-        while let Some(envelope) = cell.inbox.as_ref().and_then(|inbox| inbox.take()) {
-            envelope.answer(Err(failure.clone()));
-        }
-        exit.map_or(Fate::Stays, |exit| self.end(exit))
     }
 
     async fn receive(&mut self, mut envelope: Box<Envelope>) -> Fate {
@@ -303,7 +251,8 @@ impl Actor {
         let want_state = self.wants_state();
         let (reply, turn) = self.run_turn(turn, message, want_state).await?;
         let state = reply.state;
-        let reply = if message.kind == MessageKind::Call { reply.payload } else { Payload::empty() };
+        // A workflow's result is kept also where nobody waits for it.
+        let reply = if message.kind == MessageKind::Call || self.cell.inbox.is_some() { reply.payload } else { Payload::empty() };
         let effects = turn.into_effects();
         if state.is_some() || keyed.is_some() || !effects.is_empty() {
             let answer = keyed.map(|(key, fingerprint)| (key, fingerprint, reply.clone()));
@@ -779,74 +728,6 @@ pub(crate) fn guest_config(runtime: &Runtime, id: &ActorId, kind: &Kind, profile
         "labels": profile.labels,
     })
     .to_string()
-}
-
-/// Why a turn has no reply.
-enum Unfinished {
-    /// Nothing happened.
-    Refused(Failure),
-    /// The incarnation is over.
-    Ended(Failure, Exit),
-    /// It waits for long, and leaves memory in the middle of the turn.
-    Parked,
-}
-
-/// What cut a turn short.
-enum Cut {
-    Fault(Fault),
-    Late(Duration),
-    Killed,
-    Panicked(String),
-    Verdict(Verdict),
-}
-
-impl Cut {
-    /// What the caller is told.
-    fn failure(&self, id: &ActorId) -> Failure {
-        match self {
-            Self::Fault(Fault::Rejected(failure) | Fault::Crashed { failure, .. }) => failure.clone(),
-            Self::Late(limit) => Failure::new(Code::LimitExceeded, format!("a turn of {id} took more than {limit:?}")),
-            Self::Killed => Failure::new(Code::Unavailable, format!("{id} was killed before it answered")),
-            Self::Panicked(message) => Failure::new(Code::HandlerFailed, format!("{id} panicked: {message}")),
-            Self::Verdict(_) => Failure::new(Code::Cancelled, format!("the run of {id} was terminated")),
-        }
-    }
-}
-
-/// Runs a part of a turn until it is done, panics, is killed, or takes too long. What does not wait costs no timer.
-async fn guard<T>(cell: &Cell, limit: Duration, work: impl Future<Output = T>) -> Result<T, Cut> {
-    let mut work = std::pin::pin!(AssertUnwindSafe(work).catch_unwind());
-    let done = match futures::poll!(work.as_mut()) {
-        std::task::Poll::Ready(done) => done,
-        // What waits may cost an allocation; what does not keeps its task small, which is made anew for each burst of messages.
-        std::task::Poll::Pending => {
-            let killed = std::future::poll_fn(|context| cell.mailbox.poll_killed(context));
-            let late = Box::pin(async {
-                match &cell.inbox {
-                    None => tokio::time::sleep(limit).await,
-                    // A run may take its time.
-                    Some(_) => std::future::pending().await,
-                }
-            });
-            tokio::select! {
-                biased;
-                done = work => done,
-                () = killed => return Err(Cut::Killed),
-                verdict = verdict(cell) => return Err(Cut::Verdict(verdict)),
-                () = late => return Err(Cut::Late(limit)),
-            }
-        }
-    };
-    done.map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
-        Cut::Panicked(text.unwrap_or_else(|| "without a message".to_owned()))
-    })
-}
-
-/// What the turn itself has decided. It is looked at whenever the turn was.
-async fn verdict(cell: &Cell) -> Verdict {
-    let Some(inbox) = &cell.inbox else { return std::future::pending().await };
-    std::future::poll_fn(|_| inbox.verdict().map_or(std::task::Poll::Pending, std::task::Poll::Ready)).await
 }
 
 fn due(actor: &ActorId, name: &str, reminder: Option<&Reminder>) -> Option<Due> {

@@ -29,9 +29,11 @@ pub use describe::{Behavior, Description, FacetUse, HandlerInfo, HandlerKind, Sd
 pub use facet::{Call, Facet, FacetError, FacetFactory, FacetRegistry, FacetSettings, FacetSpec, InterceptResult};
 pub use factory::{Factory, Fault, Instance, Limits, Reply, Spec};
 pub use mailbox::Standing;
+pub use plexspaces_durable::journal;
 pub use runtime::history::{Exported, Moment, Rerun, rerun};
 pub use runtime::inspect::{ActorFilter, ActorInfo, ActorOrder, Level};
 pub use runtime::pressure::Budget;
+pub use runtime::workflows::{Run, RunStatus};
 pub use runtime::{Address, Config, Request, Runtime, Target};
 pub use timers::Schedule;
 pub use turn::{LogLevel, Turn};

@@ -35,6 +35,8 @@ mod lives;
 pub(crate) mod pressure;
 mod queries;
 mod reminders;
+mod upgrades;
+pub(crate) mod workflows;
 
 pub use address::Address;
 use pressure::Budget;

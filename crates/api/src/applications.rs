@@ -38,6 +38,7 @@ impl ApplicationService for Api {
             config: request.config,
             version: request.version,
             client_token: request.client_token,
+            replace_incompatible: on_incompatible(request.on_incompatible.as_deref()).map_err(status)?,
         };
         let deployed = self.0.services.applications.deploy(&tenant, deploy).await.map_err(status)?;
         let created = deployed.created;
@@ -91,6 +92,14 @@ impl Api {
 }
 
 /// Milliseconds since the Unix epoch as the contract's type.
+fn on_incompatible(choice: Option<&str>) -> Result<bool, Failure> {
+    match choice {
+        None | Some("abort") => Ok(false),
+        Some("replace") => Ok(true),
+        Some(other) => Err(Failure::invalid("on_incompatible", format!("expected \"abort\" or \"replace\", found {other:?}"))),
+    }
+}
+
 pub(crate) fn timestamp(milliseconds: u64) -> Timestamp {
     let seconds = i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX);
     let nanos = i32::try_from(milliseconds % 1000).unwrap_or(0) * 1_000_000;

@@ -50,7 +50,7 @@ impl FacetService for Api {
     }
 }
 
-fn target<'a>(name: &'a str, key: &'a str) -> Result<Target<'a>, Failure> {
+pub(crate) fn target<'a>(name: &'a str, key: &'a str) -> Result<Target<'a>, Failure> {
     if key.is_empty() {
         return Ok(Target { name, key: None });
     }

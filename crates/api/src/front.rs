@@ -18,7 +18,9 @@ use plexspaces_proto::v1::application_service_server::ApplicationServiceServer;
 use plexspaces_proto::v1::dead_letter_service_server::DeadLetterServiceServer;
 use plexspaces_proto::v1::facet_service_server::FacetServiceServer;
 use plexspaces_proto::v1::inspection_service_server::InspectionServiceServer;
+use plexspaces_proto::v1::journal_service_server::JournalServiceServer;
 use plexspaces_proto::v1::system_service_server::SystemServiceServer;
+use plexspaces_proto::v1::workflow_service_server::WorkflowServiceServer;
 use plexspaces_types::{Code, Failure, TraceContext};
 use prost_reflect::MessageDescriptor;
 use rand::Rng as _;
@@ -127,6 +129,8 @@ impl Front {
             .add_service(InspectionServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
             .add_service(DeadLetterServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
             .add_service(FacetServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
+            .add_service(JournalServiceServer::new(api.clone()).max_decoding_message_size(payloads))
+            .add_service(WorkflowServiceServer::new(api.clone()).max_decoding_message_size(payloads))
             .add_service(SystemServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
             .into_axum_router();
         Ok(Self { api, routes: table, grpc, grpc_methods })

@@ -14,6 +14,7 @@ mod facets;
 mod front;
 mod inspection;
 mod invoke;
+mod journals;
 mod logbook;
 mod methods;
 mod openapi;

@@ -11,7 +11,9 @@ use plexspaces_proto::v1::application_service_server::ApplicationService;
 use plexspaces_proto::v1::dead_letter_service_server::DeadLetterService;
 use plexspaces_proto::v1::facet_service_server::FacetService;
 use plexspaces_proto::v1::inspection_service_server::InspectionService;
+use plexspaces_proto::v1::journal_service_server::JournalService;
 use plexspaces_proto::v1::system_service_server::SystemService;
+use plexspaces_proto::v1::workflow_service_server::WorkflowService;
 use plexspaces_types::Failure;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use tonic::Status;
@@ -93,6 +95,16 @@ pub(crate) const METHODS: &[Method] = &[
     Method { name: "plexspaces.v1.FacetService.GetFacets", ..CONTROL },
     Method { name: "plexspaces.v1.FacetService.AttachFacet", ..CONTROL },
     Method { name: "plexspaces.v1.FacetService.DetachFacet", ..CONTROL },
+    Method { name: "plexspaces.v1.JournalService.ListTurns", ..CONTROL },
+    Method { name: "plexspaces.v1.JournalService.GetState", ..CONTROL },
+    Method { name: "plexspaces.v1.JournalService.ForkActor", ..CONTROL },
+    Method { name: "plexspaces.v1.JournalService.ExportJournal", ..CONTROL },
+    Method { name: "plexspaces.v1.WorkflowService.StartWorkflow", statuses: &[202], ..CONTROL },
+    Method { name: "plexspaces.v1.WorkflowService.GetWorkflow", ..CONTROL },
+    Method { name: "plexspaces.v1.WorkflowService.PauseWorkflow", ..CONTROL },
+    Method { name: "plexspaces.v1.WorkflowService.ResumeWorkflow", ..CONTROL },
+    Method { name: "plexspaces.v1.WorkflowService.CancelWorkflow", ..CONTROL },
+    Method { name: "plexspaces.v1.WorkflowService.TerminateWorkflow", ..CONTROL },
     Method { name: "plexspaces.v1.SystemService.GetInfo", ..SYSTEM },
     Method { name: "plexspaces.v1.SystemService.GetHealth", ..PUBLIC },
     Method { name: "plexspaces.v1.SystemService.GetLiveness", ..PUBLIC },
@@ -144,6 +156,11 @@ pub(crate) fn calls(api: &Api, pool: &DescriptorPool) -> Result<HashMap<&'static
         ("ListDeadLetters", list_dead_letters) ("GetDeadLetter", get_dead_letter)
         ("RedriveDeadLetter", redrive_dead_letter) ("DiscardDeadLetter", discard_dead_letter));
     register!(unary FacetService ("GetFacets", get_facets) ("AttachFacet", attach_facet) ("DetachFacet", detach_facet));
+    register!(unary JournalService
+        ("ListTurns", list_turns) ("GetState", get_state) ("ForkActor", fork_actor) ("ExportJournal", export_journal));
+    register!(unary WorkflowService
+        ("StartWorkflow", start_workflow) ("GetWorkflow", get_workflow) ("PauseWorkflow", pause_workflow)
+        ("ResumeWorkflow", resume_workflow) ("CancelWorkflow", cancel_workflow) ("TerminateWorkflow", terminate_workflow));
     register!(unary SystemService
         ("GetInfo", get_info) ("GetHealth", get_health) ("GetLiveness", get_liveness) ("GetDeepHealth", get_deep_health)
         ("Shutdown", shutdown) ("GetMetrics", get_metrics) ("GetOpenApi", get_open_api));

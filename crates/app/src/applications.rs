@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use plexspaces_actor::{self as actor, Limits, Runtime, TypeInfo};
 use plexspaces_store::{Batch, Partition, Range, Store};
-use plexspaces_types::{Clock, Code, Failure, Name};
+use plexspaces_types::{ActorId, Clock, Code, Failure, Name};
 use plexspaces_wasm::Engine;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -48,6 +48,8 @@ pub struct Deploy {
     pub version: Option<String>,
     /// Makes a repetition of this deployment give the first one's result.
     pub client_token: Option<String>,
+    /// Replaces an application also where runs under way would not go on as they began: they stand until code comes that fits them.
+    pub replace_incompatible: bool,
 }
 
 /// The result of a deployment.
@@ -198,6 +200,12 @@ impl Applications {
         };
         let key = record.key();
         let previous = self.0.entries.read().get(&key).cloned();
+        if previous.as_ref().is_some_and(|previous| previous.record.digest != digest) && !request.replace_incompatible {
+            let broken = self.0.runtime.would_break(&running).await?;
+            if !broken.is_empty() {
+                return Err(incompatible(&broken));
+            }
+        }
         self.0.files.put(&digest, request.wasm.clone()).await?;
         let entry = Entry::new(record, running.clone());
         let deployed = match self.0.runtime.deploy(&running).await {
@@ -393,6 +401,15 @@ impl Applications {
     }
 }
 
+fn incompatible(broken: &[(ActorId, Failure)]) -> Failure {
+    let each: Vec<String> = broken.iter().map(|(id, failure)| format!("{id}: {}", failure.message)).collect();
+    let message = format!(
+        "the new version would break what is under way; with on_incompatible = \"replace\" that stands until code comes that fits it: {}",
+        each.join("; ")
+    );
+    Failure::new(Code::Conflict, message).with_field("wasm")
+}
+
 impl Record {
     fn key(&self) -> AppKey {
         (self.tenant.clone(), self.namespace.clone(), self.app.clone())
@@ -429,7 +446,7 @@ fn token_key(tenant: &Name, token: &str) -> Vec<u8> {
 
 /// What tells one deployment from another under the same token.
 fn fingerprint(request: &Deploy) -> String {
-    let Deploy { namespace, app, actor_type, wasm, config, version, client_token: _ } = request;
+    let Deploy { namespace, app, actor_type, wasm, config, version, client_token: _, replace_incompatible: _ } = request;
     let digest = format!("{:x}", Sha256::digest(wasm));
     serde_json::json!([namespace, app, actor_type, digest, config, version]).to_string()
 }

@@ -78,6 +78,25 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Facets,
     },
+    /// Start workflows and look after them
+    Workflow {
+        #[command(subcommand)]
+        command: Workflow,
+    },
+    /// Show what a durable actor was told, did and was; fork it; export its history
+    Journal {
+        #[command(subcommand)]
+        command: Journal,
+    },
+    /// Run an exported history again with a component, and say where it does something else
+    Replay {
+        /// What `journal export` wrote
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The component
+        #[arg(long, value_name = "FILE")]
+        wasm: PathBuf,
+    },
     /// Check and show configurations
     Config {
         #[command(subcommand)]
@@ -156,6 +175,9 @@ pub(crate) struct Deploy {
     /// The version to show in lists
     #[arg(long, value_name = "VERSION")]
     pub(crate) app_version: Option<String>,
+    /// What to do when runs under way would not go on as they began: refuse the deployment, or replace the code and let them stand
+    #[arg(long, value_name = "CHOICE", value_parser = ["abort", "replace"])]
+    pub(crate) on_incompatible: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -322,6 +344,92 @@ pub(crate) enum Facets {
         /// The facet
         #[arg(value_name = "FACET")]
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Workflow {
+    /// Start a run; the same id and input again are the same run
+    Start {
+        /// TYPE or NAMESPACE/TYPE, with /ID unless it is to be generated
+        #[arg(value_name = "WORKFLOW")]
+        workflow: String,
+        /// What the run is given, as JSON
+        #[arg(default_value = "{}")]
+        input: String,
+    },
+    /// Show the latest run
+    Show {
+        /// NAMESPACE/TYPE/ID
+        #[arg(value_name = "WORKFLOW")]
+        workflow: String,
+    },
+    /// Let the run stand still at its next wait
+    Pause {
+        /// NAMESPACE/TYPE/ID
+        #[arg(value_name = "WORKFLOW")]
+        workflow: String,
+    },
+    /// Let a paused run go on
+    Resume {
+        /// NAMESPACE/TYPE/ID
+        #[arg(value_name = "WORKFLOW")]
+        workflow: String,
+    },
+    /// Let the run clean up and end
+    Cancel {
+        /// NAMESPACE/TYPE/ID
+        #[arg(value_name = "WORKFLOW")]
+        workflow: String,
+    },
+    /// End the run where it is
+    Terminate {
+        /// NAMESPACE/TYPE/ID
+        #[arg(value_name = "WORKFLOW")]
+        workflow: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Journal {
+    /// List the actor's turns, oldest first
+    List {
+        /// TYPE, NAMESPACE/TYPE or NAMESPACE/TYPE/KEY
+        #[arg(value_name = "ACTOR")]
+        actor: String,
+    },
+    /// Show the actor's state, now or after a turn
+    State {
+        /// TYPE, NAMESPACE/TYPE or NAMESPACE/TYPE/KEY
+        #[arg(value_name = "ACTOR")]
+        actor: String,
+        /// After this turn
+        #[arg(long, value_name = "N")]
+        turn: Option<u64>,
+        /// Show also what has changed since this turn, as a JSON Patch
+        #[arg(long, value_name = "N")]
+        since: Option<u64>,
+    },
+    /// Make a new actor with the state of this one
+    Fork {
+        /// TYPE, NAMESPACE/TYPE or NAMESPACE/TYPE/KEY
+        #[arg(value_name = "ACTOR")]
+        actor: String,
+        /// The new actor's key
+        #[arg(value_name = "KEY")]
+        name: String,
+        /// The state after this turn [default: the last]
+        #[arg(long, value_name = "N")]
+        turn: Option<u64>,
+        /// Begin in the middle of the turn that follows, after this entry of it
+        #[arg(long, value_name = "N")]
+        entry: Option<u32>,
+    },
+    /// Print the document that `plexspaces replay` reads
+    Export {
+        /// TYPE, NAMESPACE/TYPE or NAMESPACE/TYPE/KEY
+        #[arg(value_name = "ACTOR")]
+        actor: String,
     },
 }
 

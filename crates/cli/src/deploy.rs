@@ -26,6 +26,7 @@ pub(crate) async fn deploy(remote: &Remote, deploy: &Deploy) -> anyhow::Result<(
         config,
         version: deploy.app_version.clone(),
         client_token: None,
+        on_incompatible: deploy.on_incompatible.clone(),
     };
     let response = send(&client, request).await?;
     if remote.json {

@@ -9,6 +9,7 @@ mod deploy;
 mod dev;
 mod facets;
 mod inspect;
+mod journal;
 mod operate;
 mod start;
 mod table;
@@ -53,6 +54,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::History(history) => operate::history(&cli.remote, &history).await,
         Command::DeadLetters { namespace, command } => operate::dead_letters(&cli.remote, &namespace, &command).await,
         Command::Facets { command } => facets::run(&cli.remote, &command).await,
+        Command::Workflow { command } => journal::workflow(&cli.remote, &command).await,
+        Command::Journal { command } => journal::journal(&cli.remote, &command).await,
+        Command::Replay { file, wasm } => journal::replay(&file, &wasm).await,
         Command::Config { command } => config::run(&command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "plexspaces", &mut std::io::stdout());

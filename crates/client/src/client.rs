@@ -13,7 +13,9 @@ use plexspaces_proto::v1::dead_letter_service_client::DeadLetterServiceClient;
 use plexspaces_proto::v1::facet_service_client::FacetServiceClient;
 use plexspaces_proto::v1::inspection_service_client::InspectionServiceClient;
 use plexspaces_proto::v1::invoke_actor_response::Outcome;
+use plexspaces_proto::v1::journal_service_client::JournalServiceClient;
 use plexspaces_proto::v1::system_service_client::SystemServiceClient;
+use plexspaces_proto::v1::workflow_service_client::WorkflowServiceClient;
 use plexspaces_proto::v1::{self, Application};
 use plexspaces_types::{Code, Failure, Payload};
 use rand::Rng as _;
@@ -84,6 +86,19 @@ pub struct Logs {
     pub lines: Option<u32>,
     /// Whether to go on with new lines.
     pub follow: bool,
+}
+
+/// What a run can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// To stand still at its next wait.
+    Pause,
+    /// To go on.
+    Resume,
+    /// To clean up and end.
+    Cancel,
+    /// To end where it is.
+    Terminate,
 }
 
 impl Client {
@@ -225,6 +240,62 @@ impl Client {
         self.take(self.facet_service().detach_facet(request).await).map(drop)
     }
 
+    /// Turns of a durable actor, oldest first.
+    pub async fn turns(&self, request: v1::ListTurnsRequest) -> Result<v1::ListTurnsResponse, Error> {
+        retry(|| async { self.take(self.journals().list_turns(request.clone()).await) }).await
+    }
+
+    /// A state of a durable actor.
+    pub async fn state(&self, request: v1::GetStateRequest) -> Result<v1::GetStateResponse, Error> {
+        retry(|| async { self.take(self.journals().get_state(request.clone()).await) }).await
+    }
+
+    /// Makes a new actor with the past of another; gives its identity. It is not repeated: the first may have made it.
+    pub async fn fork(&self, request: v1::ForkActorRequest) -> Result<String, Error> {
+        self.take(self.journals().fork_actor(request).await).map(|fork| fork.actor_id)
+    }
+
+    /// The document that runs a history again.
+    pub async fn export(&self, request: v1::ExportJournalRequest) -> Result<String, Error> {
+        let exported = retry(|| async { self.take(self.journals().export_journal(request.clone()).await) }).await?;
+        Ok(exported.document)
+    }
+
+    /// Starts a workflow. It is repeated only under an id.
+    pub async fn start_workflow(&self, request: v1::StartWorkflowRequest) -> Result<v1::Workflow, Error> {
+        let send = || async { self.take(self.workflows().start_workflow(request.clone()).await) };
+        if request.workflow_id.is_empty() { send().await } else { retry(send).await }
+    }
+
+    /// A workflow's latest run.
+    pub async fn workflow(&self, request: v1::GetWorkflowRequest) -> Result<v1::Workflow, Error> {
+        retry(|| async { self.take(self.workflows().get_workflow(request.clone()).await) }).await
+    }
+
+    /// Tells a workflow's run to `pause`, `resume`, `cancel` or `terminate`.
+    pub async fn order_workflow(&self, order: Order, workflow: v1::GetWorkflowRequest) -> Result<(), Error> {
+        let v1::GetWorkflowRequest { tenant_id, namespace, actor_type, workflow_id } = workflow;
+        let mut client = self.workflows();
+        match order {
+            Order::Pause => {
+                let request = v1::PauseWorkflowRequest { tenant_id, namespace, actor_type, workflow_id };
+                self.take(client.pause_workflow(request).await).map(drop)
+            }
+            Order::Resume => {
+                let request = v1::ResumeWorkflowRequest { tenant_id, namespace, actor_type, workflow_id };
+                self.take(client.resume_workflow(request).await).map(drop)
+            }
+            Order::Cancel => {
+                let request = v1::CancelWorkflowRequest { tenant_id, namespace, actor_type, workflow_id };
+                self.take(client.cancel_workflow(request).await).map(drop)
+            }
+            Order::Terminate => {
+                let request = v1::TerminateWorkflowRequest { tenant_id, namespace, actor_type, workflow_id };
+                self.take(client.terminate_workflow(request).await).map(drop)
+            }
+        }
+    }
+
     /// All applications of a tenant, or of one of its namespaces, in the order of namespace and name.
     pub async fn list(&self, tenant: &str, namespace: Option<&str>) -> Result<Vec<Application>, Error> {
         let mut all = Vec::new();
@@ -322,6 +393,14 @@ impl Client {
 
     fn facet_service(&self) -> FacetServiceClient<Wire> {
         FacetServiceClient::new(self.wire.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    fn journals(&self) -> JournalServiceClient<Wire> {
+        JournalServiceClient::new(self.wire.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    fn workflows(&self) -> WorkflowServiceClient<Wire> {
+        WorkflowServiceClient::new(self.wire.clone()).max_decoding_message_size(usize::MAX)
     }
 
     fn system(&self) -> SystemServiceClient<Wire> {

@@ -7,7 +7,7 @@ mod error;
 mod retry;
 mod wire;
 
-pub use client::{Client, Invoke, Logs, Reply};
+pub use client::{Client, Invoke, Logs, Order, Reply};
 pub use error::Error;
-pub use plexspaces_proto::json::{from_object, to_object};
+pub use plexspaces_proto::json::{from_object, from_value, to_object, to_value};
 pub use plexspaces_proto::{to_json, v1};

@@ -7,10 +7,12 @@ mod error;
 mod lock;
 mod node;
 mod probe;
+mod replay;
 mod telemetry;
 
 pub use config::{ApiConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig, StoreBackend, StoreConfig, WasmConfig};
 pub use error::Error;
 pub use node::{Addresses, Node};
 pub use plexspaces_actor::FacetRegistry;
+pub use replay::replay;
 pub use telemetry::{Telemetry, init as init_telemetry};

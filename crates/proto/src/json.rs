@@ -36,7 +36,8 @@ pub fn to_object(message: Struct) -> Result<Map<String, Value>, String> {
     message.fields.into_iter().map(field).collect()
 }
 
-fn to_value(message: prost_types::Value) -> Result<Value, String> {
+/// The JSON value that a message stands for, as [`to_object`] reads it.
+pub fn to_value(message: prost_types::Value) -> Result<Value, String> {
     Ok(match message.kind {
         None | Some(Kind::NullValue(_)) => Value::Null,
         Some(Kind::BoolValue(flag)) => flag.into(),

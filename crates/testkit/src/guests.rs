@@ -64,7 +64,7 @@ pub fn description(name: &str) -> String {
 #[must_use]
 #[allow(clippy::expect_used)]
 pub fn described(description: &str) -> Vec<u8> {
-    let wit = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+    let wit = crate::repository().join("wit");
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(&wit).expect("the repository's wit/ is read");
     let world = resolve.select_world(&[package], Some("actor")).expect("wit/ has the world actor");

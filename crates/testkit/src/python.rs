@@ -39,7 +39,7 @@ pub fn counter() -> Result<PathBuf> {
 }
 
 fn root() -> Result<PathBuf> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().context("the repository is not there")
+    crate::repository().canonicalize().context("the repository is not there")
 }
 
 /// Runs `command` for a new file unless there is one for the present content of `inputs`.

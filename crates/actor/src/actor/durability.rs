@@ -69,7 +69,7 @@ impl Actor {
         if let Some((name, due_ms)) = &begin.reminder {
             self.reschedule(name, *due_ms, &mut effects).await?;
         }
-        let said = if message.kind == MessageKind::Call { reply.payload } else { Payload::empty() };
+        let said = if message.kind == MessageKind::Call || self.cell.inbox.is_some() { reply.payload } else { Payload::empty() };
         let answer = keyed.map(|(key, fingerprint)| (key.to_owned(), fingerprint, said));
         self.settle(effects, reply.state, answer, None, &ctx).await?;
         self.body.kind.metrics.handled.increment(1);

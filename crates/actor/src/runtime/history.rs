@@ -307,7 +307,7 @@ fn scratch(id: &ActorId) -> Result<crate::turn::log::Held, Failure> {
     Ok(Journal::only_again(activation))
 }
 
-fn unreadable(id: &ActorId, error: &plexspaces_durable::Error) -> Failure {
+pub(super) fn unreadable(id: &ActorId, error: &plexspaces_durable::Error) -> Failure {
     tracing::error!(actor_id = %id, %error, "a stored record is unreadable");
     Failure::new(Code::StorageFailed, format!("what is stored of {id} cannot be read; the node's log has the details"))
 }

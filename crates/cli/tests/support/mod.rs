@@ -18,7 +18,7 @@ use serde_json::Value;
 pub const PLEXSPACES: &str = env!("CARGO_BIN_EXE_plexspaces");
 
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    plexspaces_testkit::repository().canonicalize().unwrap()
 }
 
 /// The component of an example.

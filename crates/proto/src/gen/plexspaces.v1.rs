@@ -598,6 +598,10 @@ pub struct DeployApplicationRequest {
     /// 16 to 128 printable ASCII characters: a repetition answers what the first request did. Over HTTP also the header Idempotency-Key.
     #[prost(string, optional, tag = "8")]
     pub client_token: ::core::option::Option<::prost::alloc::string::String>,
+    /// What to do when runs under way would not go on as they began: "abort" (the default) refuses the deployment and names them, "replace"
+    /// replaces the code, and they stand until code comes that fits them.
+    #[prost(string, optional, tag = "9")]
+    pub on_incompatible: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What was deployed.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3221,6 +3225,1634 @@ pub mod dead_letter_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "plexspaces.v1.DeadLetterService";
     impl<T> tonic::server::NamedService for DeadLetterServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Whose turns to list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListTurnsRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The actor's type, or the name, the role or the id of a supervised child.
+    #[prost(string, tag = "3")]
+    pub actor_type: ::prost::alloc::string::String,
+    /// Which actor of the type; empty for its default instance.
+    #[prost(string, tag = "4")]
+    pub actor_id: ::prost::alloc::string::String,
+    /// How many at most, 0 to 1000; 0 leaves it to the node.
+    #[prost(int32, tag = "5")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before; valid for 24 hours.
+    #[prost(string, tag = "6")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Some of an actor's turns.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListTurnsResponse {
+    /// The turns.
+    #[prost(message, repeated, tag = "1")]
+    pub turns: ::prost::alloc::vec::Vec<RecordedTurn>,
+    /// For the next page; absent on the last one.
+    #[prost(string, optional, tag = "2")]
+    pub next_page_token: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// One turn.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RecordedTurn {
+    /// Its number, from 1.
+    #[prost(uint64, tag = "1")]
+    pub turn: u64,
+    /// The operation of the message that it handled; absent where the node only kept a state.
+    #[prost(string, optional, tag = "2")]
+    pub operation: ::core::option::Option<::prost::alloc::string::String>,
+    /// The message's payload.
+    #[prost(message, optional, tag = "3")]
+    pub payload: ::core::option::Option<::prost_types::Value>,
+    /// The sending actor.
+    #[prost(string, optional, tag = "4")]
+    pub sender: ::core::option::Option<::prost::alloc::string::String>,
+    /// When it began.
+    #[prost(message, optional, tag = "5")]
+    pub started_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it ended; absent while it is under way.
+    #[prost(message, optional, tag = "6")]
+    pub ended_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Why it failed, when it did: it was rolled back.
+    #[prost(string, optional, tag = "7")]
+    pub failure: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whether the state after it is kept.
+    #[prost(bool, tag = "8")]
+    pub state_kept: bool,
+    /// What happened in it.
+    #[prost(message, repeated, tag = "9")]
+    pub entries: ::prost::alloc::vec::Vec<RecordedEntry>,
+}
+/// One call of the host, or one signal.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RecordedEntry {
+    /// Its place in the turn.
+    #[prost(uint32, tag = "1")]
+    pub entry: u32,
+    /// What was called: `ask shop/stock/main check`; or `signal` and its operation.
+    #[prost(string, tag = "2")]
+    pub what: ::prost::alloc::string::String,
+    /// When it was done.
+    #[prost(message, optional, tag = "3")]
+    pub happened_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// What the code was given, or what the signal brought.
+    #[prost(message, optional, tag = "4")]
+    pub result: ::core::option::Option<::prost_types::Value>,
+    /// The failure that the code was given instead.
+    #[prost(string, optional, tag = "5")]
+    pub failure: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// Which state to show.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStateRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The actor's type, or the name, the role or the id of a supervised child.
+    #[prost(string, tag = "3")]
+    pub actor_type: ::prost::alloc::string::String,
+    /// Which actor of the type; empty for its default instance.
+    #[prost(string, tag = "4")]
+    pub actor_id: ::prost::alloc::string::String,
+    /// The state after this turn.
+    #[prost(uint64, optional, tag = "5")]
+    pub turn: ::core::option::Option<u64>,
+    /// The state at this time.
+    #[prost(message, optional, tag = "6")]
+    pub state_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Shows also what has changed since this turn.
+    #[prost(uint64, optional, tag = "7")]
+    pub since: ::core::option::Option<u64>,
+}
+/// A state.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetStateResponse {
+    /// The turn that left it; 0 for the state before the first.
+    #[prost(uint64, tag = "1")]
+    pub turn: u64,
+    /// The state.
+    #[prost(message, optional, tag = "2")]
+    pub state: ::core::option::Option<::prost_types::Value>,
+    /// With `since`: the change from there to here as a JSON Patch (RFC 6902).
+    #[prost(message, optional, tag = "3")]
+    pub changes: ::core::option::Option<::prost_types::Value>,
+}
+/// What to fork.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ForkActorRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The actor's type, or the name, the role or the id of a supervised child.
+    #[prost(string, tag = "3")]
+    pub actor_type: ::prost::alloc::string::String,
+    /// Which actor of the type; empty for its default instance.
+    #[prost(string, tag = "4")]
+    pub actor_id: ::prost::alloc::string::String,
+    /// The new actor's key.
+    #[prost(string, tag = "5")]
+    pub new_actor_id: ::prost::alloc::string::String,
+    /// The state after this turn; the last one when absent.
+    #[prost(uint64, optional, tag = "6")]
+    pub turn: ::core::option::Option<u64>,
+    /// Begins in the middle of the turn that follows, after this entry of it.
+    #[prost(uint32, optional, tag = "7")]
+    pub entry: ::core::option::Option<u32>,
+    /// With `entry`: what that turn is given instead of its payload.
+    #[prost(message, optional, tag = "8")]
+    pub payload: ::core::option::Option<::prost_types::Value>,
+}
+/// A fork.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForkActorResponse {
+    /// The new actor's identity.
+    #[prost(string, tag = "1")]
+    pub actor_id: ::prost::alloc::string::String,
+}
+/// Whose history to give.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportJournalRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The actor's type, or the name, the role or the id of a supervised child.
+    #[prost(string, tag = "3")]
+    pub actor_type: ::prost::alloc::string::String,
+    /// Which actor of the type; empty for its default instance.
+    #[prost(string, tag = "4")]
+    pub actor_id: ::prost::alloc::string::String,
+}
+/// A history.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportJournalResponse {
+    /// The document that `plexspaces replay` reads.
+    #[prost(string, tag = "1")]
+    pub document: ::prost::alloc::string::String,
+}
+/// What to start.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StartWorkflowRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The workflow's actor type.
+    #[prost(string, tag = "3")]
+    pub actor_type: ::prost::alloc::string::String,
+    /// Its id; generated when empty.
+    #[prost(string, tag = "4")]
+    pub workflow_id: ::prost::alloc::string::String,
+    /// What its run is given.
+    #[prost(message, optional, tag = "5")]
+    pub input: ::core::option::Option<::prost_types::Value>,
+}
+/// Which workflow.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetWorkflowRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The workflow's actor type.
+    #[prost(string, tag = "3")]
+    pub actor_type: ::prost::alloc::string::String,
+    /// Its id.
+    #[prost(string, tag = "4")]
+    pub workflow_id: ::prost::alloc::string::String,
+}
+/// A workflow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Workflow {
+    /// Its actor, `namespace/type/key`.
+    #[prost(string, tag = "1")]
+    pub actor_id: ::prost::alloc::string::String,
+    /// Its id.
+    #[prost(string, tag = "2")]
+    pub workflow_id: ::prost::alloc::string::String,
+    /// How its latest run stands.
+    #[prost(enumeration = "workflow::Status", tag = "3")]
+    pub status: i32,
+    /// When that began.
+    #[prost(message, optional, tag = "4")]
+    pub started_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it ended.
+    #[prost(message, optional, tag = "5")]
+    pub ended_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Its result, for 24 hours.
+    #[prost(message, optional, tag = "6")]
+    pub result: ::core::option::Option<::prost_types::Value>,
+    /// Why it failed.
+    #[prost(string, optional, tag = "7")]
+    pub failure: ::core::option::Option<::prost::alloc::string::String>,
+    /// What it did last: `sleep until 1790000000000`.
+    #[prost(string, optional, tag = "8")]
+    pub last_step: ::core::option::Option<::prost::alloc::string::String>,
+    /// How many calls of the host its run has made.
+    #[prost(uint64, tag = "9")]
+    pub step_count: u64,
+    /// Where this can be asked for.
+    #[prost(string, tag = "10")]
+    pub self_link: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `Workflow`.
+pub mod workflow {
+    /// How its latest run stands.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Status {
+        /// Never sent.
+        Unspecified = 0,
+        /// It was never run.
+        None = 1,
+        /// It is under way.
+        Running = 2,
+        /// It stands still.
+        Paused = 3,
+        /// It has ended with a result.
+        Completed = 4,
+        /// It has failed.
+        Failed = 5,
+        /// It was cancelled, and has cleaned up.
+        Cancelled = 6,
+        /// It was terminated.
+        Terminated = 7,
+    }
+    impl Status {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATUS_UNSPECIFIED",
+                Self::None => "STATUS_NONE",
+                Self::Running => "STATUS_RUNNING",
+                Self::Paused => "STATUS_PAUSED",
+                Self::Completed => "STATUS_COMPLETED",
+                Self::Failed => "STATUS_FAILED",
+                Self::Cancelled => "STATUS_CANCELLED",
+                Self::Terminated => "STATUS_TERMINATED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATUS_UNSPECIFIED" => Some(Self::Unspecified),
+                "STATUS_NONE" => Some(Self::None),
+                "STATUS_RUNNING" => Some(Self::Running),
+                "STATUS_PAUSED" => Some(Self::Paused),
+                "STATUS_COMPLETED" => Some(Self::Completed),
+                "STATUS_FAILED" => Some(Self::Failed),
+                "STATUS_CANCELLED" => Some(Self::Cancelled),
+                "STATUS_TERMINATED" => Some(Self::Terminated),
+                _ => None,
+            }
+        }
+    }
+}
+/// Which run to pause.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseWorkflowRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The workflow's actor type.
+    #[prost(string, tag = "3")]
+    pub actor_type: ::prost::alloc::string::String,
+    /// Its id.
+    #[prost(string, tag = "4")]
+    pub workflow_id: ::prost::alloc::string::String,
+}
+/// The run is paused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseWorkflowResponse {}
+/// Which run to resume.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeWorkflowRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The workflow's actor type.
+    #[prost(string, tag = "3")]
+    pub actor_type: ::prost::alloc::string::String,
+    /// Its id.
+    #[prost(string, tag = "4")]
+    pub workflow_id: ::prost::alloc::string::String,
+}
+/// The run goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeWorkflowResponse {}
+/// Which run to cancel.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelWorkflowRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The workflow's actor type.
+    #[prost(string, tag = "3")]
+    pub actor_type: ::prost::alloc::string::String,
+    /// Its id.
+    #[prost(string, tag = "4")]
+    pub workflow_id: ::prost::alloc::string::String,
+}
+/// The run will be cancelled.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelWorkflowResponse {}
+/// Which run to terminate.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TerminateWorkflowRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The workflow's actor type.
+    #[prost(string, tag = "3")]
+    pub actor_type: ::prost::alloc::string::String,
+    /// Its id.
+    #[prost(string, tag = "4")]
+    pub workflow_id: ::prost::alloc::string::String,
+}
+/// The run has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TerminateWorkflowResponse {}
+/// Generated client implementations.
+pub mod journal_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Shows what durable actors were told, did and were at any time, as far back as their histories are kept.
+    #[derive(Debug, Clone)]
+    pub struct JournalServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl JournalServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> JournalServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> JournalServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            JournalServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Lists the turns of an actor, oldest first, with what happened in each.
+        pub async fn list_turns(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListTurnsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTurnsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.JournalService/ListTurns",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("plexspaces.v1.JournalService", "ListTurns"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Shows an actor's state after a turn, at a time, or now. What lies between two kept states is run again beside the actor.
+        pub async fn get_state(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStateResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.JournalService/GetState",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("plexspaces.v1.JournalService", "GetState"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes a new actor of the same type with the state of another after a turn, or in the middle of the turn that follows. Answers `conflict`
+        /// when there is one of this name.
+        pub async fn fork_actor(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ForkActorRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ForkActorResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.JournalService/ForkActor",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("plexspaces.v1.JournalService", "ForkActor"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Gives all that it takes to run an actor's history again without its node, as `plexspaces replay` does.
+        pub async fn export_journal(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExportJournalRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExportJournalResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.JournalService/ExportJournal",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("plexspaces.v1.JournalService", "ExportJournal"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod journal_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with JournalServiceServer.
+    #[async_trait]
+    pub trait JournalService: std::marker::Send + std::marker::Sync + 'static {
+        /// Lists the turns of an actor, oldest first, with what happened in each.
+        async fn list_turns(
+            &self,
+            request: tonic::Request<super::ListTurnsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListTurnsResponse>,
+            tonic::Status,
+        >;
+        /// Shows an actor's state after a turn, at a time, or now. What lies between two kept states is run again beside the actor.
+        async fn get_state(
+            &self,
+            request: tonic::Request<super::GetStateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStateResponse>,
+            tonic::Status,
+        >;
+        /// Makes a new actor of the same type with the state of another after a turn, or in the middle of the turn that follows. Answers `conflict`
+        /// when there is one of this name.
+        async fn fork_actor(
+            &self,
+            request: tonic::Request<super::ForkActorRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ForkActorResponse>,
+            tonic::Status,
+        >;
+        /// Gives all that it takes to run an actor's history again without its node, as `plexspaces replay` does.
+        async fn export_journal(
+            &self,
+            request: tonic::Request<super::ExportJournalRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExportJournalResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Shows what durable actors were told, did and were at any time, as far back as their histories are kept.
+    #[derive(Debug)]
+    pub struct JournalServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> JournalServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for JournalServiceServer<T>
+    where
+        T: JournalService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/plexspaces.v1.JournalService/ListTurns" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListTurnsSvc<T: JournalService>(pub Arc<T>);
+                    impl<
+                        T: JournalService,
+                    > tonic::server::UnaryService<super::ListTurnsRequest>
+                    for ListTurnsSvc<T> {
+                        type Response = super::ListTurnsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListTurnsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as JournalService>::list_turns(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListTurnsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.JournalService/GetState" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetStateSvc<T: JournalService>(pub Arc<T>);
+                    impl<
+                        T: JournalService,
+                    > tonic::server::UnaryService<super::GetStateRequest>
+                    for GetStateSvc<T> {
+                        type Response = super::GetStateResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as JournalService>::get_state(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetStateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.JournalService/ForkActor" => {
+                    #[allow(non_camel_case_types)]
+                    struct ForkActorSvc<T: JournalService>(pub Arc<T>);
+                    impl<
+                        T: JournalService,
+                    > tonic::server::UnaryService<super::ForkActorRequest>
+                    for ForkActorSvc<T> {
+                        type Response = super::ForkActorResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ForkActorRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as JournalService>::fork_actor(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ForkActorSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.JournalService/ExportJournal" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExportJournalSvc<T: JournalService>(pub Arc<T>);
+                    impl<
+                        T: JournalService,
+                    > tonic::server::UnaryService<super::ExportJournalRequest>
+                    for ExportJournalSvc<T> {
+                        type Response = super::ExportJournalResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExportJournalRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as JournalService>::export_journal(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExportJournalSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for JournalServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "plexspaces.v1.JournalService";
+    impl<T> tonic::server::NamedService for JournalServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod workflow_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Starts workflows and looks after them. A workflow's id is the key of its actor.
+    #[derive(Debug, Clone)]
+    pub struct WorkflowServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl WorkflowServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> WorkflowServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> WorkflowServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            WorkflowServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Starts a run and returns once it is certain to be carried out. Started again under the same id with the same input, within 24 hours, it
+        /// is the first one; with another input it is a `conflict`.
+        pub async fn start_workflow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StartWorkflowRequest>,
+        ) -> std::result::Result<tonic::Response<super::Workflow>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.WorkflowService/StartWorkflow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("plexspaces.v1.WorkflowService", "StartWorkflow"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Shows a workflow's latest run and, once it has ended, its result.
+        pub async fn get_workflow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetWorkflowRequest>,
+        ) -> std::result::Result<tonic::Response<super::Workflow>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.WorkflowService/GetWorkflow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("plexspaces.v1.WorkflowService", "GetWorkflow"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets a run stand still at its next wait.
+        pub async fn pause_workflow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PauseWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseWorkflowResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.WorkflowService/PauseWorkflow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("plexspaces.v1.WorkflowService", "PauseWorkflow"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets a paused run go on.
+        pub async fn resume_workflow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeWorkflowResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.WorkflowService/ResumeWorkflow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("plexspaces.v1.WorkflowService", "ResumeWorkflow"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends the run's present or next wait with the error `cancelled`, so that it can clean up.
+        pub async fn cancel_workflow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelWorkflowResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.WorkflowService/CancelWorkflow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("plexspaces.v1.WorkflowService", "CancelWorkflow"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends the run where it is. Nothing is cleaned up.
+        pub async fn terminate_workflow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TerminateWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TerminateWorkflowResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.WorkflowService/TerminateWorkflow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("plexspaces.v1.WorkflowService", "TerminateWorkflow"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod workflow_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with WorkflowServiceServer.
+    #[async_trait]
+    pub trait WorkflowService: std::marker::Send + std::marker::Sync + 'static {
+        /// Starts a run and returns once it is certain to be carried out. Started again under the same id with the same input, within 24 hours, it
+        /// is the first one; with another input it is a `conflict`.
+        async fn start_workflow(
+            &self,
+            request: tonic::Request<super::StartWorkflowRequest>,
+        ) -> std::result::Result<tonic::Response<super::Workflow>, tonic::Status>;
+        /// Shows a workflow's latest run and, once it has ended, its result.
+        async fn get_workflow(
+            &self,
+            request: tonic::Request<super::GetWorkflowRequest>,
+        ) -> std::result::Result<tonic::Response<super::Workflow>, tonic::Status>;
+        /// Lets a run stand still at its next wait.
+        async fn pause_workflow(
+            &self,
+            request: tonic::Request<super::PauseWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PauseWorkflowResponse>,
+            tonic::Status,
+        >;
+        /// Lets a paused run go on.
+        async fn resume_workflow(
+            &self,
+            request: tonic::Request<super::ResumeWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeWorkflowResponse>,
+            tonic::Status,
+        >;
+        /// Ends the run's present or next wait with the error `cancelled`, so that it can clean up.
+        async fn cancel_workflow(
+            &self,
+            request: tonic::Request<super::CancelWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelWorkflowResponse>,
+            tonic::Status,
+        >;
+        /// Ends the run where it is. Nothing is cleaned up.
+        async fn terminate_workflow(
+            &self,
+            request: tonic::Request<super::TerminateWorkflowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TerminateWorkflowResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Starts workflows and looks after them. A workflow's id is the key of its actor.
+    #[derive(Debug)]
+    pub struct WorkflowServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> WorkflowServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for WorkflowServiceServer<T>
+    where
+        T: WorkflowService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/plexspaces.v1.WorkflowService/StartWorkflow" => {
+                    #[allow(non_camel_case_types)]
+                    struct StartWorkflowSvc<T: WorkflowService>(pub Arc<T>);
+                    impl<
+                        T: WorkflowService,
+                    > tonic::server::UnaryService<super::StartWorkflowRequest>
+                    for StartWorkflowSvc<T> {
+                        type Response = super::Workflow;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StartWorkflowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkflowService>::start_workflow(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StartWorkflowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.WorkflowService/GetWorkflow" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetWorkflowSvc<T: WorkflowService>(pub Arc<T>);
+                    impl<
+                        T: WorkflowService,
+                    > tonic::server::UnaryService<super::GetWorkflowRequest>
+                    for GetWorkflowSvc<T> {
+                        type Response = super::Workflow;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetWorkflowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkflowService>::get_workflow(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetWorkflowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.WorkflowService/PauseWorkflow" => {
+                    #[allow(non_camel_case_types)]
+                    struct PauseWorkflowSvc<T: WorkflowService>(pub Arc<T>);
+                    impl<
+                        T: WorkflowService,
+                    > tonic::server::UnaryService<super::PauseWorkflowRequest>
+                    for PauseWorkflowSvc<T> {
+                        type Response = super::PauseWorkflowResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PauseWorkflowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkflowService>::pause_workflow(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PauseWorkflowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.WorkflowService/ResumeWorkflow" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeWorkflowSvc<T: WorkflowService>(pub Arc<T>);
+                    impl<
+                        T: WorkflowService,
+                    > tonic::server::UnaryService<super::ResumeWorkflowRequest>
+                    for ResumeWorkflowSvc<T> {
+                        type Response = super::ResumeWorkflowResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeWorkflowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkflowService>::resume_workflow(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeWorkflowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.WorkflowService/CancelWorkflow" => {
+                    #[allow(non_camel_case_types)]
+                    struct CancelWorkflowSvc<T: WorkflowService>(pub Arc<T>);
+                    impl<
+                        T: WorkflowService,
+                    > tonic::server::UnaryService<super::CancelWorkflowRequest>
+                    for CancelWorkflowSvc<T> {
+                        type Response = super::CancelWorkflowResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CancelWorkflowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkflowService>::cancel_workflow(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CancelWorkflowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.WorkflowService/TerminateWorkflow" => {
+                    #[allow(non_camel_case_types)]
+                    struct TerminateWorkflowSvc<T: WorkflowService>(pub Arc<T>);
+                    impl<
+                        T: WorkflowService,
+                    > tonic::server::UnaryService<super::TerminateWorkflowRequest>
+                    for TerminateWorkflowSvc<T> {
+                        type Response = super::TerminateWorkflowResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TerminateWorkflowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkflowService>::terminate_workflow(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TerminateWorkflowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for WorkflowServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "plexspaces.v1.WorkflowService";
+    impl<T> tonic::server::NamedService for WorkflowServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -20,7 +20,7 @@ impl Drop for Node {
 }
 
 fn here() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+    Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).to_owned()
 }
 
 async fn start(data: &Path) -> (Node, Client) {

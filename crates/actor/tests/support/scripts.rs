@@ -1,0 +1,286 @@
+//! Actors that run lists of steps, a store that is cut off at any of its commits, and a node around them.
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use plexspaces_actor::{
+    Application, Behavior, Config, Description, Factory, Fault, Instance, Profile, Reply, Request, Runtime, Sdk, Spec, SupervisorSpec,
+    Target, Turn, TypeInfo, TypeSpec,
+};
+use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
+use plexspaces_types::{Clock, Code, Failure, Message, Name, Payload, RequestContext};
+use serde_json::{Value, json};
+
+/// Runs a list of steps as one turn.
+pub struct Script {
+    state: Value,
+    /// What the code is at the moment; another value does something else.
+    version: Arc<AtomicUsize>,
+    handled: Arc<Mutex<Vec<String>>>,
+}
+
+pub struct Scripts {
+    pub description: Description,
+    pub version: Arc<AtomicUsize>,
+    pub handled: Arc<Mutex<Vec<String>>>,
+}
+
+#[async_trait]
+impl Factory for Scripts {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    async fn create(&self, _: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault> {
+        let script = Script { state: json!({"notes": []}), version: self.version.clone(), handled: self.handled.clone() };
+        Ok((Box::new(script), turn))
+    }
+}
+
+impl Script {
+    fn note(&mut self, note: Value) {
+        self.state["notes"].as_array_mut().unwrap().push(note);
+    }
+
+    fn hear(&mut self, turn: &mut Turn) {
+        for (operation, payload) in turn.take_signals() {
+            let payload: Value = serde_json::from_slice(&payload).unwrap();
+            self.note(json!([operation, payload]));
+        }
+    }
+
+    async fn run(&mut self, steps: &[Value], turn: &mut Turn) -> Result<Value, Failure> {
+        let mut results = Vec::new();
+        for step in steps {
+            let text = |name: &str| step[name].as_str().unwrap_or_default().to_owned();
+            let payload = Payload::from_value(&step["payload"]);
+            turn.publish(Payload::from_value(&self.state))?;
+            let result = match text("do").as_str() {
+                "ask" => {
+                    let reply = turn.ask(&text("target"), &text("op"), payload, Duration::from_secs(5)).await?;
+                    serde_json::from_slice(&reply).unwrap()
+                }
+                "tell" => {
+                    let op = if self.version.load(Ordering::SeqCst) == 2 { "other".to_owned() } else { text("op") };
+                    turn.tell(&text("target"), &op, payload).await?;
+                    Value::Null
+                }
+                "sleep" => {
+                    let until = turn.now_ms() + step["ms"].as_u64().unwrap();
+                    loop {
+                        let slept = turn.sleep_until(until).await;
+                        self.hear(turn);
+                        if slept? {
+                            break;
+                        }
+                    }
+                    Value::Null
+                }
+                "put" => {
+                    turn.kv_put(&text("key"), text("value"), None).await?;
+                    Value::Null
+                }
+                "get" => json!(turn.kv_get(&text("key")).await?),
+                "note" => {
+                    self.note(step["payload"].clone());
+                    Value::Null
+                }
+                "now" => {
+                    assert!(turn.now_ms() > 0);
+                    Value::Null
+                }
+                other => panic!("unknown step {other}"),
+            };
+            results.push(result);
+        }
+        Ok(json!(results))
+    }
+}
+
+#[async_trait]
+impl Instance for Script {
+    async fn handle(&mut self, message: &Message, mut turn: Turn, want_state: bool) -> Result<(Reply, Turn), Fault> {
+        let arguments: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
+        self.handled.lock().unwrap().push(message.operation.clone());
+        let reply = match message.operation.as_str() {
+            "run" | "workflow_run" => {
+                let steps = arguments["steps"].as_array().cloned().unwrap_or_default();
+                let done = self.run(&steps, &mut turn).await;
+                match done {
+                    Ok(results) => results,
+                    Err(failure) if failure.code == Code::Cancelled => {
+                        self.note(json!("compensated"));
+                        json!("cancelled")
+                    }
+                    Err(failure) => return Err(Fault::Crashed { failure, trace: String::new() }),
+                }
+            }
+            "keep" => {
+                self.note(arguments.clone());
+                arguments
+            }
+            "note" => {
+                self.note(arguments);
+                json!(self.state["notes"].as_array().unwrap().len())
+            }
+            "notes" | "workflow_query:notes" => self.state["notes"].clone(),
+            signal if signal.starts_with("workflow_signal:") => {
+                self.note(json!([signal, arguments]));
+                Value::Null
+            }
+            other => return Err(Fault::Rejected(Failure::new(Code::UnknownOperation, format!("unknown operation {other:?}")))),
+        };
+        let state = want_state.then(|| Payload::from_value(&self.state));
+        Ok((Reply { payload: Payload::from_value(&reply), state }, turn))
+    }
+
+    async fn snapshot(&mut self) -> Result<Payload, Fault> {
+        Ok(Payload::from_value(&self.state))
+    }
+
+    async fn restore(&mut self, state: &Payload) -> Result<(), Fault> {
+        self.state = serde_json::from_slice(state.as_bytes()).unwrap();
+        Ok(())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// A store that is cut off before or after its nth commit: from then on nothing reaches the disk.
+pub struct Cut {
+    disk: Arc<Memory>,
+    left: AtomicUsize,
+    after: bool,
+    pub gone: AtomicBool,
+}
+
+#[async_trait]
+impl Store for Cut {
+    fn backend(&self) -> &'static str {
+        "cut"
+    }
+    fn limits(&self) -> &Limits {
+        self.disk.limits()
+    }
+    async fn get(&self, partition: &Partition, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.here().await;
+        self.disk.get(partition, key).await
+    }
+    async fn scan(&self, partition: &Partition, range: Range, limit: usize) -> Result<Page, Error> {
+        self.here().await;
+        self.disk.scan(partition, range, limit).await
+    }
+    async fn commit(&self, batch: Batch) -> Result<(), Error> {
+        self.here().await;
+        let left = self.left.fetch_sub(1, Ordering::SeqCst);
+        if left > 1 {
+            return self.disk.commit(batch).await;
+        }
+        self.gone.store(true, Ordering::SeqCst);
+        if self.after {
+            self.disk.commit(batch).await?;
+        }
+        std::future::pending().await
+    }
+}
+
+impl Cut {
+    pub fn new(disk: &Arc<Memory>, commits: usize, after: bool) -> Arc<Self> {
+        Arc::new(Self { disk: disk.clone(), left: AtomicUsize::new(commits), after, gone: AtomicBool::new(false) })
+    }
+
+    /// A node that is gone does nothing any more.
+    async fn here(&self) {
+        if self.gone.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+pub struct Node {
+    pub runtime: Runtime,
+    pub version: Arc<AtomicUsize>,
+    pub handled: Arc<Mutex<Vec<String>>>,
+}
+
+pub fn name(text: &str) -> Name {
+    Name::new("name", text).unwrap()
+}
+
+impl Node {
+    pub async fn on(store: Arc<dyn Store>) -> Self {
+        Self::with(store, Profile { durable: true, ..Profile::default() }).await
+    }
+
+    pub async fn with(store: Arc<dyn Store>, profile: Profile) -> Self {
+        let info = |name: &str, behavior| TypeInfo {
+            name: name.into(),
+            aliases: Vec::new(),
+            class: "Script".into(),
+            behavior,
+            states: Vec::new(),
+            initial: None,
+            doc: String::new(),
+            facets: Vec::new(),
+            handlers: Vec::new(),
+        };
+        let (version, handled) = (Arc::new(AtomicUsize::new(1)), Arc::new(Mutex::default()));
+        let actors = vec![info("script", Behavior::GenServer), info("flow", Behavior::Workflow)];
+        let description = Description { sdk: Sdk { language: "rust".into(), version: "0".into() }, actors };
+        let factory = Arc::new(Scripts { description, version: version.clone(), handled: handled.clone() });
+        let spec = |text: &str| TypeSpec { name: name(text), guest_type: text.into(), aliases: Vec::new(), profile: profile.clone() };
+        let application = Application {
+            tenant: Name::default_scope(),
+            namespace: Name::default_scope(),
+            name: name("lab"),
+            factory,
+            types: vec![spec("script"), spec("flow")],
+            supervisor: SupervisorSpec::new("root", Vec::new()),
+        };
+        let runtime = Runtime::new(Config::new(name("node1"), store, Clock::system()));
+        runtime.deploy(&application).await.unwrap();
+        Self { runtime, version, handled }
+    }
+
+    pub async fn ask(&self, target: &str, operation: &str, payload: Value) -> Result<Value, Failure> {
+        self.keyed(target, operation, payload, None).await
+    }
+
+    pub async fn keyed(&self, target: &str, operation: &str, payload: Value, key: Option<&str>) -> Result<Value, Failure> {
+        let request =
+            Request { operation: operation.into(), payload: Payload::from_value(&payload), idempotency_key: key.map(str::to_owned) };
+        let (name, key) = target.split_once('/').unwrap();
+        let reply = self.runtime.ask(&ctx(), Target { name, key: Some(key) }, request).await?;
+        Ok(serde_json::from_slice(&reply).unwrap())
+    }
+
+    pub async fn tell(&self, target: &str, operation: &str, payload: Value) -> Result<(), Failure> {
+        let request = Request { operation: operation.into(), payload: Payload::from_value(&payload), idempotency_key: None };
+        let (name, key) = target.split_once('/').unwrap();
+        self.runtime.tell(&ctx(), Target { name, key: Some(key) }, request).await
+    }
+
+    /// Waits until an actor's notes are these.
+    pub async fn notes(&self, target: &str, wanted: &Value) {
+        let operation = if target.starts_with("flow") { "workflow_query:notes" } else { "notes" };
+        for _ in 0..1000 {
+            if self.ask(target, operation, json!({})).await.as_ref() == Ok(wanted) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{:?} are not the notes {wanted}", self.ask(target, operation, json!({})).await);
+    }
+}
+
+pub fn ctx() -> RequestContext {
+    let scope = Name::default_scope();
+    let deadline = tokio::time::Instant::now().into_std() + Duration::from_secs(10);
+    RequestContext::external(scope.clone(), scope, "test").with_deadline(deadline)
+}

@@ -1,0 +1,191 @@
+//! `workflow`, `journal` and `replay`: runs, and what durable actors were told, did and were.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use plexspaces_client::{Order, v1};
+use serde_json::Value;
+
+use crate::args::{Journal, Remote, Workflow};
+use crate::table::print_table;
+use crate::target::{actor, connect, print_json};
+
+/// Turns that are asked for at once.
+const PAGE: i32 = 200;
+
+pub(crate) async fn workflow(remote: &Remote, command: &Workflow) -> anyhow::Result<()> {
+    let (order, which) = match command {
+        Workflow::Start { workflow, input } => return start(remote, workflow, input).await,
+        Workflow::Show { workflow } => {
+            let run = connect(remote).await?.workflow(named(remote, workflow)?).await?;
+            return print_run(remote, &run);
+        }
+        Workflow::Pause { workflow } => (Order::Pause, workflow),
+        Workflow::Resume { workflow } => (Order::Resume, workflow),
+        Workflow::Cancel { workflow } => (Order::Cancel, workflow),
+        Workflow::Terminate { workflow } => (Order::Terminate, workflow),
+    };
+    let client = connect(remote).await?;
+    let request = named(remote, which)?;
+    client.order_workflow(order, request.clone()).await?;
+    print_run(remote, &client.workflow(request).await?)
+}
+
+async fn start(remote: &Remote, which: &str, input: &str) -> anyhow::Result<()> {
+    let input: Value = serde_json::from_str(input).with_context(|| format!("the input {input:?} is not JSON"))?;
+    let (namespace, actor_type, id) = actor(which);
+    let request = v1::StartWorkflowRequest {
+        tenant_id: remote.tenant.clone(),
+        namespace: namespace.to_owned(),
+        actor_type: actor_type.to_owned(),
+        workflow_id: id.unwrap_or_default().to_owned(),
+        input: Some(plexspaces_client::from_value(input)),
+    };
+    print_run(remote, &connect(remote).await?.start_workflow(request).await?)
+}
+
+fn named(remote: &Remote, which: &str) -> anyhow::Result<v1::GetWorkflowRequest> {
+    let (namespace, actor_type, id) = actor(which);
+    let id = id.with_context(|| format!("expected NAMESPACE/TYPE/ID, found {which:?}"))?;
+    Ok(v1::GetWorkflowRequest {
+        tenant_id: remote.tenant.clone(),
+        namespace: namespace.to_owned(),
+        actor_type: actor_type.to_owned(),
+        workflow_id: id.to_owned(),
+    })
+}
+
+fn print_run(remote: &Remote, run: &v1::Workflow) -> anyhow::Result<()> {
+    if remote.json {
+        return print_json("plexspaces.v1.Workflow", run);
+    }
+    let status = run.status().as_str_name();
+    println!("{} {}", run.actor_id, status.strip_prefix("STATUS_").unwrap_or(status).to_ascii_lowercase());
+    if let Some(step) = &run.last_step {
+        println!("step {}: {step}", run.step_count);
+    }
+    if let Some(failure) = &run.failure {
+        println!("failure: {failure}");
+    }
+    if let Some(result) = run.result.clone() {
+        println!("result: {}", plexspaces_client::to_value(result).map_err(anyhow::Error::msg)?);
+    }
+    Ok(())
+}
+
+pub(crate) async fn journal(remote: &Remote, command: &Journal) -> anyhow::Result<()> {
+    match command {
+        Journal::List { actor } => list(remote, actor).await,
+        Journal::State { actor, turn, since } => state(remote, actor, *turn, *since).await,
+        Journal::Fork { actor, name, turn, entry } => fork(remote, actor, name, *turn, *entry).await,
+        Journal::Export { actor } => export(remote, actor).await,
+    }
+}
+
+async fn list(remote: &Remote, whose: &str) -> anyhow::Result<()> {
+    let (namespace, actor_type, key) = actor(whose);
+    let mut request = v1::ListTurnsRequest {
+        tenant_id: remote.tenant.clone(),
+        namespace: namespace.to_owned(),
+        actor_type: actor_type.to_owned(),
+        actor_id: key.unwrap_or_default().to_owned(),
+        page_size: PAGE,
+        page_token: String::new(),
+    };
+    let client = connect(remote).await?;
+    let mut turns = Vec::new();
+    loop {
+        let page = client.turns(request.clone()).await?;
+        turns.extend(page.turns);
+        match page.next_page_token {
+            Some(token) => request.page_token = token,
+            None => break,
+        }
+    }
+    if remote.json {
+        return print_json("plexspaces.v1.ListTurnsResponse", &v1::ListTurnsResponse { turns, next_page_token: None });
+    }
+    if turns.is_empty() {
+        println!("nothing has happened yet");
+        return Ok(());
+    }
+    let mut rows = vec![["TURN", "ENTRY", "WHAT", "RESULT"].map(str::to_owned).to_vec()];
+    for turn in turns {
+        let ended = match (&turn.failure, &turn.ended_at) {
+            (Some(failure), _) => failure.clone(),
+            (None, Some(_)) => String::new(),
+            (None, None) => "under way".to_owned(),
+        };
+        rows.push(vec![turn.turn.to_string(), String::new(), turn.operation.unwrap_or_else(|| "(the state was kept)".to_owned()), ended]);
+        for entry in turn.entries {
+            let result = entry.result.map(plexspaces_client::to_value).transpose().map_err(anyhow::Error::msg)?;
+            let result = entry.failure.or_else(|| result.map(|result| result.to_string())).unwrap_or_default();
+            rows.push(vec![String::new(), entry.entry.to_string(), entry.what, result]);
+        }
+    }
+    print_table(&rows);
+    Ok(())
+}
+
+async fn state(remote: &Remote, whose: &str, turn: Option<u64>, since: Option<u64>) -> anyhow::Result<()> {
+    let (namespace, actor_type, key) = actor(whose);
+    let request = v1::GetStateRequest {
+        tenant_id: remote.tenant.clone(),
+        namespace: namespace.to_owned(),
+        actor_type: actor_type.to_owned(),
+        actor_id: key.unwrap_or_default().to_owned(),
+        turn,
+        state_at: None,
+        since,
+    };
+    let shown = connect(remote).await?.state(request).await?;
+    if remote.json {
+        return print_json("plexspaces.v1.GetStateResponse", &shown);
+    }
+    println!("after turn {}", shown.turn);
+    for value in [shown.state, shown.changes].into_iter().flatten() {
+        println!("{}", serde_json::to_string_pretty(&plexspaces_client::to_value(value).map_err(anyhow::Error::msg)?)?);
+    }
+    Ok(())
+}
+
+async fn fork(remote: &Remote, whose: &str, name: &str, turn: Option<u64>, entry: Option<u32>) -> anyhow::Result<()> {
+    let (namespace, actor_type, key) = actor(whose);
+    let request = v1::ForkActorRequest {
+        tenant_id: remote.tenant.clone(),
+        namespace: namespace.to_owned(),
+        actor_type: actor_type.to_owned(),
+        actor_id: key.unwrap_or_default().to_owned(),
+        new_actor_id: name.to_owned(),
+        turn,
+        entry,
+        payload: None,
+    };
+    let actor_id = connect(remote).await?.fork(request).await?;
+    if remote.json {
+        return print_json("plexspaces.v1.ForkActorResponse", &v1::ForkActorResponse { actor_id });
+    }
+    println!("{actor_id}");
+    Ok(())
+}
+
+async fn export(remote: &Remote, whose: &str) -> anyhow::Result<()> {
+    let (namespace, actor_type, key) = actor(whose);
+    let request = v1::ExportJournalRequest {
+        tenant_id: remote.tenant.clone(),
+        namespace: namespace.to_owned(),
+        actor_type: actor_type.to_owned(),
+        actor_id: key.unwrap_or_default().to_owned(),
+    };
+    println!("{}", connect(remote).await?.export(request).await?);
+    Ok(())
+}
+
+pub(crate) async fn replay(file: &Path, wasm: &Path) -> anyhow::Result<()> {
+    let document = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let component = std::fs::read(wasm).with_context(|| format!("cannot read {}", wasm.display()))?;
+    let again = plexspaces_node::replay(&document, &component).await?;
+    println!("{} turns were run again and did what they did before", again.turns);
+    println!("state: {}", String::from_utf8_lossy(again.state.as_bytes()));
+    Ok(())
+}
