@@ -3,11 +3,12 @@
 
 mod support;
 
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
-use support::{Answer, Http, Node, root};
+use support::{Answer, Http, Node, root, stderr};
 
 /// The node with the workflows of `guests/flows`.
 fn flows(data: &std::path::Path) -> Node {
@@ -17,11 +18,16 @@ fn flows(data: &std::path::Path) -> Node {
 }
 
 fn deploy(node: &Node, version: &str) {
+    let output = try_deploy(node, version, "abort");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn try_deploy(node: &Node, version: &str, on_incompatible: &str) -> Output {
     let guests = root().join("crates/cli/tests/guests");
     let component = plexspaces_testkit::python::component(&guests.join(format!("{version}/flows.py"))).unwrap();
     let config = guests.join("flows/app-config.toml");
-    let output = node.cli(&["deploy", "--wasm", component.to_str().unwrap(), "--config", config.to_str().unwrap()]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (component, config) = (component.to_str().unwrap(), config.to_str().unwrap());
+    node.cli(&["deploy", "--wasm", component, "--config", config, "--on-incompatible", on_incompatible])
 }
 
 struct Flow<'a> {
@@ -254,7 +260,9 @@ async fn code_that_does_something_else_stops_and_leaves_the_history_as_it_was() 
     assert!(asleep > idle, "{asleep} {idle}");
     // What is in memory ends with the code that it began with.
     until("it has left memory", async || instances(&http, &node).await < asleep).await;
-    deploy(&node, "changed");
+    let refused = try_deploy(&node, "changed", "abort");
+    assert!(!refused.status.success() && stderr(&refused).contains("flows/long/changed"), "{}", stderr(&refused));
+    assert!(try_deploy(&node, "changed", "replace").status.success());
     let stopped = long.send(&node, "workflow_signal:any", json!({})).await;
     assert_eq!((stopped.status, &stopped.body["reason"]), (500, &json!("non_deterministic")), "{}", stopped.body);
     let message = stopped.body["message"].as_str().unwrap();
