@@ -171,8 +171,9 @@ impl Actor {
             }
             Err(Unfinished::Ended(failure, exit)) => {
                 envelope.failures += 1;
-                // Whoever kills an actor wants to be rid of its message too.
-                let again = exit != Exit::Kill;
+                // Whoever kills an actor wants to be rid of its message too. A workflow's run has been seen by others: it is not done anew.
+                let is_run = self.cell.inbox.is_some() && Order::of(&envelope.message.operation).is_none();
+                let again = exit != Exit::Kill && !is_run;
                 let fate = self.end(exit);
                 self.give_up(envelope, failure, again).await;
                 fate
@@ -683,6 +684,11 @@ impl Actor {
         let failure = cut.failure(id);
         let details = match cut {
             Cut::Fault(Fault::Rejected(failure)) => return Unfinished::Refused(failure),
+            Cut::Fault(Fault::Crashed { .. }) if failure.code == Code::Cancelled => {
+                // It was to end, and has.
+                self.drop_code();
+                return Unfinished::Refused(failure);
+            }
             Cut::Fault(Fault::Crashed { trace, .. }) => trace,
             Cut::Killed => {
                 self.drop_code();

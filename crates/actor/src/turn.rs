@@ -325,8 +325,12 @@ impl Turn {
         Ok(Some((ctx, message)))
     }
 
-    /// Writes a line to the node's log.
+    /// Writes a line to the node's log, once for a turn that is run again.
     pub fn log(&self, level: LogLevel, message: &str) {
+        if self.is_again() {
+            // It was written when the turn did this for the first time.
+            return;
+        }
         let (actor_id, tenant, app, trace_id) = (&self.id, &self.id.tenant, &self.app, self.ctx.trace.trace_id_text());
         match level {
             LogLevel::Debug => tracing::debug!(target: "plexspaces::guest", %actor_id, %tenant, %app, %trace_id, "{message}"),

@@ -97,6 +97,51 @@ async fn supervised_workers() {
     until(async || gate(&node).await == "half_open").await;
 }
 
+#[tokio::test]
+async fn order_workflow() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (Node::start(data.path()), Http::new());
+    node.deploy_example("order_workflow");
+    let start = async |node: &Node, order: &str, amount: u32| {
+        let url = format!("{}/api/v1/actors/shop/order?actor_id={order}&msg_type=workflow_run", node.url);
+        let told = http.send(Method::POST, &url, &[], json!({"amount": amount}).to_string()).await.unwrap();
+        assert_eq!(told.status, 202, "{}", told.body);
+    };
+    let status = async |node: &Node, order: &str| {
+        http.ask(node, &format!("shop/order?actor_id={order}&msg_type=workflow_query:status"), json!({})).await.body
+    };
+    start(&node, "o-1", 25).await;
+    until(async || status(&node, "o-1").await["status"] == "waiting for shipment").await;
+    start(&node, "o-2", 40).await;
+    let cancel = "shop/order?actor_id=o-2&msg_type=workflow_signal:cancel";
+    assert_eq!(http.ask(&node, cancel, json!({"reason": "found it cheaper"})).await.status, 200);
+    node.kill();
+    let node = Node::start(data.path());
+    let shipped = json!({"status": "shipped", "parcel": "parcel-1", "cancelled": ""});
+    until(async || status(&node, "o-1").await == shipped).await;
+    let cancelled = json!({"status": "cancelled", "parcel": "", "cancelled": "found it cheaper"});
+    until(async || status(&node, "o-2").await == cancelled).await;
+    let ledger = http.ask(&node, "shop/payments", json!({"op": "ledger"})).await.body;
+    assert_eq!(ledger, json!({"charged": {"o-1": 25, "o-2": 40}, "refunded": {"o-2": 40}}));
+}
+
+#[tokio::test]
+async fn trip_saga() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (Node::start(data.path()), Http::new());
+    node.deploy_example("trip_saga");
+    let run = async |trip: &str| {
+        http.ask(&node, &format!("travel/trip?actor_id={trip}&msg_type=workflow_run&timeout_ms=30000"), json!({})).await.body
+    };
+    assert_eq!(run("t-1").await, json!({"status": "booked", "booked": ["hotel", "flight", "car"]}));
+    assert_eq!(run("t-2").await, json!({"status": "failed", "reason": "the car is full"}));
+    for provider in ["hotel", "flight"] {
+        let log = http.ask(&node, &format!("travel/{provider}"), json!({"op": "log"})).await.body;
+        assert_eq!(log["log"], json!(["booked travel/trip/t-1", "booked travel/trip/t-2", "cancelled travel/trip/t-2"]), "{provider}");
+    }
+    assert_eq!(http.ask(&node, "travel/car", json!({"op": "log"})).await.body["log"], json!(["booked travel/trip/t-1"]));
+}
+
 /// Waits until something is so.
 async fn until(holds: impl AsyncFn() -> bool) {
     let started = std::time::Instant::now();

@@ -79,13 +79,18 @@ impl Replay {
         std::mem::take(&mut self.signals)
     }
 
+    /// The signal that comes next, if one does.
+    pub fn next_signal(&mut self) -> Option<Signal> {
+        let Some(Entry::Signal(_)) = self.left.front() else { return None };
+        let Some(Entry::Signal(signal)) = self.left.pop_front() else { return None };
+        self.position += 1;
+        Some(signal)
+    }
+
     /// Takes over signals that came after the last result, when the turn goes on live.
     pub fn hear(&mut self) {
-        while let Some(Entry::Signal(_)) = self.left.front() {
-            if let Some(Entry::Signal(signal)) = self.left.pop_front() {
-                self.position += 1;
-                self.signals.push(signal);
-            }
+        while let Some(signal) = self.next_signal() {
+            self.signals.push(signal);
         }
     }
 

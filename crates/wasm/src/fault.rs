@@ -51,7 +51,8 @@ pub(crate) fn of_guest(failure: guest::Failure) -> Fault {
             Fault::Rejected(failure)
         }
         guest::FailureKind::Failed => {
-            let mut failure = Failure::new(Code::HandlerFailed, message);
+            let code = if code == Code::Cancelled.name() { Code::Cancelled } else { Code::HandlerFailed };
+            let mut failure = Failure::new(code, message);
             failure.field = field;
             Fault::Crashed { failure, trace }
         }

@@ -240,6 +240,20 @@ def test_http_crosses_the_border(component: WasmHost, probe: WasmInstance) -> No
     component.refusal = None
 
 
+def test_waits_cross_the_border(component: WasmHost, probe: WasmInstance) -> None:
+    def run(code: str) -> Any:
+        return probe.handle("reply", {"code": code})
+
+    component.calls.clear()
+    assert run("[host.sleep(5), host.checkpoint()]") == [None, None]
+    assert component.calls == [("sleep", 1234567890128), ("sleep", 1234567890123)]
+    component.refusal = ("cancelled", "the run was cancelled", False)
+    for code in ("host.sleep(1)", "host.ask('t', 'o')", "host.retry(host.ask, 't', 'o')"):
+        with pytest.raises(Failed, match=r"failed/cancelled: WorkflowCancelled: the run was cancelled \(cancelled\)"):
+            run(code)
+    component.refusal = None
+
+
 def test_ten_thousand_messages_leave_the_instance_well(probe: WasmInstance) -> None:
     for n in range(10_000):
         probe.handle("set", {"value": n})
@@ -306,3 +320,11 @@ def test_a_workflow_in_a_component(behaviors: WasmHost) -> None:
     assert flow.handle("workflow_query", {"query": "status"}) == "late"
     with pytest.raises(Failed, match="rejected/unknown_operation: unknown operation 'workflow_signal:nope'"):
         flow.handle("workflow_signal:nope")
+
+
+def test_a_run_in_a_component_shows_its_state_and_hears_signals(behaviors: WasmHost) -> None:
+    flow = made(behaviors, "flow")
+    behaviors.calls.clear()
+    behaviors.signals = [("workflow_signal:cancel", '{"reason":"ü"}'), ("workflow_signal", '{"name":"go","n":1}'), ("workflow_signal:raw", b"x")]
+    assert flow.handle("workflow_run", {"wait": ["go", "raw"]}) == [{"n": 1}, "b'x'", "ü"]
+    assert behaviors.calls == [("publish", '{"status":"new"}'), ("sleep", 1234567890123 + 9 * 365 * 86_400_000)]

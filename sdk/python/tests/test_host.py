@@ -146,7 +146,7 @@ NOT_SERVED = """
     channel.send channel.receive channel.ack channel.nack channel.publish channel.subscribe channel_publish channel_subscribe
     create_shard_group scatter_gather broadcast_shard_group barrier_shard_group reduce_shard_group all_reduce_shard_group
     allreduce_shard_group bulk_update_shard_group map_shard_group pool_checkout pool_checkin pool_stats application_metrics_add
-    blob_put blob_get blob_delete blob_list blob_presign registry_register registry_lookup registry_unregister checkpoint
+    blob_put blob_get blob_delete blob_list blob_presign registry_register registry_lookup registry_unregister
 """.split()
 
 

@@ -40,6 +40,7 @@ class WasmHost:
         self.lines: list[tuple[str, str]] = []
         self.told: list[tuple[str, str, str | bytes]] = []
         self.calls: list[tuple[Any, ...]] = []
+        self.signals: list[tuple[str, str | bytes]] = []
         self.answer: str | bytes = '{"ok":true}'
         self.fetched: str | bytes = '{"ok":true}'
         self.refusal: tuple[str, str, bool] | None = None
@@ -122,6 +123,19 @@ class WasmHost:
         with root.add_instance(PACKAGE.format("timers")) as timers:
             timers.add_func("start", start)
             timers.add_func("cancel", called("cancel", True))
+
+        def sleep(store: Any, until_ms: int) -> Any:
+            self.calls.append(("sleep", until_ms))
+            return self._result(not self.signals)
+
+        def take(store: Any) -> Any:
+            signals, self.signals = self.signals, []
+            return [record(operation=operation, payload=payload) for operation, payload in signals]
+
+        with root.add_instance(PACKAGE.format("durability")) as durability:
+            durability.add_func("sleep-until", sleep)
+            durability.add_func("take-signals", take)
+            durability.add_func("publish", called("publish"))
 
 
 class WasmInstance:

@@ -224,7 +224,10 @@ impl Actor {
                 }
             }
         }
-        self.runtime.reminded(due).await;
+        // A turn that could not go on is looked after again, at the latest when there is other code for it.
+        if self.body.live.is_some() || matches!(fate, Fate::Leaves(_)) {
+            self.runtime.reminded(due).await;
+        }
         fate
     }
 

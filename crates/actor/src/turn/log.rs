@@ -173,6 +173,13 @@ impl Log {
         self.replay.take_signals()
     }
 
+    /// The signal that the journal has next, if it has one there.
+    pub(crate) fn next_signal(&mut self) -> Option<Signal> {
+        let signal = self.replay.next_signal();
+        self.held.lock().again = self.is_again();
+        signal
+    }
+
     /// The code is done: the checksum of its reply, unless it did not do what it did before.
     pub(crate) fn finish(&mut self) -> Result<u32, Failure> {
         if let Some(stopped) = self.held.lock().stopped.take() {

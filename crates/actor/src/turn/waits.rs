@@ -95,7 +95,7 @@ impl Turn {
     ) -> Result<Payload, Failure> {
         self.suspend().await?;
         let result = match self.attend(work, Wait::Busy).await? {
-            Ended::Done(result) => result,
+            Ended::Done(result) => result.map_err(of_another),
             Ended::Signalled | Ended::Cancelled => Err(cancelled()),
         };
         self.conclude(call, result).await
@@ -105,6 +105,11 @@ impl Turn {
     pub(super) async fn told_again(&mut self, told: Result<Payload, Failure>) -> Result<Payload, Failure> {
         if told.as_ref().is_err_and(|failure| failure.code == Code::Cancelled) {
             self.course.cancelled = false;
+        }
+        // A run that was paused when it got this result heard what follows before it went on.
+        while self.course.paused {
+            let Some(signal) = self.log.as_deref_mut().and_then(log::Log::next_signal) else { break };
+            self.follow(signal);
         }
         self.stand_still().await?;
         told
@@ -229,6 +234,11 @@ async fn leave(wait: Wait) -> u64 {
     let Wait::Until(until_ms) = wait else { return std::future::pending().await };
     tokio::time::sleep(STAYS).await;
     until_ms
+}
+
+/// Another run's cancellation is not this one's.
+fn of_another(failure: Failure) -> Failure {
+    if failure.code == Code::Cancelled { Failure::new(Code::Conflict, failure.message) } else { failure }
 }
 
 fn cancelled() -> Failure {

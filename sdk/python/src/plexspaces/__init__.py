@@ -35,6 +35,7 @@ from .errors import (
     InternalError,
     InvalidArgumentError,
     LimitExceededError,
+    NonDeterministicError,
     NotAvailableError,
     OutsideActorError,
     OverloadedError,
@@ -45,8 +46,10 @@ from .errors import (
     StorageFullError,
     UnavailableError,
     UnknownOperationError,
+    WorkflowCancelled,
 )
 from ._host import Host, host
+from ._saga import Saga
 
 
 def actor_application_id(actor_id: str) -> str:
@@ -65,16 +68,19 @@ __all__ = [
     "InternalError",
     "InvalidArgumentError",
     "LimitExceededError",
+    "NonDeterministicError",
     "NotAvailableError",
     "OutsideActorError",
     "OverloadedError",
     "PayloadTooLargeError",
     "PermissionDeniedError",
     "PlexSpacesError",
+    "Saga",
     "StorageFailedError",
     "StorageFullError",
     "UnavailableError",
     "UnknownOperationError",
+    "WorkflowCancelled",
     "__version__",
     "actor",
     "actor_application_id",

@@ -5,6 +5,7 @@ Whatever escapes an export traps and kills the instance, so each one catches eve
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -13,16 +14,18 @@ from typing import Any, TypeVar
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports.guest import Failure, FailureKind, Message, MessageKind, Reply
-from wit_world.imports import context, http, key_value, lifecycle, logging, messaging, timers
+from wit_world.imports import context, durability, http, key_value, lifecycle, logging, messaging, timers
 from wit_world.imports.types import Error, Payload, Payload_Bytes, Payload_Json
 
 from . import _backend, _image
-from ._decorators import actor, handler, init_handler, model_of
+from ._decorators import actor, handler, init_handler, model_of, query_handler, run_handler, signal_handler, workflow_actor
+from ._host import host
 from ._instance import Instance, Refusal, encode_reply, explain
 from ._json import decode, printable
 from ._registry import Registry
+from ._saga import Saga
 from ._state import state
-from .errors import error_from
+from .errors import WorkflowCancelled, error_from
 
 T = TypeVar("T")
 
@@ -57,6 +60,7 @@ class Guest(exports.Guest):
         try:
             payload = _decode(message.payload)
             instance = _live()
+            _seed()
             reply = _encode(encode_reply(instance.handle(message.operation, payload, message.sender)))
             return Reply(reply, Payload_Json(instance.snapshot()) if want_state else None)
         except BaseException as error:
@@ -98,14 +102,40 @@ class _Sample:
         return {"count": self.count, "items": self.items}
 
 
+class _Flow:
+    """A workflow that waits in every way."""
+
+    count: int = state(default=0)
+
+    @run_handler
+    def run(self, request: dict[str, Any]) -> dict[str, Any]:
+        with Saga() as saga:
+            saga.add(host.tell, "t", "undo")
+            self.count += 1
+            reply: dict[str, Any] = host.retry(host.ask, "t", "do", request)
+            host.sleep(1)
+            self.count += 1
+            host.wait_for_signal("go", timeout_ms=1)
+            host.checkpoint()
+        return reply
+
+    @signal_handler("go")
+    def go(self, n: int) -> None:
+        self.count += n
+
+    @query_handler("count")
+    def look(self) -> int:
+        return self.count
+
+
 def _warm_up() -> None:
     """Runs what every actor runs. CPython writes into code what it learns from running it, and fills its caches: done here, all actors
     share the result, and none of them needs memory of its own for it."""
     global _registry, _instance
-    model = model_of(actor(_Sample))
-    if model is None:
+    sample, flow = model_of(actor(_Sample)), model_of(workflow_actor(_Flow))
+    if sample is None or flow is None:
         return
-    registry, _registry = _registry, Registry({"sample": model})
+    registry, _registry = _registry, Registry({"sample": sample, "flow": flow})
     guest = Guest()
     try:
         for n in range(_WARM):
@@ -118,6 +148,11 @@ def _warm_up() -> None:
                 guest.handle(Message("none", MessageKind.CALL, Payload_Json("{}"), ""), True)
             except Err:
                 pass
+        for _ in range(_WARM):
+            guest.init("flow", '{"actor_id":"n/flow/k","args":{"role":"flow"}}')
+            _backend.use(_Rehearsal())
+            guest.handle(Message("workflow_run", MessageKind.CAST, Payload_Json('{"n":1}'), ""), True)
+            guest.handle(Message("workflow_query:count", MessageKind.CALL, Payload_Json("{}"), ""), False)
     finally:
         _registry, _instance = registry, None
         _backend.use(None)
@@ -136,15 +171,20 @@ def _init(actor_type: str, text: str) -> None:
         known = ", ".join(sorted(_registry.types)) or "none"
         raise Refusal("invalid_argument", f"unknown actor type {actor_type!r}; known types: {known}", "actor-type")
     _backend.use(_Imports())
-    # The generator's seed is part of the built component: without a new one all actors would draw the same numbers.
-    random = sys.modules.get("random")
-    if random is not None:
-        random.seed()
+    _seed()
     if "actor_id" not in config:
         config["actor_id"] = context.actor_id()
     if not isinstance(config.get("args"), dict):
         config["args"] = {}
     _instance = Instance(model, config["actor_id"], config)
+
+
+def _seed() -> None:
+    """The generator of `random` is part of the built component: all actors would draw the same numbers. The host's numbers differ, and in
+    a durable actor they are the same when a turn is run again."""
+    random = sys.modules.get("random")
+    if random is not None:
+        random.seed(int.from_bytes(os.urandom(8)))
 
 
 def _live() -> Instance:
@@ -171,7 +211,8 @@ def _failure(error: BaseException) -> Err[Failure]:
         field = None if error.field is None else printable(error.field)
         return Err(Failure(FailureKind.REJECTED, error.code, printable(error.message), field, ""))
     message, trace = explain(error)
-    return Err(Failure(FailureKind.FAILED, "handler_failed", message, None, trace))
+    code = "cancelled" if isinstance(error, WorkflowCancelled) else "handler_failed"
+    return Err(Failure(FailureKind.FAILED, code, message, None, trace))
 
 
 class _Imports:
@@ -237,6 +278,41 @@ class _Imports:
         asked = http.Request(request.method, request.path, request.headers, lowered, request.timeout_ms, request.idempotency_key)
         response = _served(lambda: http.fetch(link, asked))
         return _backend.HttpResponse(response.status, response.headers, response.body.value)
+
+    def sleep_until(self, until_ms: int) -> bool:
+        return _served(lambda: durability.sleep_until(until_ms))
+
+    def take_signals(self) -> list[tuple[str, str | bytes]]:
+        return [(signal.operation, signal.payload.value) for signal in _served(durability.take_signals)]
+
+    def publish(self, state: str) -> None:
+        _served(lambda: durability.publish(Payload_Json(state)))
+
+
+class _Rehearsal(_Imports):
+    """The same while the component is built, where there is no host: a signal ends the first wait."""
+
+    def __init__(self) -> None:
+        self._signals: list[tuple[str, str | bytes]] = [("workflow_signal:go", '{"n":1}')]
+
+    def now_ms(self) -> float:
+        return _served(lambda: 1.0)
+
+    def ask(self, target: str, operation: str, payload: str | bytes, timeout_ms: int) -> str | bytes:
+        return _served(lambda: _encode(payload)).value
+
+    def tell(self, target: str, operation: str, payload: str | bytes) -> None:
+        _served(lambda: _encode(payload))
+
+    def sleep_until(self, until_ms: int) -> bool:
+        return _served(lambda: True)
+
+    def take_signals(self) -> list[tuple[str, str | bytes]]:
+        signals, self._signals = self._signals, []
+        return _served(lambda: signals)
+
+    def publish(self, state: str) -> None:
+        _served(lambda: Payload_Json(state))
 
 
 def _schedule(schedule: _backend.Schedule) -> timers.Schedule:

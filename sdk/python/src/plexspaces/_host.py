@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from . import _http, _unavailable
+from . import _course, _http, _steps, _unavailable
 from ._backend import Level, Schedule, current
 from ._json import NotJson, decode, encode, printable
-from .errors import InternalError, InvalidArgumentError
+from .errors import ConflictError, InternalError, InvalidArgumentError, PlexSpacesError
 
+T = TypeVar("T")
 _MAX_U32 = 2**32 - 1
 # The largest whole number that JSON keeps exactly everywhere.
 _MAX_TIME = 2**53 - 1
@@ -65,7 +67,8 @@ class Host(_unavailable.Methods):
         Raises a ``PlexSpacesError``: ``AskTimeoutError`` after ``timeout_ms``, ``ActorNotFoundError``, ``HandlerFailedError`` and others.
         """
         operation, body = _request(op, payload)
-        reply = current("ask").ask(_text(target, "target"), operation, body, _milliseconds(timeout_ms, "timeout_ms"))
+        name, limit = _text(target, "target"), _milliseconds(timeout_ms, "timeout_ms")
+        reply = _course.waiting(lambda: current("ask").ask(name, operation, body, limit))
         if isinstance(reply, bytes):
             return reply
         try:
@@ -82,6 +85,72 @@ class Host(_unavailable.Methods):
         """The same as ``tell``."""
         operation, body = _request(op, payload)
         current("send").tell(_text(target, "target"), operation, body)
+
+    def sleep(self, ms: int) -> None:
+        """Waits ``ms`` milliseconds, be it for days. A durable actor sleeps on through failures and restarts of the node; a workflow that
+        sleeps long leaves memory meanwhile. Signals that come are handled while it sleeps.
+
+        Raises ``WorkflowCancelled``. Only a workflow should sleep for long: while another actor sleeps, its messages wait, and its turn may
+        not take longer than any other.
+        """
+        backend = current("sleep")
+        duration = _milliseconds(ms, "ms", _course.FOREVER_MS)
+        until = int(backend.now_ms()) + duration
+        while not _slept("sleep", until):
+            pass
+
+    def wait_for_signal(self, name: str | None = None, timeout_ms: int | None = None) -> Any:
+        """Waits in a workflow for the signal ``name``, or for any, and returns its payload (``{}`` for a signal without one). Each signal of
+        this turn is returned once, the oldest first, also one that came before; its ``@signal_handler``, if there is one, has run as well.
+
+        Returns ``None`` when ``timeout_ms`` milliseconds have passed; without it, waits as long as it takes. Raises ``WorkflowCancelled``.
+        """
+        backend, course = current("wait_for_signal"), _course.present()
+        if course is None:
+            raise ConflictError("host.wait_for_signal() is for workflows: signals come to a run, a signal handler or a handler of one")
+        wanted = None if name is None else _text(name, "name")
+        limit = None if timeout_ms is None else _milliseconds(timeout_ms, "timeout_ms", _course.FOREVER_MS)
+        until = int(backend.now_ms()) + (_course.FOREVER_MS if limit is None else limit)
+        while True:
+            signal = course.take(wanted)
+            if signal is not None:
+                return {} if signal.payload is None else signal.payload
+            if _slept("wait_for_signal", until):
+                if limit is not None:
+                    return None
+                until += _course.FOREVER_MS
+
+    def checkpoint(self) -> None:
+        """Makes last what this turn has done so far: its messages leave, and it will not be done again after a crash. In a workflow
+        queries see the present state from here on, and signals that came are handled. Every wait does the same by itself.
+
+        The state is kept when the turn ends; until then it comes back by doing the turn again. Raises ``WorkflowCancelled``.
+        """
+        until = int(current("checkpoint").now_ms())
+        while not _slept("checkpoint", until):
+            pass
+
+    def retry(
+        self,
+        fn: Callable[..., T],
+        *args: Any,
+        attempts: int = 3,
+        initial_ms: int = 100,
+        factor: float = 2.0,
+        max_ms: int = 10_000,
+        retry_on: tuple[type[Exception], ...] = (PlexSpacesError,),
+        **kwargs: Any,
+    ) -> T:
+        """Calls ``fn(*args, **kwargs)`` until it returns, at most ``attempts`` times, and returns what it returns. Between two attempts it
+        sleeps as ``sleep`` does: ``initial_ms`` milliseconds, then each time ``factor`` times longer, but not longer than ``max_ms``.
+
+        An exception that is not of ``retry_on``, a ``PlexSpacesError`` that is not ``retryable``, ``WorkflowCancelled`` and the last
+        attempt's exception are raised. Each attempt is a request of its own: one that timed out may have happened all the same.
+
+            host.retry(host.ask, "payments", "charge", {"order": order, "amount": 10}, attempts=5)
+        """
+        policy = _steps.Policy(attempts, _milliseconds(initial_ms, "initial_ms"), factor, _milliseconds(max_ms, "max_ms"), retry_on)
+        return _steps.attempt(lambda: fn(*args, **kwargs), policy, self.sleep)
 
     def monitor(self, actor_id: str) -> str:
         """Watches an actor and returns the watch's reference. At its end, whatever the reason, this actor receives the cast ``__DOWN__``
@@ -181,7 +250,7 @@ class Host(_unavailable.Methods):
         limit = None if timeout_ms is None else _milliseconds(timeout_ms, "timeout_ms")
         link = _text(link_name, "link_name")
         request = _http.request(_text(method, "method"), _text(path, "path"), body, headers, limit, idempotency_key)
-        return _http.response(current("http_fetch").http_fetch(link, request))
+        return _http.response(_course.waiting(lambda: current("http_fetch").http_fetch(link, request)))
 
     def get_actor_id(self) -> str:
         """This actor's printed identity, ``namespace/type/key``."""
@@ -230,6 +299,18 @@ class Host(_unavailable.Methods):
     def error(self, message: object) -> None:
         """Writes a line to the node's log."""
         _log("error", message)
+
+
+def _slept(function: str, until_ms: int) -> bool:
+    """One wait until a time; false when a signal ended it, which is then handled."""
+    backend, course = current(function), _course.present()
+    if course is None:
+        return backend.sleep_until(until_ms)
+    course.publish()
+    try:
+        return backend.sleep_until(until_ms)
+    finally:
+        course.listen()
 
 
 def _log(level: Level, message: object) -> None:

@@ -7,9 +7,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from . import _workflow
+from . import _course, _workflow
+from ._backend import current
 from ._binding import ArgumentError
-from ._decorators import Model
+from ._decorators import Model, Operation
 from ._json import NotJson, decode, encode, printable
 
 
@@ -48,23 +49,59 @@ class Instance:
 
     def handle(self, operation: str, payload: Any, sender: str) -> Any:
         """Runs the operation's handler and returns its reply. Raises ``Refusal`` before the handler runs, or what the handler raises."""
-        operations = self._model.operations
         if not operation and isinstance(payload, dict):
             operation = str(payload.get("op") or payload.get("action") or "")
-        found = operations.get(operation)
-        if found is None and self._model.behavior == "Workflow":
-            found, payload = _workflow.find(operations, operation, payload)
-        found = found or operations.get("*")
+        found, payload = self._find(operation, payload)
         if found is None:
-            known = ", ".join(sorted(operations)) or "none"
+            known = ", ".join(sorted(self._model.operations)) or "none"
             raise Refusal("unknown_operation", f"unknown operation {operation!r}; known operations: {known}")
         try:
             arguments = found.binding.bind(payload, operation, sender)
         except ArgumentError as error:
             raise Refusal("invalid_argument", str(error), error.field) from None
         method = getattr(self._actor, found.method)
-        reply = self._unchanged(method, arguments) if found.kind == "query" else method(**arguments)
+        if self._model.behavior == "Workflow":
+            reply = self._follow(found, method, arguments)
+        else:
+            reply = method(**arguments)
         return reply if found.answers else None
+
+    def _find(self, operation: str, payload: Any) -> tuple[Operation | None, Any]:
+        """The handler for an operation, and what the handler gets of the payload."""
+        operations = self._model.operations
+        found = operations.get(operation)
+        if found is None and self._model.behavior == "Workflow":
+            found, payload = _workflow.find(operations, operation, payload)
+        return found or operations.get("*"), payload
+
+    def _follow(self, found: Operation, method: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        """Runs a handler of a workflow, to which signals may come where it waits."""
+        looks = found.kind == "query"
+        course = _course.Course(self.snapshot, self._signalled, looks)
+        _course.enter(course)
+        try:
+            reply = self._unchanged(method, arguments) if looks else method(**arguments)
+            course.end()
+            course.drop(self._has_handler)
+            return reply
+        finally:
+            _course.enter(None)
+
+    def _signalled(self, signal: _course.Signal) -> None:
+        """Runs the handler of a signal that came in the middle of a turn."""
+        found = self._model.operations.get(signal.operation) or self._model.operations.get("*")
+        if found is None:
+            return
+        try:
+            arguments = found.binding.bind(signal.payload, signal.operation, "")
+        except ArgumentError as error:
+            # Its sender was told that it would be heard, and the run is not to blame.
+            current("warn").log("warn", printable(f"the signal {signal.name!r} was dropped: {error}"))
+            return
+        getattr(self._actor, found.method)(**arguments)
+
+    def _has_handler(self, signal: _course.Signal) -> bool:
+        return signal.operation in self._model.operations or "*" in self._model.operations
 
     def _unchanged(self, query: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         """Runs a query and puts back what it changes in the state."""

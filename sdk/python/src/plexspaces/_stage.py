@@ -10,7 +10,7 @@ from pathlib import Path
 ENTRY = "_plexspaces_entry"
 _PACKAGE = Path(__file__).parent
 # What only runs on the author's machine; it imports modules that no component has.
-_NOT_IN_GUEST = {"build.py", "_check.py", "_immortal.py", "_stage.py", "testing.py"}
+_NOT_IN_GUEST = {"build.py", "_check.py", "_immortal.py", "_replay.py", "_stage.py", "testing.py"}
 _RESERVED = {"plexspaces", "wit_world", "componentize_py_types", "componentize_py_async_support", "poll_loop", ENTRY}
 _HANDLERS = {"handler", "init_handler", "run_handler", "signal_handler", "query_handler"}
 _SKIPPED_DIRECTORIES = {"__pycache__", "node_modules", "venv", "tests", "build", "dist"}

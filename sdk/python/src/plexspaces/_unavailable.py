@@ -39,7 +39,6 @@ METHODS = (
     "registry_register",
     "registry_lookup",
     "registry_unregister",
-    "checkpoint",
 )
 
 

@@ -26,3 +26,12 @@ def find(operations: Mapping[str, Found], operation: str, payload: Any) -> tuple
             if found is not None:
                 return found, {k: value for k, value in payload.items() if k != key}
     return None, payload
+
+
+def name_of(operation: str, payload: Any) -> tuple[str, Any]:
+    """The name of a signal or query that only its payload names, and the rest of the payload."""
+    if isinstance(payload, dict):
+        for key in _NAMED_BY[operation]:
+            if isinstance(payload.get(key), str):
+                return payload[key], {k: value for k, value in payload.items() if k != key}
+    return "", payload

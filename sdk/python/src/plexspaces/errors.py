@@ -114,6 +114,19 @@ class StorageFailedError(PlexSpacesError):
     default_retryable = True
 
 
+class WorkflowCancelled(PlexSpacesError):
+    """The workflow's run was cancelled. The wait that was under way, or else the next one, raises it once; waits after it work as usual, so
+    that the run can undo what it has done."""
+
+    default_code = "cancelled"
+
+
+class NonDeterministicError(PlexSpacesError):
+    """A turn that is run again did not do what it had done. Its history is left as it was."""
+
+    default_code = "non_deterministic"
+
+
 class InternalError(PlexSpacesError):
     """The node has a fault."""
 
@@ -154,6 +167,8 @@ _BY_CODE: dict[str, type[PlexSpacesError]] = {
         PayloadTooLargeError,
         StorageFullError,
         StorageFailedError,
+        WorkflowCancelled,
+        NonDeterministicError,
         InternalError,
     )
 }

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from . import _backend
+from . import _backend, _course
 from ._decorators import Model, model_of
 from ._instance import Instance, Refusal, encode_reply
 from ._json import decode, encode
-from .errors import ActorNotFoundError, ConflictError, error_from
+from ._replay import Recorded, Recorder, Repeater
+from ._workflow import QUERY, SIGNAL
+from .errors import ActorNotFoundError, ConflictError, WorkflowCancelled, error_from
 
 Answer = Callable[[Any], Any] | Any
 HttpAnswer = Callable[["Fetched"], Any] | Any
@@ -55,6 +58,14 @@ class Spawned(NamedTuple):
     args: dict[str, Any]
 
 
+class Coming(NamedTuple):
+    """A signal on its way to a run; one without an operation cancels it."""
+
+    due_ms: int
+    operation: str
+    body: str
+
+
 @dataclass
 class Timer:
     """A timer or reminder of the actor. ``due_ms`` is its next time by the host's clock; a cron expression is not computed: ``None``."""
@@ -85,6 +96,9 @@ class MemoryHost:
         self.stopped: list[str] = []
         self.alive: set[str] = set()
         self.timers: list[Timer] = []
+        self.coming: list[Coming] = []
+        self.published: str | None = None
+        self._came: list[tuple[str, str | bytes]] = []
         self._numbers = itertools.count(1)
         self._actor_id = actor_id
         self._answers: dict[tuple[str, str], Answer] = {}
@@ -126,6 +140,7 @@ class MemoryHost:
     def ask(self, target: str, operation: str, payload: str | bytes, timeout_ms: int) -> str | bytes:
         """See `Backend`."""
         value = _value(payload)
+        self._hear(self.clock_ms)
         self.asks.append(Sent(target, operation, value))
         if (target, operation) not in self._answers:
             raise ActorNotFoundError(f"no answer is scripted for {target!r} {operation!r}: use harness.answer(...)")
@@ -219,6 +234,38 @@ class MemoryHost:
         self.timers = kept
         return there
 
+    def sleep_until(self, until_ms: int) -> bool:
+        """See `Backend`. The clock moves at once, as far as the first signal that comes until then."""
+        self._hear(self.clock_ms)
+        if self._came:
+            return False
+        first = min((c.due_ms for c in self.coming), default=until_ms + 1)
+        if first <= until_ms:
+            self.clock_ms = max(self.clock_ms, first)
+            self._hear(first)
+            return False
+        if until_ms - self.clock_ms > _course.FOREVER_MS // 2:
+            raise AssertionError("the run waits for ever: no signal is on its way. Use harness.signal(...) before, or give a timeout_ms")
+        self.clock_ms = max(self.clock_ms, until_ms)
+        return True
+
+    def take_signals(self) -> list[tuple[str, str | bytes]]:
+        """See `Backend`."""
+        came, self._came = self._came, []
+        return came
+
+    def publish(self, state: str) -> None:
+        """See `Backend`."""
+        self.published = state
+
+    def _hear(self, until_ms: int) -> None:
+        """Lets signals come that are due; a cancellation is raised in the wait that hears it."""
+        due = [c for c in self.coming if c.due_ms <= until_ms]
+        self.coming = [c for c in self.coming if c.due_ms > until_ms]
+        self._came += [(c.operation, c.body) for c in due if c.operation]
+        if any(not c.operation for c in due):
+            raise WorkflowCancelled("the run was cancelled")
+
     def taken(self, timer: Timer) -> Timer:
         """Lets a timer fire: one that fires once is gone, before its message is handled."""
         if timer.schedule.kind == "after":
@@ -272,6 +319,8 @@ class ActorHarness:
             **(config or {}),
         }
         self._instance = self._make()
+        self._last: Recorded | None = None
+        self._running: str | None = None
 
     @property
     def actor(self) -> Any:
@@ -315,6 +364,53 @@ class ActorHarness:
         """
         self.host.http_respond(link, method, path, reply)
 
+    def signal(self, name: str, payload: Any = None, after_ms: int = 0) -> None:
+        """Sends a signal to the run of a workflow: to the one that is under way, if the function of a scripted answer calls this, else to the
+        next one. It comes at the run's next wait, or after ``after_ms`` milliseconds of the actor's clock in a sleep.
+
+        Between two runs a signal is a message like another: ``harness.ask("workflow_signal:NAME")``.
+        """
+        body = encode({} if payload is None else payload, "payload")
+        self.host.coming.append(Coming(self.host.clock_ms + after_ms, f"{SIGNAL}:{name}", body))
+
+    def cancel(self, after_ms: int = 0) -> None:
+        """Cancels the run: its next wait raises ``WorkflowCancelled``, or the sleep in which ``after_ms`` milliseconds have passed."""
+        self.host.coming.append(Coming(self.host.clock_ms + after_ms, "", ""))
+
+    def query(self, name: str, payload: Any = None) -> Any:
+        """Asks a query. While a run is under way, in the function of a scripted answer, it is answered as on a node: beside the run, from the
+        state at its last wait."""
+        if self._running is None:
+            return self.ask(f"{QUERY}:{name}", payload)
+        beside = MemoryHost(self.actor_id, self.host.clock_ms)
+        looking = self._make(beside)
+        looking.restore(self.host.published or self._running)
+        with _Bound(beside):
+            reply = looking.handle(f"{QUERY}:{name}", decode(encode({} if payload is None else payload, "payload")), "")
+        return _value(encode_reply(reply))
+
+    def replay(self) -> None:
+        """Runs the last turn again in a new object, with what the host gave it, as a node does after a crash. Raises
+        ``NonDeterministicError`` with both sides when it does not do the same: calls other functions of the host or calls them with other
+        arguments, or ends otherwise. The numbers of ``random`` repeat, as on a node."""
+        last = self._last
+        if last is None:
+            raise ValueError("there is no turn to run again: nothing was handled yet")
+        instance = self._make(MemoryHost(self.actor_id, last.clock_ms))
+        instance.restore(last.state)
+        repeater = Repeater(last, self.actor_id)
+        before = random.getstate()
+        random.setstate(last.random_state)
+        try:
+            with _Bound(repeater):
+                reply = instance.handle(last.operation, last.payload, last.sender)
+            outcome = _outcome(reply, instance)
+        except Exception as error:
+            outcome = _outcome(error, instance)
+        finally:
+            random.setstate(before)
+        repeater.end(outcome)
+
     def advance(self, milliseconds: int) -> None:
         """Moves the actor's clock, and delivers on the way what its timers and reminders send, each at its time. Those with a cron
         expression wait for `fire`."""
@@ -355,32 +451,56 @@ class ActorHarness:
         timer = self.host.taken(timer)
         self.tell(timer.operation, timer.payload, self.actor_id)
 
-    def _make(self) -> Instance:
-        with _Bound(self.host):
+    def _make(self, host: MemoryHost | None = None) -> Instance:
+        with _Bound(host or self.host):
             # A copy: an init handler may change what it is given, and the next one must not see that.
             return Instance(self._model, self.actor_id, json.loads(json.dumps(self._config)))
 
     def _handle(self, operation: str, payload: Any, sender: str) -> Any:
         body = payload if isinstance(payload, bytes) else decode(encode({} if payload is None else payload, "payload"))
-        with _Bound(self.host):
-            try:
-                return self._instance.handle(operation, body, sender)
-            except Refusal as refusal:
-                raise error_from(refusal.code, refusal.message, False) from None
+        state = self._instance.snapshot()
+        # The actor may change what it is given.
+        turn = Recorded(operation, json.loads(json.dumps(body)) if not isinstance(body, bytes) else body, sender, state, self.host.clock_ms)
+        self._running, self.host.published = state, None
+        try:
+            with _Bound(Recorder(self.host, turn)):
+                reply = self._instance.handle(operation, body, sender)
+            turn.outcome, self._last = _outcome(reply, self._instance), turn
+            return reply
+        except Refusal as refusal:
+            raise error_from(refusal.code, refusal.message, False) from None
+        except Exception as error:
+            turn.outcome, self._last = _outcome(error, self._instance), turn
+            raise
+        finally:
+            self._running = None
 
 
 class _Bound:
     """Makes host calls go to one harness while its actor runs, so that several can be used side by side."""
 
-    def __init__(self, host: MemoryHost) -> None:
-        self._host = host
+    def __init__(self, host: Any) -> None:
+        self._host: _backend.Backend = host
         self._before: _backend.Backend | None = None
+        self._course: _course.Course | None = None
 
     def __enter__(self) -> None:
         self._before = _backend.use(self._host)
+        self._course = _course.enter(None)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         _backend.use(self._before)
+        _course.enter(self._course)
+
+
+def _outcome(reply: Any, instance: Instance) -> str:
+    """How a turn ended, for comparing."""
+    if isinstance(reply, Exception):
+        return f"the exception {type(reply).__name__}: {reply}"
+    try:
+        return f"the reply {encode_reply(reply)!r} and the state {instance.snapshot()}"
+    except Exception as error:
+        return f"a reply or a state that cannot be stored: {error}"
 
 
 def _response(reply: Any) -> _backend.HttpResponse:

@@ -58,7 +58,10 @@ class Flow:
     status: str = state(default="new")
 
     @run_handler
-    def run(self, input_data: dict) -> dict:
+    def run(self, input_data: dict) -> dict | list:
+        if "wait" in input_data:
+            go, raw = [host.wait_for_signal(name) for name in input_data["wait"]]
+            return [go, str(raw), self.status]
         self.status = "done"
         return input_data
 

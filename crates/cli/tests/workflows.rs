@@ -1,0 +1,276 @@
+//! Workflows of Python on a real node: killed, paused, cancelled, asked while they run, asleep for long.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use serde_json::{Value, json};
+use support::{Answer, Http, Node, root, stderr};
+
+/// The node with the workflows of `guests/flows`.
+fn flows(data: &std::path::Path) -> Node {
+    let node = Node::start(data);
+    deploy(&node, "flows");
+    node
+}
+
+fn deploy(node: &Node, version: &str) {
+    let output = try_deploy(node, version, "abort");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn try_deploy(node: &Node, version: &str, on_incompatible: &str) -> Output {
+    let guests = root().join("crates/cli/tests/guests");
+    let component = plexspaces_testkit::python::component(&guests.join(format!("{version}/flows.py"))).unwrap();
+    let config = guests.join("flows/app-config.toml");
+    let (component, config) = (component.to_str().unwrap(), config.to_str().unwrap());
+    node.cli(&["deploy", "--wasm", component, "--config", config, "--on-incompatible", on_incompatible])
+}
+
+struct Flow<'a> {
+    http: &'a Http,
+    name: &'a str,
+}
+
+impl Flow<'_> {
+    fn url(&self, node: &Node, operation: &str, invocation: &str) -> String {
+        let (kind, key) = self.name.split_once('/').unwrap();
+        format!("{}/api/v1/actors/flows/{kind}?actor_id={key}&msg_type={operation}&invocation={invocation}", node.url)
+    }
+
+    /// Starts the run; returns when the node has accepted it.
+    async fn start(&self, node: &Node, input: Value) {
+        let answer = self.http.send(Method::POST, &self.url(node, "workflow_run", "tell"), &[], input.to_string()).await.unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.body);
+    }
+
+    /// Starts the run under a key, or waits for the one that was started under it.
+    async fn run(&self, node: &Node, input: Value) -> Result<Answer, String> {
+        let url = self.url(node, "workflow_run", "call") + "&timeout_ms=60000";
+        self.http.send(Method::POST, &url, &[("idempotency-key", &format!("the run of {:<16}", self.name))], input.to_string()).await
+    }
+
+    async fn send(&self, node: &Node, operation: &str, payload: Value) -> Answer {
+        self.http.send(Method::POST, &self.url(node, operation, "call"), &[], payload.to_string()).await.unwrap()
+    }
+
+    async fn query(&self, node: &Node, name: &str) -> Value {
+        let answer = self.send(node, &format!("workflow_query:{name}"), json!({})).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    }
+}
+
+async fn notes(http: &Http, node: &Node) -> Vec<String> {
+    let answer = http.ask(node, "flows/recorder", json!({"op": "notes"})).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    serde_json::from_value(answer.body).unwrap()
+}
+
+/// Waits until something is so.
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < Duration::from_secs(60), "not in 60 s: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_does_its_steps_hears_signals_and_is_asked_meanwhile() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (flows(data.path()), Http::new());
+    let flow = Flow { http: &http, name: "steps/a" };
+    flow.start(&node, json!({"steps": 3, "pause_ms": 700})).await;
+    until("the second step", async || flow.query(&node, "status").await["step"] == 1).await;
+    assert_eq!(flow.send(&node, "workflow_signal:word", json!({"text": "hello"})).await.status, 200);
+    until("the signal", async || flow.query(&node, "status").await["heard"] == json!(["hello"])).await;
+    assert_eq!(flow.query(&node, "status").await["step"], 1, "a query changes nothing, and does not wait for the run");
+    until("the end", async || flow.query(&node, "status").await["step"] == 3).await;
+    let seen = notes(&http, &node).await;
+    assert_eq!(seen.iter().filter(|note| note.starts_with("ask")).count(), 3, "{seen:?}");
+    assert_eq!(seen.iter().filter(|note| note.starts_with("tell")).count(), 3, "{seen:?}");
+    assert_eq!(seen.iter().filter(|note| *note == "word hello").count(), 1, "{seen:?}");
+    // After its end it is an actor like another.
+    assert_eq!(flow.send(&node, "workflow_signal:word", json!({"text": "again"})).await.status, 200);
+    assert_eq!(flow.query(&node, "status").await, json!({"step": 3, "heard": ["hello", "again"]}));
+}
+
+/// Each kill hits another place of the run: while it asks, while it sleeps, between them.
+#[tokio::test]
+async fn a_run_that_is_killed_again_and_again_ends_with_each_effect_once() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut node, http) = (flows(data.path()), Http::new());
+    let flow = Flow { http: &http, name: "steps/killed" };
+    let input = json!({"steps": 12, "pause_ms": 60});
+    flow.start(&node, input.clone()).await;
+    let mut kills = 0;
+    for step in 0..12 {
+        until("the next step", async || {
+            let status = flow.query(&node, "status").await;
+            status["step"].as_u64().unwrap() >= step
+        })
+        .await;
+        if step % 4 == 0 {
+            assert_eq!(flow.send(&node, "workflow_signal:word", json!({"text": step.to_string()})).await.status, 200);
+        }
+        tokio::time::sleep(Duration::from_millis(step * 13 % 60)).await;
+        node.kill();
+        node = Node::start(data.path());
+        kills += 1;
+    }
+    until("the end", async || flow.query(&node, "status").await["step"] == 12).await;
+    assert_eq!(flow.query(&node, "status").await["heard"], json!(["0", "4", "8"]));
+    let seen = notes(&http, &node).await;
+    for kind in ["ask", "tell"] {
+        let steps: Vec<&str> = seen.iter().filter_map(|note| note.strip_prefix(kind)?.trim().split(' ').next()).collect();
+        let expected: Vec<String> = (0..12).map(|step| step.to_string()).collect();
+        assert_eq!(steps, expected, "{kind} after {kills} kills: {seen:?}");
+    }
+    assert_eq!(seen.iter().filter(|note| note.starts_with("word")).count(), 3, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_run_is_paused_resumed_cancelled_and_terminated() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut node, http) = (flows(data.path()), Http::new());
+    let paused = Flow { http: &http, name: "steps/paused" };
+    paused.start(&node, json!({"steps": 4, "pause_ms": 300})).await;
+    until("the second step", async || paused.query(&node, "status").await["step"] == 1).await;
+    assert_eq!(paused.send(&node, "workflow_pause", json!({})).await.status, 200);
+    assert_eq!(paused.send(&node, "workflow_signal:word", json!({"text": "meanwhile"})).await.status, 200);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let step = paused.query(&node, "status").await["step"].clone();
+    // It stands still through a crash as well, and hears the signals in the same place when it does its steps again.
+    node.kill();
+    node = Node::start(data.path());
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(paused.query(&node, "status").await["step"], step);
+    assert_eq!(paused.send(&node, "workflow_resume", json!({})).await.status, 200);
+    until("the next step", async || paused.query(&node, "status").await["step"].as_u64() > step.as_u64()).await;
+    node.kill();
+    node = Node::start(data.path());
+    until("the end", async || paused.query(&node, "status").await == json!({"step": 4, "heard": ["meanwhile"]})).await;
+    let seen = notes(&http, &node).await;
+    assert_eq!(seen.len(), 9, "{seen:?}");
+
+    // Cancelled, it undoes what it did.
+    let cancelled = Flow { http: &http, name: "order/cancelled" };
+    cancelled.start(&node, json!({})).await;
+    until("the payment", async || cancelled.query(&node, "status").await["status"] == "paid").await;
+    assert_eq!(cancelled.send(&node, "workflow_signal:cancel", json!({"reason": "regret"})).await.status, 200);
+    assert_eq!(cancelled.send(&node, "workflow_cancel", json!({})).await.status, 200);
+    until("the end", async || cancelled.query(&node, "status").await == json!({"status": "cancelled", "reason": "regret"})).await;
+    assert_eq!(notes(&http, &node).await[9..], ["pay", "refund"]);
+
+    // Terminated, it does nothing more; whoever waits for it is told.
+    let terminated = Flow { http: &http, name: "order/terminated" };
+    let (ended, answer) = tokio::join!(terminated.run(&node, json!({})), async {
+        until("the payment", async || terminated.query(&node, "status").await["status"] == "paid").await;
+        terminated.send(&node, "workflow_terminate", json!({})).await
+    });
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let ended = ended.unwrap();
+    assert_eq!((ended.status, &ended.body["reason"]), (409, &json!("cancelled")), "{}", ended.body);
+    assert_eq!(notes(&http, &node).await[11..], ["pay"]);
+    let refused = terminated.send(&node, "workflow_pause", json!({})).await;
+    assert_eq!(refused.status, 409, "there is no run any more: {}", refused.body);
+}
+
+#[tokio::test]
+async fn a_signal_is_waited_for_and_its_payload_is_given() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut node, http) = (flows(data.path()), Http::new());
+    let order = Flow { http: &http, name: "order/one" };
+    order.start(&node, json!({})).await;
+    until("the payment", async || order.query(&node, "status").await["status"] == "paid").await;
+    node.kill();
+    node = Node::start(data.path());
+    assert_eq!(order.send(&node, "workflow_signal:shipped", json!({"number": 7})).await.status, 200);
+    until("the end", async || order.query(&node, "status").await["status"] == "shipped").await;
+    // Without the signal it goes on when its time is over.
+    let late = Flow { http: &http, name: "order/late" };
+    let answer = late.run(&node, json!({"timeout_ms": 300})).await.unwrap();
+    assert_eq!(answer.body, json!({"status": "late", "parcel": null}));
+    assert_eq!(notes(&http, &node).await, ["pay", "pay"]);
+}
+
+#[tokio::test]
+async fn a_run_that_fails_is_not_done_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (flows(data.path()), Http::new());
+    let failing = Flow { http: &http, name: "failing/one" };
+    failing.start(&node, json!({})).await;
+    until("the dead letter", async || {
+        let letters = http.get(&node, "/api/v1/dead-letters?namespace=flows").await.body["dead_letters"].clone();
+        letters.as_array().is_some_and(|letters| letters.len() == 1 && letters[0]["attempts"] == 1)
+    })
+    .await;
+    assert_eq!(notes(&http, &node).await, ["begun"]);
+    // A step is tried again where the workflow says so. The recorder's own turns fail, and leave nothing.
+    let retried = Flow { http: &http, name: "failing/two" };
+    let answer = retried.run(&node, json!({"retry": true})).await.unwrap();
+    assert_eq!((answer.status, &answer.body["reason"]), (500, &json!("handler_failed")), "{}", answer.body);
+    let recorder = http.get(&node, "/api/v1/actors?namespace=flows").await.body.to_string();
+    assert!(recorder.contains("flows/recorder/recorder"), "{recorder}");
+    assert_eq!(notes(&http, &node).await, ["begun", "begun"]);
+}
+
+/// The number of instances, by the node's metrics.
+async fn instances(http: &Http, node: &Node) -> f64 {
+    let metrics = http.get(node, "/metrics").await.body;
+    let text = metrics.as_str().unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("plexspaces_wasm_instances ")).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_long_sleep_leaves_memory_and_goes_on_in_time() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (flows(data.path()), Http::new());
+    let idle = instances(&http, &node).await;
+    let long = Flow { http: &http, name: "long/one" };
+    let begun = Instant::now();
+    long.start(&node, json!({"ms": 42_000})).await;
+    until("it sleeps", async || long.query(&node, "status").await == "sleeping").await;
+    let asleep = instances(&http, &node).await;
+    assert!(asleep > idle, "{asleep} {idle}");
+    until("it has left memory", async || instances(&http, &node).await < asleep).await;
+    assert!(begun.elapsed() > Duration::from_secs(29) && begun.elapsed() < Duration::from_secs(41), "{:?}", begun.elapsed());
+    assert_eq!(long.query(&node, "status").await, "sleeping", "a query does not wake it");
+    until("it has slept", async || long.query(&node, "status").await == "done").await;
+    assert!(begun.elapsed() > Duration::from_secs(42) && begun.elapsed() < Duration::from_secs(55), "{:?}", begun.elapsed());
+    assert_eq!(notes(&http, &node).await, ["before", "after"]);
+}
+
+#[tokio::test]
+async fn code_that_does_something_else_stops_and_leaves_the_history_as_it_was() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (Node::start(data.path()), Http::new());
+    deploy(&node, "changed");
+    deploy(&node, "flows");
+    let idle = instances(&http, &node).await;
+    let long = Flow { http: &http, name: "long/changed" };
+    long.start(&node, json!({"ms": 40_000})).await;
+    until("it sleeps", async || long.query(&node, "status").await == "sleeping").await;
+    let asleep = instances(&http, &node).await;
+    assert!(asleep > idle, "{asleep} {idle}");
+    // What is in memory ends with the code that it began with.
+    until("it has left memory", async || instances(&http, &node).await < asleep).await;
+    let refused = try_deploy(&node, "changed", "abort");
+    assert!(!refused.status.success() && stderr(&refused).contains("flows/long/changed"), "{}", stderr(&refused));
+    assert!(try_deploy(&node, "changed", "replace").status.success());
+    let stopped = long.send(&node, "workflow_signal:any", json!({})).await;
+    assert_eq!((stopped.status, &stopped.body["reason"]), (500, &json!("non_deterministic")), "{}", stopped.body);
+    let message = stopped.body["message"].as_str().unwrap();
+    for part in ["flows/long/changed", "ask recorder note", "ask recorder notes"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    // The version that it began with takes it to its end.
+    deploy(&node, "flows");
+    until("the end", async || long.query(&node, "status").await == "done").await;
+    assert_eq!(notes(&http, &node).await, ["before", "after"]);
+}
