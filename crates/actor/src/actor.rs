@@ -93,10 +93,19 @@ enum Fate {
     Leaves(Option<Exit>),
 }
 
+/// Whose task an actor works in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Its own.
+    Own,
+    /// At first that of who asked, who is not to wait for the work of others.
+    Asker,
+}
+
 /// Works until nothing waits or the actor has ended.
-pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>) {
+pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>, place: Place) {
     let mut actor = Actor { runtime, cell, body };
-    let mut steps = 0_u32;
+    let mut steps = if place == Place::Asker { STEPS_IN_A_ROW - 1 } else { 0 };
     loop {
         let Next::Do(body, work) = actor.cell.mailbox.next(actor.body) else { return };
         actor.body = body;
@@ -110,7 +119,7 @@ pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>) {
             return actor.leave(exit.as_ref());
         }
         steps = steps.wrapping_add(1);
-        if steps.is_multiple_of(STEPS_IN_A_ROW) {
+        if steps.is_multiple_of(STEPS_IN_A_ROW) && actor.cell.mailbox.len() > 0 {
             tokio::task::yield_now().await;
         }
     }
