@@ -87,11 +87,16 @@ impl Inbox {
     }
 
     /// The messages that are queries.
-    pub(crate) fn take_queries(&self) -> Vec<Box<Envelope>> {
+    pub(crate) fn take_queries(&self) -> Vec<Envelope> {
         let mut queue = self.queue.lock();
-        let (queries, rest) = queue.drain(..).partition(|envelope| Order::of(&envelope.message.operation) == Some(Order::Query));
-        *queue = rest;
-        queries.into()
+        let mut queries = Vec::new();
+        for envelope in std::mem::take(&mut *queue) {
+            match Order::of(&envelope.message.operation) {
+                Some(Order::Query) => queries.push(*envelope),
+                _ => queue.push_back(envelope),
+            }
+        }
+        queries
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::{Fault, Turn};
 
 impl Runtime {
     /// Answers a query beside the run.
-    pub(crate) fn answer_query(&self, cell: &Arc<Cell>, envelope: Box<Envelope>) {
+    pub(crate) fn answer_query(&self, cell: &Arc<Cell>, envelope: Envelope) {
         let (runtime, cell) = (self.clone(), cell.clone());
         self.spawn_background(async move {
             let answer = runtime.query(&cell, &envelope).await;

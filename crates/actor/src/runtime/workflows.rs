@@ -63,7 +63,7 @@ impl Runtime {
     pub async fn workflow(&self, ctx: &RequestContext, target: Target<'_>) -> Result<Run, Failure> {
         let id = self.workflow_id(ctx, target)?;
         let (turns, _) = self.recorded(&id, 0, None, None).await?;
-        let latest = turns.iter().rev().find(|turn| turn.begin().is_some_and(|begin| is_run(begin)));
+        let latest = turns.iter().rev().find(|turn| turn.begin().is_some_and(is_run));
         let Some(latest) = latest else {
             return Ok(Run {
                 status: RunStatus::None,

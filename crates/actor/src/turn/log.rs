@@ -228,10 +228,10 @@ impl Turn {
 
     /// Looks a call up in the journal. An error ends the turn's doings: its code and its journal do not agree.
     pub(crate) fn call(&mut self, text: impl Fn() -> String, arguments: &[&[u8]]) -> Result<Known, Failure> {
-        if self.looking != Looking::No {
-            if let Some(told) = self.look(&text())? {
-                return Ok(Known::Told(Ok(told)));
-            }
+        if self.looking != Looking::No
+            && let Some(told) = self.look(&text())?
+        {
+            return Ok(Known::Told(Ok(told)));
         }
         let Some(log) = self.log.as_deref_mut() else { return Ok(Known::New(None)) };
         if let Some(failure) = &log.held.lock().stopped {

@@ -118,7 +118,7 @@ impl Turn {
     /// Writes a wait's result down before the code sees it.
     async fn conclude(&mut self, call: Option<log::Call>, result: Result<Payload, Failure>) -> Result<Payload, Failure> {
         self.tick();
-        self.told(call, result.as_ref().map(Clone::clone));
+        self.told(call, result.as_ref().cloned());
         self.suspend().await?;
         self.stand_still().await?;
         result
@@ -181,7 +181,7 @@ impl Turn {
         let Some((runtime, cell)) = self.node() else { return Ok(Order::Query) };
         let order = Order::of(&envelope.message.operation).unwrap_or(Order::Signal);
         if order == Order::Query {
-            runtime.answer_query(&cell, Box::new(envelope));
+            runtime.answer_query(&cell, envelope);
             return Ok(order);
         }
         if order == Order::Signal && self.course.signals.len() >= MAX_SIGNALS {
