@@ -16,10 +16,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("durable", &["types", "store"]),
     ("actor", &["types", "store", "durable"]),
     ("wasm", &["types", "actor"]),
-    ("app", &["types", "store", "actor", "wasm"]),
+    ("outbound", &["types", "actor"]),
+    ("app", &["types", "store", "actor", "wasm", "outbound"]),
     ("api", &["types", "proto", "actor", "app"]),
     ("client", &["types", "proto"]),
-    ("node", &["types", "store", "store-sql", "actor", "wasm", "app", "api"]),
+    ("node", &["types", "store", "store-sql", "actor", "wasm", "outbound", "app", "api"]),
     ("cli", &["types", "app", "client", "node"]),
     ("testkit", &[]),
     ("bench-actors", &[]),
@@ -29,8 +30,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Libraries that only some crates may know.
-const RESTRICTED: &[(&str, &[&str])] =
-    &[("wasmtime", &["wasm"]), ("wasmtime-wasi", &["wasm"]), ("rusqlite", &["store-sql"]), ("tonic", &["proto", "api", "client"])];
+const RESTRICTED: &[(&str, &[&str])] = &[
+    ("wasmtime", &["wasm"]),
+    ("wasmtime-wasi", &["wasm"]),
+    ("rusqlite", &["store-sql"]),
+    ("rustls", &["outbound"]),
+    ("tonic", &["proto", "api", "client"]),
+];
 
 pub(crate) fn run() -> Result<()> {
     let output = Command::new("cargo").args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(root()?).output()?;

@@ -93,10 +93,19 @@ enum Fate {
     Leaves(Option<Exit>),
 }
 
+/// Whose task an actor works in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Its own.
+    Own,
+    /// At first that of who asked, who is not to wait for the work of others.
+    Asker,
+}
+
 /// Works until nothing waits or the actor has ended.
-pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>) {
+pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>, place: Place) {
     let mut actor = Actor { runtime, cell, body };
-    let mut steps = 0_u32;
+    let mut steps = if place == Place::Asker { STEPS_IN_A_ROW - 1 } else { 0 };
     loop {
         let Next::Do(body, work) = actor.cell.mailbox.next(actor.body) else { return };
         actor.body = body;
@@ -110,7 +119,7 @@ pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>) {
             return actor.leave(exit.as_ref());
         }
         steps = steps.wrapping_add(1);
-        if steps.is_multiple_of(STEPS_IN_A_ROW) {
+        if steps.is_multiple_of(STEPS_IN_A_ROW) && actor.cell.mailbox.len() > 0 {
             tokio::task::yield_now().await;
         }
     }
@@ -263,7 +272,7 @@ impl Actor {
     }
 
     fn new_turn(&self, ctx: RequestContext) -> Turn {
-        Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx, &self.body.profile)
+        Turn::new(&self.runtime, &self.cell, &self.body.kind, ctx, &self.body.profile)
     }
 
     fn wants_state(&self) -> bool {
@@ -485,7 +494,7 @@ impl Actor {
             config: guest_config(&self.runtime, &self.cell.id, &self.body.kind, &self.body.profile),
             limits: self.body.profile.limits,
         };
-        let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx.clone(), &self.body.profile);
+        let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind, ctx.clone(), &self.body.profile);
         let state = history.as_ref().and_then(|history| history.state.as_ref()).or(carried.as_ref());
         let factory = self.body.kind.factory.clone();
         let made = async {

@@ -10,7 +10,7 @@ use plexspaces_types::{Key, Name};
 use serde_json::{Map, Value};
 
 use crate::supervision::{Intensity, Restart, Strategy};
-use crate::{FacetSpec, Factory, Limits};
+use crate::{FacetSpec, Factory, Limits, Outbound};
 
 /// An application: one component's types under one supervisor in one namespace.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub struct Application {
     pub name: Name,
     /// What makes its actors.
     pub factory: Arc<dyn Factory>,
+    /// Its service links, if it has any.
+    pub outbound: Option<Arc<dyn Outbound>>,
     /// The types that can be addressed. Each is virtual: the first message to a key brings the actor to life.
     pub types: Vec<TypeSpec>,
     /// The root of its supervision tree.

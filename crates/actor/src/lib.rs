@@ -15,6 +15,7 @@ mod guardian;
 mod inbox;
 mod links;
 mod mailbox;
+mod outbound;
 mod registry;
 mod restarts;
 mod runtime;
@@ -29,6 +30,7 @@ pub use describe::{Behavior, Description, FacetUse, HandlerInfo, HandlerKind, Sd
 pub use facet::{Call, Facet, FacetError, FacetFactory, FacetRegistry, FacetSettings, FacetSpec, InterceptResult};
 pub use factory::{Factory, Fault, Instance, Limits, Reply, Spec};
 pub use mailbox::Standing;
+pub use outbound::{HttpRequest, HttpResponse, Outbound, Outgoing};
 pub use plexspaces_durable::journal;
 pub use runtime::history::{Exported, Moment, Rerun, rerun};
 pub use runtime::inspect::{ActorFilter, ActorInfo, ActorOrder, Level};

@@ -13,11 +13,12 @@ use tokio::sync::mpsc;
 
 use crate::guardian::Event;
 use crate::supervision::{Exit, Intensity, NodeId};
-use crate::{Application, Behavior, Factory, Profile};
+use crate::{Application, Behavior, Factory, Outbound, Profile};
 
 /// What all actors of an application share.
 pub(crate) struct Shared {
     pub(crate) name: Name,
+    pub(crate) outbound: Option<Arc<dyn Outbound>>,
     pub(crate) intensity: Intensity,
     /// Milliseconds since the Unix epoch; an actor failed too often less than a window before it.
     pub(crate) degraded_until_ms: AtomicU64,
@@ -186,6 +187,7 @@ impl Registry {
     pub(crate) fn register(&self, application: &Application) -> Result<Registered, Failure> {
         let shared = Arc::new(Shared {
             name: application.name.clone(),
+            outbound: application.outbound.clone(),
             intensity: application.supervisor.intensity,
             degraded_until_ms: AtomicU64::new(0),
         });

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::actor::{self, Body};
+use crate::actor::{self, Body, Place};
 use crate::cell::{Cell, Control, Envelope, Receipt};
 use crate::dead_letters::{DeadLetter, DeadLetters};
 use crate::facet::attach::Attachments;
@@ -148,9 +148,12 @@ impl Runtime {
 
     /// Sends a request to an actor and waits for its reply until the context's deadline; without one, for ever. The reply of a durable
     /// actor means that its turn is committed.
+    ///
+    /// An idle actor begins in the caller's task: that of a warm one that waits for nothing ends there too. Who asks many at once does it
+    /// in as many tasks.
     pub async fn ask(&self, ctx: &RequestContext, target: Target<'_>, request: Request) -> Result<Payload, Failure> {
         let id = self.admit(ctx, target)?;
-        self.ask_actor(ctx.clone(), id, message(request, MessageKind::Call)).await
+        self.ask_from(Place::Asker, ctx.clone(), id, message(request, MessageKind::Call)).await
     }
 
     /// Sends a message to an actor without waiting for a reply. It returns when the message is in the mailbox; for a durable actor when
@@ -288,10 +291,14 @@ impl Runtime {
 
     /// Asks an actor by its identity.
     pub(crate) async fn ask_actor(&self, ctx: RequestContext, id: ActorId, message: Message) -> Result<Payload, Failure> {
+        self.ask_from(Place::Own, ctx, id, message).await
+    }
+
+    async fn ask_from(&self, place: Place, ctx: RequestContext, id: ActorId, message: Message) -> Result<Payload, Failure> {
         let deadline = ctx.deadline;
         let (sender, receiver) = oneshot::channel();
         let asked = async {
-            self.deliver(&id, envelope(ctx, message, Some(sender)), Wait::Yes).await?;
+            self.deliver(&id, envelope(ctx, message, Some(sender)), Wait::Yes(place)).await?;
             receiver.await.map_err(|_| Failure::new(Code::Unavailable, format!("the actor {id} stopped before it answered")))?
         };
         let Some(deadline) = deadline else { return asked.await };
@@ -309,7 +316,7 @@ impl Runtime {
         // An actor cannot make room in its own mailbox while it waits for it.
         let own = ctx.chain.last() == Some(id);
         let ctx = RequestContext { deadline: None, chain: Arc::from([]), ..ctx };
-        let wait = if own { Wait::No } else { Wait::Yes };
+        let wait = if own { Wait::No } else { Wait::Yes(Place::Own) };
         let mut envelope = envelope(ctx, message, None);
         envelope.receipt = receipt;
         let sent = self.deliver(id, envelope, wait);
@@ -375,7 +382,7 @@ impl Runtime {
             }
             let sent = match wait {
                 Wait::No => cell.mailbox.try_send(envelope),
-                Wait::Yes => {
+                Wait::Yes(_) => {
                     let mut waiting = Some(envelope);
                     std::future::poll_fn(|context| cell.mailbox.poll_send(&mut waiting, context)).await
                 }
@@ -383,7 +390,10 @@ impl Runtime {
             envelope = match sent {
                 Sent::Queued => return Ok(()),
                 Sent::Run(body) => {
-                    self.run(cell, body);
+                    match wait {
+                        Wait::Yes(Place::Asker) => self.begin(cell, body).await,
+                        Wait::Yes(Place::Own) | Wait::No => self.run(cell, body),
+                    }
                     return Ok(());
                 }
                 Sent::Full(_) => {
@@ -408,7 +418,20 @@ impl Runtime {
     }
 
     fn run(&self, cell: Arc<Cell>, body: Box<Body>) {
-        self.0.running.spawn(actor::run(self.clone(), cell, body));
+        self.0.running.spawn(actor::run(self.clone(), cell, body, Place::Own));
+    }
+
+    /// Lets the actor work in the caller's task until it waits for something; from there it goes on in its own, whether the caller waits
+    /// or not.
+    async fn begin(&self, cell: Arc<Cell>, body: Box<Body>) {
+        let mut work = self.work(cell, body);
+        if futures::poll!(work.as_mut()).is_pending() {
+            tokio::spawn(work);
+        }
+    }
+
+    fn work(&self, cell: Arc<Cell>, body: Box<Body>) -> futures::future::BoxFuture<'static, ()> {
+        Box::pin(self.0.running.track_future(actor::run(self.clone(), cell, body, Place::Asker)))
     }
 
     /// The actor, if it is on this node now.
@@ -502,7 +525,8 @@ enum Cause {
 
 #[derive(Clone, Copy)]
 enum Wait {
-    Yes,
+    /// For room; an idle actor then begins there.
+    Yes(Place),
     No,
 }
 

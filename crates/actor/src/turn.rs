@@ -8,9 +8,12 @@ use plexspaces_durable::{KeyValue, Outgoing, Reminder};
 use plexspaces_types::{ActorId, Clock, Code, Failure, Message, MessageKind, Name, Payload, RequestContext};
 
 use crate::cell::Cell;
+use crate::outbound::Outbound;
+use crate::registry::Kind;
 use crate::timers::Change;
 use crate::{Address, Limits, Profile, Runtime};
 
+mod http;
 mod key_value;
 mod lifecycle;
 pub(crate) mod log;
@@ -34,6 +37,7 @@ pub struct Parts {
     cell: Option<Arc<Cell>>,
     id: ActorId,
     app: Name,
+    outbound: Option<Arc<dyn Outbound>>,
     ctx: RequestContext,
     durable: bool,
     limits: Limits,
@@ -109,12 +113,13 @@ pub enum LogLevel {
 }
 
 impl Turn {
-    pub(crate) fn new(runtime: &Runtime, cell: &Arc<Cell>, app: &Name, ctx: RequestContext, profile: &Profile) -> Self {
+    pub(crate) fn new(runtime: &Runtime, cell: &Arc<Cell>, kind: &Kind, ctx: RequestContext, profile: &Profile) -> Self {
         Self(Box::new(Parts {
             runtime: Some(runtime.clone()),
             cell: Some(cell.clone()),
             id: cell.id.clone(),
-            app: app.clone(),
+            app: kind.application.name.clone(),
+            outbound: kind.application.outbound.clone(),
             ctx,
             durable: profile.durable,
             limits: profile.limits,
@@ -140,6 +145,7 @@ impl Turn {
             runtime: None,
             cell: None,
             app: id.actor_type.clone(),
+            outbound: None,
             id,
             ctx,
             durable: true,

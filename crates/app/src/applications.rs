@@ -27,6 +27,8 @@ pub struct Config {
     pub components: PathBuf,
     /// What an actor may use unless its application says otherwise.
     pub limits: Limits,
+    /// What opens service links.
+    pub outbound: plexspaces_outbound::Client,
     /// The wall clock.
     pub clock: Clock,
 }
@@ -186,7 +188,8 @@ impl Applications {
             actor_type: request.actor_type.as_deref(),
         };
         let digest = component.digest().to_owned();
-        let running = plan(&names, config.as_ref(), component, self.0.config.limits, self.0.runtime.facet_registry())?;
+        let running =
+            plan(&names, config.as_ref(), component, self.0.config.limits, self.0.runtime.facet_registry(), &self.0.config.outbound)?;
         let version = request.version.clone().or_else(|| config.and_then(|config| config.app.version));
         let record = Record {
             tenant: tenant.clone(),
@@ -336,7 +339,8 @@ impl Applications {
             app: Some(record.app.as_str()),
             actor_type: record.actor_type.as_deref(),
         };
-        let running = plan(&names, config.as_ref(), component, self.0.config.limits, self.0.runtime.facet_registry())?;
+        let running =
+            plan(&names, config.as_ref(), component, self.0.config.limits, self.0.runtime.facet_registry(), &self.0.config.outbound)?;
         self.0.runtime.resume(&running)?;
         Ok(Entry::new(record.clone(), running))
     }

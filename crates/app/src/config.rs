@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::links::ServiceLink;
 use crate::strict::{ConfigError, parse};
 use crate::units::{ByteSize, Duration};
 
@@ -25,6 +26,9 @@ pub struct AppConfig {
     /// What differs for single actor types, by type name.
     #[serde(default)]
     pub types: BTreeMap<String, TypeConfig>,
+    /// Where its actors may send HTTP requests.
+    #[serde(default)]
+    pub service_links: Vec<ServiceLink>,
 }
 
 /// `[app]`
@@ -211,7 +215,9 @@ impl LimitsConfig {
 impl AppConfig {
     /// Reads a file's text.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        parse("app-config.toml", text)
+        let config: Self = parse("app-config.toml", text)?;
+        crate::links::check(&config.service_links)?;
+        Ok(config)
     }
 
     /// The JSON Schema of the file.

@@ -1,11 +1,12 @@
 //! Deployed applications: their configuration, how they are deployed, and how they come back when the node starts.
 //!
-//! It knows nothing of HTTP: what arrives here is a component and a text.
+//! It answers no HTTP: what arrives here is a component and a text.
 
 mod applications;
 mod config;
 mod facets;
 mod files;
+mod links;
 mod plan;
 mod strict;
 mod units;

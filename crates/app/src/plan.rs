@@ -8,10 +8,12 @@ use plexspaces_actor::{
     self as actor, Application, Behavior, ChildSpec, Description, FacetRegistry, Factory, Limits, Profile, SupervisorSpec, TypeInfo,
     TypeSpec,
 };
+use plexspaces_outbound::Owner;
 use plexspaces_types::{Code, Failure, Key, Name};
 
 use crate::config::{AppConfig, BehaviorKind, Child, Facet, Restart, Strategy, Supervisor, either};
 use crate::facets::{self, Asked};
+use crate::links;
 use crate::strict::ConfigError;
 
 /// What a deployment says of an application besides its configuration.
@@ -30,6 +32,7 @@ pub(crate) fn plan(
     factory: Arc<dyn Factory>,
     limits: Limits,
     registry: &FacetRegistry,
+    outbound: &plexspaces_outbound::Client,
 ) -> Result<Application, Failure> {
     let description = factory.description().clone();
     let empty = AppConfig::default();
@@ -54,7 +57,9 @@ pub(crate) fn plan(
     let supervisor = settings.supervisor.clone().unwrap_or_default();
     let planner = Planner { description: &description, types: &types, settings, registry };
     let supervisor = planner.supervisor(supervisor.id.as_deref().unwrap_or("root"), &supervisor, Restart::default())?;
-    Ok(Application { tenant: names.tenant.clone(), namespace, name, factory, types, supervisor })
+    let owner = Owner { tenant: names.tenant, namespace: &namespace, app: &name };
+    let outbound = links::open(&settings.service_links, outbound, owner)?;
+    Ok(Application { tenant: names.tenant.clone(), namespace, name, factory, outbound, types, supervisor })
 }
 
 fn types(

@@ -231,7 +231,12 @@ fn sqlite_alone<'p>(connection: &rusqlite::Connection, partitions: &'p [Stored],
 /// A node's way from nothing to answering, with many durable actors on disk.
 async fn start_up(engine: &Engine, wasm: Bytes, scratch: &Path) {
     let path = scratch.join("store.db");
-    let config = plexspaces_app::Config { components: scratch.join("components"), limits: Limits::default(), clock: Clock::system() };
+    let config = plexspaces_app::Config {
+        components: scratch.join("components"),
+        limits: Limits::default(),
+        outbound: plexspaces_outbound::Client::new(plexspaces_outbound::Config::default()).unwrap(),
+        clock: Clock::system(),
+    };
     let open = async || {
         let store: Arc<Sqlite> = Arc::new(Sqlite::open(sqlite::Config::new(&path)).unwrap());
         let runtime = Runtime::new(Config::new(name("node1"), store.clone(), Clock::system()));
@@ -292,6 +297,7 @@ impl Lab {
             namespace: name("default"),
             name: name("counter"),
             factory: component,
+            outbound: None,
             types: vec![spec],
             supervisor: SupervisorSpec::new("root", Vec::new()),
         };

@@ -26,6 +26,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// Who may use the node.
     pub security: SecurityConfig,
+    /// What the service links of applications use of the node.
+    pub service_links: ServiceLinksConfig,
     /// The node's log.
     pub log: LogConfig,
 }
@@ -134,6 +136,24 @@ pub struct SecurityConfig {
     pub disable_auth: bool,
 }
 
+/// `[service_links]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServiceLinksConfig {
+    /// Holds the secrets that links name: a directory for each tenant, in it a file for each secret.
+    pub secrets_dir: Option<PathBuf>,
+    /// Environment variables that begin so are secrets of the tenant `default`: `llm-key` is this and `LLM_KEY`. Empty for none.
+    pub secrets_env_prefix: String,
+    /// Certificates in PEM of authorities that are trusted besides those of the system.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for ServiceLinksConfig {
+    fn default() -> Self {
+        Self { secrets_dir: None, secrets_env_prefix: "PLEXSPACES_SECRET_".to_owned(), ca_file: None }
+    }
+}
+
 /// `[log]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -236,7 +256,7 @@ mod tests {
     fn every_key_of_the_schema_has_a_description() {
         let schema = Config::schema();
         let sections = schema["properties"].as_object().unwrap();
-        assert_eq!(sections.len(), 7);
+        assert_eq!(sections.len(), 8);
         for definition in schema["$defs"].as_object().unwrap().values() {
             for (key, property) in definition["properties"].as_object().into_iter().flatten() {
                 assert!(property.get("description").is_some() || property.get("$ref").is_some(), "{key}");

@@ -49,6 +49,9 @@ pub enum Error {
     /// The engine does not start.
     #[error("the wasm engine does not start: {0}")]
     Wasm(#[from] plexspaces_wasm::Error),
+    /// The client of service links cannot be made.
+    #[error("service links cannot be used: {0}")]
+    Outbound(#[from] plexspaces_outbound::Error),
     /// The interface cannot be made.
     #[error("the interface does not start: {0}")]
     Api(#[from] plexspaces_api::Error),

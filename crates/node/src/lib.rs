@@ -10,7 +10,9 @@ mod probe;
 mod replay;
 mod telemetry;
 
-pub use config::{ApiConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig, StoreBackend, StoreConfig, WasmConfig};
+pub use config::{
+    ApiConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig, ServiceLinksConfig, StoreBackend, StoreConfig, WasmConfig,
+};
 pub use error::Error;
 pub use node::{Addresses, Node};
 pub use plexspaces_actor::FacetRegistry;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use plexspaces_actor::{self as actor, FacetRegistry, Runtime};
 use plexspaces_api::{self as api, AuthConfig, Budget, NodeInfo, Readiness, ServeConfig, Services, State};
 use plexspaces_app::{self as app, Applications};
+use plexspaces_outbound::{self as outbound, Client, SecretsConfig};
 use plexspaces_store::{Batch, Memory, Partition, Store};
 use plexspaces_store_sql::{Sqlite, sqlite};
 use plexspaces_types::Clock;
@@ -79,7 +80,8 @@ impl Node {
         let runtime = Runtime::new(actor::Config { budget, facets, ..actor_config });
         let limits = config.limits.over(actor::Limits::default());
         let components = config.node.data_dir.join("components");
-        let app_config = app::Config { components, limits, clock: clock.clone() };
+        let outbound = Client::new(outbound_config(config))?;
+        let app_config = app::Config { components, limits, outbound, clock: clock.clone() };
         let applications = Applications::open(app_config, store.handle(), runtime.clone(), engine).await.map_err(Error::Applications)?;
 
         let exposed = ![&data, control.as_ref().unwrap_or(&data)].into_iter().all(is_loopback);
@@ -179,6 +181,13 @@ async fn open_store(config: &Config) -> Result<OpenStore, Error> {
         }
     };
     Ok(opened)
+}
+
+fn outbound_config(config: &Config) -> outbound::Config {
+    let settings = &config.service_links;
+    let env_prefix = Some(settings.secrets_env_prefix.clone()).filter(|prefix| !prefix.is_empty());
+    let secrets = SecretsConfig { dir: settings.secrets_dir.clone(), env_prefix };
+    outbound::Config { secrets, ca_file: settings.ca_file.clone() }
 }
 
 /// Page tokens are sealed with a key that outlives a restart, so that a client can go on with its list.

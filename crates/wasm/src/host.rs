@@ -3,6 +3,7 @@
 mod constancy;
 mod context;
 mod durability;
+mod http;
 mod key_value;
 mod lifecycle;
 mod logging;

@@ -216,6 +216,30 @@ def test_lives_and_timers_cross_the_border(component: WasmHost, probe: WasmInsta
     component.refusal = None
 
 
+def test_http_crosses_the_border(component: WasmHost, probe: WasmInstance) -> None:
+    def run(code: str) -> Any:
+        return probe.handle("reply", {"code": code})
+
+    component.calls.clear()
+    answer = run("host.http_fetch('llm', 'post', '/chat?x=1', {'p': 'ü'}, {'x-b': 'c'}, 500, idempotency_key='k')")
+    assert answer == {
+        "status": 200, "headers": {"content-type": "text/plain", "x-a": "1, 2"}, "body": '{"ok":true}', "json": {"ok": True},
+    }
+    component.fetched = b"\xff"
+    assert run("host.http_fetch('llm', 'GET', '/')['body'] == b'\\xff'") is True
+    assert run("host.http_fetch('llm', 'PUT', '/', b'\\xfe')['status']") == 200
+    component.fetched = '{"ok":true}'
+    headers = [("x-b", "c"), ("content-type", "application/json")]
+    asked = {"method": "POST", "path": "/chat?x=1", "headers": headers, "body": '{"p":"ü"}', "timeout_ms": 500, "idempotency_key": "k"}
+    bare = {"method": "GET", "path": "/", "headers": [], "body": None, "timeout_ms": None, "idempotency_key": None}
+    octets = {**bare, "method": "PUT", "headers": [("content-type", "application/octet-stream")], "body": b"\xfe"}
+    assert component.calls == [("fetch", "llm", asked), ("fetch", "llm", bare), ("fetch", "llm", octets)]
+    component.refusal = ("unavailable", "the circuit is open", True)
+    with pytest.raises(Failed, match=r"UnavailableError: the circuit is open \(unavailable\)"):
+        run("host.http_fetch('llm', 'GET', '/')")
+    component.refusal = None
+
+
 def test_waits_cross_the_border(component: WasmHost, probe: WasmInstance) -> None:
     def run(code: str) -> Any:
         return probe.handle("reply", {"code": code})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wasmtime import Config, Engine, Store, WasiConfig
-from wasmtime.component import Component, Linker, Record
+from wasmtime.component import Component, Linker, Record, Variant
 
 PACKAGE = "plexspaces:actor/{}@0.1.0"
 
@@ -42,6 +42,7 @@ class WasmHost:
         self.calls: list[tuple[Any, ...]] = []
         self.signals: list[tuple[str, str | bytes]] = []
         self.answer: str | bytes = '{"ok":true}'
+        self.fetched: str | bytes = '{"ok":true}'
         self.refusal: tuple[str, str, bool] | None = None
 
     def instance(self) -> WasmInstance:
@@ -111,6 +112,14 @@ class WasmHost:
             lifecycle.add_func("unlink", called("unlink"))
             lifecycle.add_func("spawn", called("spawn", "default/worker/w1"))
             lifecycle.add_func("stop", called("stop", True))
+        def fetch(store: Any, link: str, request: Any) -> Any:
+            self.calls.append(("fetch", link, {name.replace("-", "_"): value for name, value in vars(request).items()}))
+            response = record(status=200, headers=[("content-type", "text/plain"), ("x-a", "1"), ("x-a", "2")], body=self.fetched)
+            # Both sides are records, so that here the tag is needed.
+            return Variant("ok" if self.refusal is None else "err", self._result(response))
+
+        with root.add_instance(PACKAGE.format("http")) as http:
+            http.add_func("fetch", fetch)
         with root.add_instance(PACKAGE.format("timers")) as timers:
             timers.add_func("start", start)
             timers.add_func("cancel", called("cancel", True))

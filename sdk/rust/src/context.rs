@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexspaces_actor::{Address, LogLevel, Schedule, Turn};
+use plexspaces_actor::{Address, HttpRequest, HttpResponse, LogLevel, Schedule, Turn};
 use plexspaces_types::{Failure, RequestContext};
 use serde_json::{Map, Value};
 use tokio::sync::RwLock;
@@ -119,6 +119,12 @@ impl ActorContext {
                 self.turn.write().await.tell_at(&address, &msg_type, payload).await
             }
         }
+    }
+
+    /// Sends a request over a service link and waits for the response, whatever its status; an error means that there is none. It takes never
+    /// longer than whoever waits for this actor.
+    pub async fn http_fetch(&self, link: &str, request: HttpRequest) -> Result<HttpResponse, Failure> {
+        self.turn.write().await.http_fetch(link, request).await
     }
 
     /// Starts an actor from a value. One that fails cannot be made again: register its type for that.

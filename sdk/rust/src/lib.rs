@@ -63,7 +63,7 @@ pub use id::ActorId;
 pub use locator::ServiceLocator;
 pub use message::{Headers, Message, call_message, cast_message};
 pub use node::{Node, NodeBuilder};
-pub use plexspaces_actor::{Behavior, HandlerKind, Schedule};
+pub use plexspaces_actor::{Behavior, HandlerKind, HttpRequest, HttpResponse, Outbound, Outgoing, Schedule};
 pub use plexspaces_core::{Facet, FacetError, FacetRegistry, FacetSettings, FacetSpec, InterceptResult};
 pub use plexspaces_sdk_macros::{
     event_actor, fsm_actor, gen_server_actor, handler, init_handler, plexspaces_handlers, query_handler, run_handler, signal_handler,

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use plexspaces_actor::{Address, Application, Facet, FacetRegistry, FacetSpec, Profile, Runtime, SupervisorSpec, Target, TypeSpec};
+use plexspaces_actor::{
+    Address, Application, Facet, FacetRegistry, FacetSpec, Outbound, Profile, Runtime, SupervisorSpec, Target, TypeSpec,
+};
 use plexspaces_types as types;
 use plexspaces_types::{Clock, Code, Failure, Key, Name};
 use serde_json::{Map, Value};
@@ -19,6 +21,7 @@ pub struct ServiceLocator {
     /// Why there is no runtime, where that is so.
     runtime: Result<Runtime, Failure>,
     clock: Clock,
+    outbound: Option<Arc<dyn Outbound>>,
     registry: ActorRegistry,
     /// The types that were made known to the runtime, by tenant and namespace.
     types: Mutex<HashMap<(Name, Name), Vec<Known>>>,
@@ -46,8 +49,8 @@ struct Parsed<'a> {
 }
 
 impl ServiceLocator {
-    pub(crate) fn new(node: String, runtime: Result<Runtime, Failure>, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { node, runtime, clock, registry: ActorRegistry::default(), types: Mutex::default() })
+    pub(crate) fn new(node: String, runtime: Result<Runtime, Failure>, clock: Clock, outbound: Option<Arc<dyn Outbound>>) -> Arc<Self> {
+        Arc::new(Self { node, runtime, clock, outbound, registry: ActorRegistry::default(), types: Mutex::default() })
     }
 
     pub(crate) fn runtime(&self) -> Result<&Runtime, Failure> {
@@ -213,6 +216,7 @@ impl ServiceLocator {
             namespace: ctx.namespace.clone(),
             name: known.application.clone(),
             factory: known.factory.clone(),
+            outbound: self.outbound.clone(),
             types: vec![spec],
             supervisor: SupervisorSpec::new("root", Vec::new()),
         })?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexspaces_actor::{Config, Facet, FacetRegistry, Runtime};
+use plexspaces_actor::{Config, Facet, FacetRegistry, Outbound, Runtime};
 use plexspaces_store::{Memory, Store};
 use plexspaces_types::{Clock, Failure, Name};
 use serde_json::{Map, Value};
@@ -18,19 +18,33 @@ pub struct NodeBuilder {
     grace: Duration,
     /// Or the first facet that could not be registered.
     facets: Result<FacetRegistry, Failure>,
+    outbound: Option<Arc<dyn Outbound>>,
 }
 
 impl NodeBuilder {
     /// A node of this name that keeps what it stores in memory.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), store: Arc::new(Memory::new()), grace: Duration::from_secs(20), facets: Ok(FacetRegistry::builtin()) }
+        Self {
+            name: name.into(),
+            store: Arc::new(Memory::new()),
+            grace: Duration::from_secs(20),
+            facets: Ok(FacetRegistry::builtin()),
+            outbound: None,
+        }
     }
 
     /// Keeps what durable actors store here.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = store;
+        self
+    }
+
+    /// Lets all actors send HTTP requests over these service links, which `plexspaces_outbound` opens.
+    #[must_use]
+    pub fn service_links(mut self, links: Arc<dyn Outbound>) -> Self {
+        self.outbound = Some(links);
         self
     }
 
@@ -53,13 +67,13 @@ impl NodeBuilder {
 
     /// The node, at once ready for actors. A name that cannot be used is the error of whatever is done with the node first.
     pub async fn build(self) -> Node {
-        let Self { name, store, grace, facets } = self;
+        let Self { name, store, grace, facets, outbound } = self;
         let clock = Clock::system();
         let invalid = |error: plexspaces_types::InvalidName| Failure::invalid("node", error.to_string());
         let id = Name::new("node", &name).map_err(invalid);
         let runtime = id.and_then(|node_id| Ok(Runtime::new(Config { facets: facets?, ..Config::new(node_id, store, clock.clone()) })));
         Node {
-            locator: ServiceLocator::new(name.clone(), runtime, clock),
+            locator: ServiceLocator::new(name.clone(), runtime, clock, outbound),
             name,
             grace,
             stopping: CancellationToken::new(),

@@ -80,7 +80,7 @@ impl Actor {
         let Some(live) = self.body.live.as_mut() else { return Ok(()) };
         let (id, profile) = (&self.cell.id, &self.body.profile);
         let ctx = RequestContext::external(id.tenant.clone(), id.namespace.clone(), "system");
-        let mut turn = Turn::new(&self.runtime, &self.cell, &self.body.kind.application.name, ctx.clone(), profile);
+        let mut turn = Turn::new(&self.runtime, &self.cell, &self.body.kind, ctx.clone(), profile);
         let facets = live.facets.get_or_insert_default();
         let changed = facets.change(self.runtime.facet_registry(), name, spec, id, &mut turn);
         let changed = guard(&self.cell, profile.limits.turn_time, changed).await;

@@ -116,7 +116,7 @@ impl Address {
 
     /// Waits for room, or looks for the mailbox anew.
     async fn insist(&self, envelope: Box<Envelope>) -> Result<(), Failure> {
-        let delivered = self.runtime.deliver(&self.id, envelope, Wait::Yes).await;
+        let delivered = self.runtime.deliver(&self.id, envelope, Wait::Yes(Place::Own)).await;
         let current = self.runtime.known(&self.id);
         let known = self.cell.read().clone();
         if current.as_ref().map(Arc::as_ptr) != known.as_ref().map(Arc::as_ptr) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use plexspaces_actor::supervision::{Intensity, Restart};
 use plexspaces_actor::{
-    Application, Behavior, Budget, Child, ChildSpec, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, Limits,
-    Profile, Reply, Request, Runtime, Schedule, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
+    Application, Behavior, Budget, Child, ChildSpec, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, HttpRequest, Instance,
+    Limits, Profile, Reply, Request, Runtime, Schedule, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
 };
 use plexspaces_store::{Memory, Store};
 use plexspaces_types::{Clock, Code, Failure, Key, Message, Name, Payload, RequestContext};
@@ -150,6 +150,18 @@ impl Instance for Probe {
                     Ok(reply) => serde_json::from_slice(reply.as_bytes()).unwrap(),
                     Err(failure) => json!({"code": failure.code.name(), "message": failure.message}),
                 }
+            }
+            "fetch" => {
+                let request = HttpRequest {
+                    method: "POST".into(),
+                    path: "/".into(),
+                    body: vec![b'x'; arguments["body"].as_u64().unwrap_or(0) as usize].into(),
+                    timeout: arguments["timeout"].as_u64().map(Duration::from_millis),
+                    idempotency_key: arguments["key"].as_str().map(str::to_owned),
+                    ..HttpRequest::default()
+                };
+                let response = turn.http_fetch(&text("link"), request).await.map_err(Fault::Rejected)?;
+                json!({"status": response.status, "body": String::from_utf8_lossy(&response.body)})
             }
             "__DOWN__" | "__EXIT__" => {
                 let heard = json!([message.operation, arguments]);
@@ -316,6 +328,7 @@ pub fn application(factory: Arc<ProbeFactory>, profile: Profile, children: Vec<C
         namespace: Name::default_scope(),
         name: name("lab"),
         factory,
+        outbound: None,
         types: vec![spec("probe"), spec("guard")],
         supervisor: SupervisorSpec {
             intensity: Intensity { max_restarts: 3, window: Duration::from_secs(60) },

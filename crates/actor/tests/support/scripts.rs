@@ -240,6 +240,7 @@ impl Node {
             namespace: Name::default_scope(),
             name: name("lab"),
             factory,
+            outbound: None,
             types: vec![spec("script"), spec("flow")],
             supervisor: SupervisorSpec::new("root", Vec::new()),
         };

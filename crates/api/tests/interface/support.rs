@@ -110,8 +110,12 @@ impl Node {
         let runtime = Runtime::new(actor::Config::new(node_id, store.clone(), clock.clone()));
         let mut engine = plexspaces_wasm::Config::new(directory.path().join("cache"));
         engine.instances = 10;
-        let config =
-            plexspaces_app::Config { components: directory.path().join("components"), limits: Limits::default(), clock: clock.clone() };
+        let config = plexspaces_app::Config {
+            components: directory.path().join("components"),
+            limits: Limits::default(),
+            outbound: plexspaces_outbound::Client::new(plexspaces_outbound::Config::default()).unwrap(),
+            clock: clock.clone(),
+        };
         let applications = Applications::open(config, store, runtime.clone(), Engine::new(engine).unwrap()).await.unwrap();
         let readiness = Readiness::default();
         readiness.set(State::Ready);
@@ -200,6 +204,7 @@ fn mirrors(entered: Arc<Notify>, gate: Arc<Notify>) -> actor::Application {
         namespace: Name::default_scope(),
         name: Name::new("app", "mirrors").unwrap(),
         factory: Arc::new(Mirrors { description, entered, gate }),
+        outbound: None,
         types: vec![kind("mirror", false), kind("ledger", true)],
         supervisor: SupervisorSpec::new("root", Vec::new()),
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crc32fast::Hasher;
 use plexspaces_store::{Error, Page, Range};
 use rusqlite::types::ValueRef;
-use rusqlite::{CachedStatement, Connection, Row, Statement};
+use rusqlite::{CachedStatement, Connection, Row};
 
 use super::config::LIMITS;
 use super::fault::Place;
@@ -30,27 +30,16 @@ const FROM: &str = "SELECT partition, key, sum FROM entries WHERE (partition, ke
 const PUT: &str = "REPLACE INTO entries (partition, key, sum, value) VALUES (?1, ?2, ?3, ?4)";
 const DELETE: &str = "DELETE FROM entries WHERE partition = ?1 AND key = ?2";
 
-/// The statements that read.
+/// The statements that read. Only what every reader needs is at hand; the connection keeps the others.
 pub(super) struct Read<'c> {
     place: &'c Place,
+    connection: &'c Connection,
     get: CachedStatement<'c>,
-    scan: CachedStatement<'c>,
-    scan_to: CachedStatement<'c>,
-    before: CachedStatement<'c>,
-    from: CachedStatement<'c>,
 }
 
 impl<'c> Read<'c> {
     pub(super) fn new(place: &'c Place, connection: &'c Connection) -> Result<Self, Error> {
-        let prepare = |text| connection.prepare_cached(text).map_err(|error| place.fault(&error));
-        Ok(Self {
-            place,
-            get: prepare(GET)?,
-            scan: prepare(SCAN)?,
-            scan_to: prepare(SCAN_TO)?,
-            before: prepare(BEFORE)?,
-            from: prepare(FROM)?,
-        })
+        Ok(Self { place, connection, get: prepare(place, connection, GET)? })
     }
 
     /// What `with` makes of the key's value.
@@ -62,22 +51,23 @@ impl<'c> Read<'c> {
             return Ok(Some(with(value(place, key, &sum, row.get_ref(0), row.get_ref(1))?)));
         }
         drop(rows);
-        neighbour(place, &mut self.before, partition, key, |_, _| ())?;
-        neighbour(place, &mut self.from, partition, key, |_, _| ())?;
+        neighbour(place, self.connection, BEFORE, partition, key, |_, _| ())?;
+        neighbour(place, self.connection, FROM, partition, key, |_, _| ())?;
         Ok(None)
     }
 
     /// A page of a range.
-    pub(super) fn scan(&mut self, partition: &[u8], range: &Range, limit: usize) -> Result<Page, Error> {
+    pub(super) fn scan(&self, partition: &[u8], range: &Range, limit: usize) -> Result<Page, Error> {
         let place = self.place;
         let limit = limit.min(LIMITS.page_entries);
-        neighbour(place, &mut self.before, partition, &range.start, |_, _| ())?;
+        neighbour(place, self.connection, BEFORE, partition, &range.start, |_, _| ())?;
         let (mut page, mut bytes) = (Page::default(), 0);
         // Where the page goes on.
         let mut next = range.clone();
+        let mut statement = prepare(place, self.connection, if range.end.is_some() { SCAN_TO } else { SCAN })?;
         let rows = match &range.end {
-            Some(end) => self.scan_to.query((partition, range.start.as_ref(), end.as_ref())),
-            None => self.scan.query((partition, range.start.as_ref())),
+            Some(end) => statement.query((partition, range.start.as_ref(), end.as_ref())),
+            None => statement.query((partition, range.start.as_ref())),
         };
         let mut rows = rows.map_err(|error| place.fault(&error))?;
         while page.entries.len() < limit
@@ -99,20 +89,27 @@ impl<'c> Read<'c> {
         }
         // If the rows were not read to their end, they hold the state that they are of, and this sees the same.
         let follows = |found: &[u8], key: &[u8]| found == partition && range.contains(key);
-        let more = neighbour(place, &mut self.from, partition, &next.start, follows)?;
+        let more = neighbour(place, self.connection, FROM, partition, &next.start, follows)?;
         page.more = page.entries.len() == limit && more == Some(true);
         Ok(page)
     }
 }
 
+/// A statement, which is made once for a connection.
+fn prepare<'c>(place: &Place, connection: &'c Connection, text: &str) -> Result<CachedStatement<'c>, Error> {
+    connection.prepare_cached(text).map_err(|error| place.fault(&error))
+}
+
 /// Checks a row beside a place; `with` sees its partition and key.
 fn neighbour<T>(
     place: &Place,
-    statement: &mut Statement<'_>,
+    connection: &Connection,
+    text: &str,
     partition: &[u8],
     key: &[u8],
     with: impl FnOnce(&[u8], &[u8]) -> T,
 ) -> Result<Option<T>, Error> {
+    let mut statement = prepare(place, connection, text)?;
     let mut rows = statement.query((partition, key)).map_err(|error| place.fault(&error))?;
     let Some(row) = rows.next().map_err(|error| place.fault(&error))? else { return Ok(None) };
     let (partition, key) = checked_key(place, row)?;
@@ -122,14 +119,13 @@ fn neighbour<T>(
 /// The statements that write.
 pub(super) struct Write<'c> {
     place: &'c Place,
+    connection: &'c Connection,
     put: CachedStatement<'c>,
-    delete: CachedStatement<'c>,
 }
 
 impl<'c> Write<'c> {
     pub(super) fn new(place: &'c Place, connection: &'c Connection) -> Result<Self, Error> {
-        let prepare = |text| connection.prepare_cached(text).map_err(|error| place.fault(&error));
-        Ok(Self { place, put: prepare(PUT)?, delete: prepare(DELETE)? })
+        Ok(Self { place, connection, put: prepare(place, connection, PUT)? })
     }
 
     pub(super) fn put(&mut self, partition: &[u8], key: &[u8], value: &[u8]) -> Result<(), Error> {
@@ -139,7 +135,7 @@ impl<'c> Write<'c> {
     }
 
     pub(super) fn delete(&mut self, partition: &[u8], key: &[u8]) -> Result<(), Error> {
-        self.delete.execute((partition, key)).map_err(|error| self.place.fault(&error))?;
+        prepare(self.place, self.connection, DELETE)?.execute((partition, key)).map_err(|error| self.place.fault(&error))?;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! to a thread and back takes about as long as a quick disk needs.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Histogram};
@@ -48,6 +49,8 @@ pub(super) struct Commits {
     state: Mutex<State>,
     /// Something arrived, the connection came back while something waits, or no more is let in.
     changed: Condvar,
+    /// Where the callers of a group are told, of a kind that has threads of its own.
+    runtime: OnceLock<Handle>,
     metrics: Metrics,
 }
 
@@ -62,7 +65,7 @@ struct State {
 impl Commits {
     pub(super) fn new(place: &Place, connection: Connection) -> Self {
         let state = State { jobs: VecDeque::new(), connection: Some(connection), closed: false, calm: false };
-        Self { place: place.clone(), state: Mutex::new(state), changed: Condvar::new(), metrics: Metrics::new() }
+        Self { place: place.clone(), state: Mutex::new(state), changed: Condvar::new(), runtime: OnceLock::new(), metrics: Metrics::new() }
     }
 
     pub(super) async fn commit(&self, batch: Batch) -> Outcome {
@@ -86,10 +89,10 @@ impl Commits {
             && let Some(connection) = state.connection.take()
         {
             drop(state);
-            let (mut jobs, mut outcomes) = (vec![job], Vec::with_capacity(1));
-            Held { commits: self, connection: Some(connection), began: Instant::now(), commits_in_it: 1 }.write(&jobs, &mut outcomes);
+            let held = Held { commits: self, connection: Some(connection), began: Instant::now(), commits_in_it: 1 };
+            let outcomes = held.write(std::slice::from_ref(&job));
             let outcome = outcomes.first().cloned().unwrap_or(Ok(()));
-            self.acknowledge(&mut jobs, &mut outcomes);
+            self.acknowledge(vec![job], outcomes);
             return outcome.map(|()| Entered::Written);
         }
         let (reply, answer) = oneshot::channel();
@@ -97,26 +100,36 @@ impl Commits {
         state.jobs.push_back(job);
         drop(state);
         self.changed.notify_one();
+        if self.runtime.get().is_none()
+            && let Some(runtime) = threaded_runtime()
+        {
+            let _ = self.runtime.set(runtime);
+        }
         Ok(Entered::Waits(answer))
     }
 
     /// What the thread does: it writes whatever waits, until no more is let in and nothing waits.
-    pub(super) fn run(&self) {
-        let (mut jobs, mut outcomes) = (Vec::new(), Vec::new());
-        while let Some(held) = self.take(&mut jobs) {
-            held.write(&jobs, &mut outcomes);
-            self.acknowledge(&mut jobs, &mut outcomes);
+    pub(super) fn run(self: &Arc<Self>) {
+        while let Some((held, jobs)) = self.take() {
+            let outcomes = held.write(&jobs);
+            let is_group = jobs.len() > 1;
+            let written = Written { commits: Arc::clone(self), jobs, outcomes };
+            // A caller that is told from here costs a call of the system, and perhaps a thread that wakes for it alone. A task of the
+            // callers' runtime wakes them all for the price of one.
+            if is_group && let Some(runtime) = self.runtime.get() {
+                runtime.spawn(async move { drop(written) });
+            }
         }
     }
 
     /// Waits for the connection and for commits, and takes as many as make a group. At the end it closes the connection.
-    fn take(&self, jobs: &mut Vec<Job>) -> Option<Held<'_>> {
+    fn take(&self) -> Option<(Held<'_>, Vec<Job>)> {
         let mut state = self.state.lock();
         loop {
             if !state.jobs.is_empty()
                 && let Some(connection) = state.connection.take()
             {
-                let mut bytes = 0;
+                let (mut jobs, mut bytes) = (Vec::with_capacity(state.jobs.len().min(GROUP_COMMITS)), 0);
                 while jobs.len() < GROUP_COMMITS
                     && let Some(job) = state.jobs.pop_front_if(|next| jobs.is_empty() || bytes + next.bytes <= GROUP_BYTES)
                 {
@@ -126,7 +139,8 @@ impl Commits {
                         jobs.push(job);
                     }
                 }
-                return Some(Held { commits: self, connection: Some(connection), began: Instant::now(), commits_in_it: jobs.len() });
+                let held = Held { commits: self, connection: Some(connection), began: Instant::now(), commits_in_it: jobs.len() };
+                return Some((held, jobs));
             }
             if state.closed && state.jobs.is_empty() && state.connection.take().is_some() {
                 return None;
@@ -135,9 +149,9 @@ impl Commits {
         }
     }
 
-    fn acknowledge(&self, jobs: &mut Vec<Job>, outcomes: &mut Vec<Outcome>) {
+    fn acknowledge(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
         let size = jobs.len();
-        for (job, outcome) in jobs.drain(..).zip(outcomes.drain(..)) {
+        for (job, outcome) in jobs.into_iter().zip(outcomes) {
             let kept = outcome.is_ok();
             // Who has gone does not need the answer.
             let _ = job.reply.map(|reply| reply.send(outcome));
@@ -172,9 +186,27 @@ enum Entered {
     Waits(oneshot::Receiver<Outcome>),
 }
 
+/// The callers' runtime, if it has threads that run its tasks whatever the caller does.
+fn threaded_runtime() -> Option<Handle> {
+    Handle::try_current().ok().filter(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+}
+
 /// Whether the runtime has another thread for its tasks while this one waits for the disk.
 fn another_worker_goes_on() -> bool {
-    Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread && runtime.metrics().num_workers() > 1)
+    threaded_runtime().is_some_and(|runtime| runtime.metrics().num_workers() > 1)
+}
+
+/// A group whose callers are told when this is dropped: so they are told also when a runtime that has ended drops the task that was to do it.
+struct Written {
+    commits: Arc<Commits>,
+    jobs: Vec<Job>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        self.commits.acknowledge(std::mem::take(&mut self.jobs), std::mem::take(&mut self.outcomes));
+    }
 }
 
 /// The connection in the hands of who writes. It goes back however that ends.
@@ -187,13 +219,14 @@ struct Held<'a> {
 
 impl Held<'_> {
     /// Commits the jobs together and gives the outcome of each.
-    fn write(self, jobs: &[Job], outcomes: &mut Vec<Outcome>) {
-        outcomes.clear();
-        let Some(connection) = self.connection.as_ref().filter(|_| !jobs.is_empty()) else { return };
+    fn write(self, jobs: &[Job]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        let Some(connection) = self.connection.as_ref().filter(|_| !jobs.is_empty()) else { return outcomes };
         match Writer::new(&self.commits.place, connection) {
-            Ok(mut writer) => writer.group(jobs, outcomes),
+            Ok(mut writer) => writer.group(jobs, &mut outcomes),
             Err(error) => outcomes.resize(jobs.len(), Err(error)),
         }
+        outcomes
     }
 }
 

@@ -17,6 +17,25 @@ class Schedule(NamedTuple):
     value: int | str
 
 
+class HttpRequest(NamedTuple):
+    """A request over a service link."""
+
+    method: str
+    path: str
+    headers: list[tuple[str, str]]
+    body: str | bytes | None
+    timeout_ms: int | None
+    idempotency_key: str | None
+
+
+class HttpResponse(NamedTuple):
+    """What came back; the body is text when it is UTF-8."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: str | bytes
+
+
 class Backend(Protocol):
     """The imports of the world `actor`. JSON travels as ``str``, anything else as ``bytes``; errors are ``PlexSpacesError``."""
 
@@ -38,6 +57,7 @@ class Backend(Protocol):
     def stop(self, target: str) -> bool: ...
     def timer_start(self, name: str | None, schedule: Schedule, operation: str, payload: str | bytes, durable: bool) -> str: ...
     def timer_cancel(self, timer_id: str, durable: bool) -> bool: ...
+    def http_fetch(self, link: str, request: HttpRequest) -> HttpResponse: ...
     def sleep_until(self, until_ms: int) -> bool: ...
     def take_signals(self) -> list[tuple[str, str | bytes]]: ...
     def publish(self, state: str) -> None: ...

@@ -7,7 +7,7 @@ nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from . import _workflow
 from ._backend import current
@@ -103,7 +103,21 @@ def _signal(operation: str, body: str | bytes) -> Signal:
     return Signal(f"{operation}:{name}", name, payload)
 
 
+T = TypeVar("T")
+
 _present: Course | None = None
+
+
+def waiting(call: Callable[[], T]) -> T:
+    """A call of the host that waits: in a workflow its state is shown before, and the signals that came are handled after."""
+    course = _present
+    if course is None:
+        return call()
+    course.publish()
+    try:
+        return call()
+    finally:
+        course.listen()
 
 
 def present() -> Course | None:

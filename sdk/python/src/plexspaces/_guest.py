@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports.guest import Failure, FailureKind, Message, MessageKind, Reply
-from wit_world.imports import context, durability, key_value, lifecycle, logging, messaging, timers
+from wit_world.imports import context, durability, http, key_value, lifecycle, logging, messaging, timers
 from wit_world.imports.types import Error, Payload, Payload_Bytes, Payload_Json
 
 from . import _backend, _image
@@ -272,6 +272,13 @@ class _Imports:
 
     def timer_cancel(self, timer_id: str, durable: bool) -> bool:
         return _served(lambda: timers.cancel(timer_id, durable))
+
+    def http_fetch(self, link: str, request: _backend.HttpRequest) -> _backend.HttpResponse:
+        body = request.body
+        lowered = None if body is None else http.Body_Text(body) if isinstance(body, str) else http.Body_Bytes(body)
+        asked = http.Request(request.method, request.path, request.headers, lowered, request.timeout_ms, request.idempotency_key)
+        response = _served(lambda: http.fetch(link, asked))
+        return _backend.HttpResponse(response.status, response.headers, response.body.value)
 
     def sleep_until(self, until_ms: int) -> bool:
         return _served(lambda: durability.sleep_until(until_ms))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from . import _course, _steps, _unavailable
+from . import _course, _http, _steps, _unavailable
 from ._backend import Level, Schedule, current
 from ._json import NotJson, decode, encode, printable
 from .errors import ConflictError, InternalError, InvalidArgumentError, PlexSpacesError
@@ -68,15 +68,7 @@ class Host(_unavailable.Methods):
         """
         operation, body = _request(op, payload)
         name, limit = _text(target, "target"), _milliseconds(timeout_ms, "timeout_ms")
-        course = _course.present()
-        if course is None:
-            reply = current("ask").ask(name, operation, body, limit)
-        else:
-            course.publish()
-            try:
-                reply = current("ask").ask(name, operation, body, limit)
-            finally:
-                course.listen()
+        reply = _course.waiting(lambda: current("ask").ask(name, operation, body, limit))
         if isinstance(reply, bytes):
             return reply
         try:
@@ -235,6 +227,30 @@ class Host(_unavailable.Methods):
     def reminder_unregister(self, name: str) -> bool:
         """Removes a reminder; true when there was one."""
         return current("reminder_unregister").timer_cancel(_name(name), True)
+
+    def http_fetch(
+        self,
+        link_name: str,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        timeout_ms: int | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Sends an HTTP request over a service link of the application and returns the response, whatever its status: ``status``,
+        ``headers`` (names in lower case, several values of one joined with commas), ``body`` (``str``, or ``bytes`` when it is not UTF-8)
+        and ``json`` when the body is JSON.
+
+        A body that is no ``str`` or ``bytes`` is sent as JSON; its content type is added unless ``headers`` has one. The ``Idempotency-Key``
+        is made for each call; whoever gives one vouches that the service applies it once, so that POST may be repeated too. Raises a
+        ``PlexSpacesError`` when there is no response after the link's retries.
+        """
+        limit = None if timeout_ms is None else _milliseconds(timeout_ms, "timeout_ms")
+        link = _text(link_name, "link_name")
+        request = _http.request(_text(method, "method"), _text(path, "path"), body, headers, limit, idempotency_key)
+        return _http.response(_course.waiting(lambda: current("http_fetch").http_fetch(link, request)))
 
     def get_actor_id(self) -> str:
         """This actor's printed identity, ``namespace/type/key``."""

@@ -18,7 +18,6 @@ METHODS = (
     "lock_renew",
     "channel_publish",
     "channel_subscribe",
-    "http_fetch",
     "create_shard_group",
     "scatter_gather",
     "broadcast_shard_group",

@@ -20,6 +20,7 @@ from ._workflow import QUERY, SIGNAL
 from .errors import ActorNotFoundError, ConflictError, WorkflowCancelled, error_from
 
 Answer = Callable[[Any], Any] | Any
+HttpAnswer = Callable[["Fetched"], Any] | Any
 
 
 class Sent(NamedTuple):
@@ -28,6 +29,18 @@ class Sent(NamedTuple):
     target: str
     operation: str
     payload: Any
+
+
+class Fetched(NamedTuple):
+    """An HTTP request that the actor made."""
+
+    link: str
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: str | bytes | None
+    idempotency_key: str | None
+    timeout_ms: int | None
 
 
 class LogLine(NamedTuple):
@@ -75,6 +88,7 @@ class MemoryHost:
         self.clock_ms = now_ms
         self.tells: list[Sent] = []
         self.asks: list[Sent] = []
+        self.fetches: list[Fetched] = []
         self.logs: list[LogLine] = []
         self.monitors: dict[str, str] = {}
         self.links: set[str] = set()
@@ -88,11 +102,32 @@ class MemoryHost:
         self._numbers = itertools.count(1)
         self._actor_id = actor_id
         self._answers: dict[tuple[str, str], Answer] = {}
+        self._responses: dict[tuple[str, str, str], HttpAnswer] = {}
         self._pairs: dict[str, tuple[str, float | None]] = {}
 
     def answer(self, target: str, operation: str, reply: Answer) -> None:
         """Scripts the reply to ``host.ask(target, operation)``: a value, an exception to raise, or a function of the payload."""
         self._answers[target, operation] = reply
+
+    def http_respond(self, link: str, method: str, path: str, reply: HttpAnswer) -> None:
+        """See `ActorHarness.http_respond`."""
+        self._responses[link, method.upper(), path] = reply
+
+    def http_fetch(self, link: str, request: _backend.HttpRequest) -> _backend.HttpResponse:
+        """See `Backend`."""
+        headers = {name.lower(): value for name, value in request.headers}
+        fetched = Fetched(link, request.method, request.path, headers, request.body, request.idempotency_key, request.timeout_ms)
+        self.fetches.append(fetched)
+        path = next((p for p in (request.path, request.path.split("?")[0]) if (link, request.method, p) in self._responses), None)
+        if path is None:
+            asked = f"{link!r} {request.method} {request.path}"
+            raise ActorNotFoundError(f"no response is scripted for {asked}: use harness.http_respond(...)")
+        reply = self._responses[link, request.method, path]
+        if callable(reply) and not isinstance(reply, type):
+            reply = reply(fetched)
+        if isinstance(reply, BaseException):
+            raise reply
+        return _response(reply)
 
     def actor_id(self) -> str:
         """See `Backend`."""
@@ -321,6 +356,14 @@ class ActorHarness:
         """Scripts the reply to ``host.ask(target, operation)``: a value, an exception to raise, or a function of the payload."""
         self.host.answer(target, operation, reply)
 
+    def http_respond(self, link: str, method: str, path: str, reply: HttpAnswer) -> None:
+        """Scripts the response to ``host.http_fetch(link, method, path, ...)``; a path without a query stands for every query.
+
+        The reply is a body (a ``str``, ``bytes``, or anything else as JSON), a pair of status and body, a triple of status, body and
+        headers, an exception to raise, or a function of the `Fetched` request that gives one of these.
+        """
+        self.host.http_respond(link, method, path, reply)
+
     def signal(self, name: str, payload: Any = None, after_ms: int = 0) -> None:
         """Sends a signal to the run of a workflow: to the one that is under way, if the function of a scripted answer calls this, else to the
         next one. It comes at the run's next wait, or after ``after_ms`` milliseconds of the actor's clock in a sleep.
@@ -458,6 +501,24 @@ def _outcome(reply: Any, instance: Instance) -> str:
         return f"the reply {encode_reply(reply)!r} and the state {instance.snapshot()}"
     except Exception as error:
         return f"a reply or a state that cannot be stored: {error}"
+
+
+def _response(reply: Any) -> _backend.HttpResponse:
+    status, body, headers = 200, reply, {}
+    if isinstance(reply, tuple):
+        status, body, headers = (*reply, {})[:3]
+    given = {name.lower(): value for name, value in headers.items()}
+    if body is None:
+        body = ""
+    elif not isinstance(body, (str, bytes)):
+        body = encode(body, "the response's body")
+        given = {"content-type": "application/json", **given}
+    if isinstance(body, bytes):
+        try:
+            body = body.decode()
+        except UnicodeDecodeError:
+            pass  # bytes stay bytes, as from a node
+    return _backend.HttpResponse(status, list(given.items()), body)
 
 
 def _value(body: str | bytes) -> Any:

@@ -1,0 +1,87 @@
+//! What an actor's HTTP requests are by the time they leave it. `docs/semantics.md` names these tests.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use plexspaces_actor::{HttpResponse, Outbound, Outgoing, Profile};
+use plexspaces_types::{Code, Failure};
+use serde_json::json;
+use support::{Lab, limits};
+
+/// Answers each request and remembers it.
+#[derive(Default)]
+struct Recorder(Mutex<Vec<Outgoing>>);
+
+#[async_trait]
+impl Outbound for Recorder {
+    async fn fetch(&self, link: &str, outgoing: Outgoing) -> Result<HttpResponse, Failure> {
+        if link != "api" {
+            return Err(Failure::not_found("unknown service link"));
+        }
+        self.0.lock().unwrap().push(outgoing);
+        Ok(HttpResponse { status: 201, headers: vec![("x-a".into(), "b".into())], body: "done".into() })
+    }
+}
+
+async fn linked(profile: Profile) -> (Lab, Arc<Recorder>) {
+    let mut lab = Lab::with(profile, Vec::new()).await;
+    let recorder = Arc::new(Recorder::default());
+    lab.application.outbound = Some(recorder.clone());
+    lab.runtime.deploy(&lab.application).await.unwrap();
+    (lab, recorder)
+}
+
+#[tokio::test]
+async fn each_request_has_an_idempotency_key_its_actors_or_one_that_is_made() {
+    let (lab, recorder) = linked(Profile::default()).await;
+    for key in [json!(null), json!(null), json!("order-7")] {
+        let reply = lab.ask("a", "fetch", json!({"link": "api", "key": key})).await.unwrap();
+        assert_eq!(reply, json!({"status": 201, "body": "done"}));
+    }
+    let seen = recorder.0.lock().unwrap();
+    let keys: Vec<&str> = seen.iter().map(|outgoing| outgoing.idempotency_key.as_str()).collect();
+    assert!(keys[0].len() == 32 && keys[1].len() == 32 && keys[0] != keys[1], "{keys:?}");
+    assert_eq!(keys[2], "order-7");
+    assert_eq!(seen[0].request.idempotency_key, None, "who has no key of its own vouches for nothing");
+}
+
+#[tokio::test]
+async fn a_request_over_a_link_ends_with_the_message_that_is_handled() {
+    let (lab, recorder) = linked(Profile::default()).await;
+    let deadline = tokio::time::Instant::now().into_std() + Duration::from_secs(10);
+    lab.ask("a", "fetch", json!({"link": "api"})).await.unwrap();
+    lab.ask("a", "fetch", json!({"link": "api", "timeout": 100})).await.unwrap();
+    lab.ask("a", "fetch", json!({"link": "api", "timeout": u64::MAX})).await.unwrap();
+    let seen = recorder.0.lock().unwrap();
+    let until: Vec<_> = seen.iter().map(|outgoing| outgoing.deadline.unwrap()).collect();
+    assert!(until[0] >= deadline && until[1] < deadline && until[2] >= deadline);
+}
+
+#[tokio::test]
+async fn what_cannot_leave_is_refused_before_it_does() {
+    let (lab, recorder) = linked(limits(|limits| limits.payload_bytes = 100)).await;
+    for (request, code) in [
+        (json!({"link": "nobody"}), Code::NotFound),
+        (json!({"link": "api", "body": 101}), Code::PayloadTooLarge),
+        (json!({"link": "api", "key": ""}), Code::InvalidArgument),
+        (json!({"link": "api", "key": "a b"}), Code::InvalidArgument),
+        (json!({"link": "api", "key": "k".repeat(256)}), Code::InvalidArgument),
+    ] {
+        assert_eq!(lab.ask("a", "fetch", request.clone()).await.unwrap_err().code, code, "{request}");
+    }
+    assert!(recorder.0.lock().unwrap().is_empty());
+    lab.ask("a", "fetch", json!({"link": "api"})).await.unwrap();
+    assert_eq!(recorder.0.lock().unwrap()[0].max_response, 100);
+}
+
+#[tokio::test]
+async fn an_application_without_links_reaches_nothing() {
+    let lab = Lab::volatile().await;
+    let failure = lab.ask("a", "fetch", json!({"link": "api"})).await.unwrap_err();
+    assert_eq!(failure.code, Code::NotFound);
+    assert!(failure.message.contains("the application lab has no [[service_links]]"), "{failure}");
+}
