@@ -166,6 +166,19 @@ async fn a_run_is_paused_resumed_cancelled_and_terminated() {
     until("the end", async || cancelled.query(&node, "status").await == json!({"status": "cancelled", "reason": "regret"})).await;
     assert_eq!(notes(&http, &node).await[9..], ["pay", "refund"]);
 
+    // One that does not care ends there, which is no failure: its state is what it was before, and nothing is tried again.
+    let careless = Flow { http: &http, name: "long/careless" };
+    let (ended, answer) = tokio::join!(careless.run(&node, json!({"ms": 60_000})), async {
+        until("it sleeps", async || careless.query(&node, "status").await == "sleeping").await;
+        careless.send(&node, "workflow_cancel", json!({})).await
+    });
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let ended = ended.unwrap();
+    assert_eq!((ended.status, &ended.body["reason"]), (409, &json!("cancelled")), "{}", ended.body);
+    assert_eq!(careless.query(&node, "status").await, "new");
+    assert_eq!(notes(&http, &node).await[11..], ["before"]);
+    assert_eq!(http.get(&node, "/api/v1/dead-letters?namespace=flows").await.body["dead_letters"], json!([]));
+
     // Terminated, it does nothing more; whoever waits for it is told.
     let terminated = Flow { http: &http, name: "order/terminated" };
     let (ended, answer) = tokio::join!(terminated.run(&node, json!({})), async {
@@ -175,7 +188,7 @@ async fn a_run_is_paused_resumed_cancelled_and_terminated() {
     assert_eq!(answer.status, 200, "{}", answer.body);
     let ended = ended.unwrap();
     assert_eq!((ended.status, &ended.body["reason"]), (409, &json!("cancelled")), "{}", ended.body);
-    assert_eq!(notes(&http, &node).await[11..], ["pay"]);
+    assert_eq!(notes(&http, &node).await[12..], ["pay"]);
     let refused = terminated.send(&node, "workflow_pause", json!({})).await;
     assert_eq!(refused.status, 409, "there is no run any more: {}", refused.body);
 }

@@ -138,6 +138,12 @@ def _warm_up() -> None:
     registry, _registry = _registry, Registry({"sample": sample, "flow": flow})
     guest = Guest()
     try:
+        # What most actors do comes last: CPython adapts to what it has seen of late.
+        for _ in range(_WARM):
+            guest.init("flow", '{"actor_id":"n/flow/k","args":{"role":"flow"}}')
+            _backend.use(_Rehearsal())
+            guest.handle(Message("workflow_run", MessageKind.CAST, Payload_Json('{"n":1}'), ""), True)
+            guest.handle(Message("workflow_query:count", MessageKind.CALL, Payload_Json("{}"), ""), False)
         for n in range(_WARM):
             guest.init("sample", '{"actor_id":"n/sample/k","args":{"role":"sample"},"labels":{},"name":"k","role":"sample"}')
             for text in (f'{{"amount":{n},"text":"ü"}}', '{"amount":1}'):
@@ -148,11 +154,6 @@ def _warm_up() -> None:
                 guest.handle(Message("none", MessageKind.CALL, Payload_Json("{}"), ""), True)
             except Err:
                 pass
-        for _ in range(_WARM):
-            guest.init("flow", '{"actor_id":"n/flow/k","args":{"role":"flow"}}')
-            _backend.use(_Rehearsal())
-            guest.handle(Message("workflow_run", MessageKind.CAST, Payload_Json('{"n":1}'), ""), True)
-            guest.handle(Message("workflow_query:count", MessageKind.CALL, Payload_Json("{}"), ""), False)
     finally:
         _registry, _instance = registry, None
         _backend.use(None)
