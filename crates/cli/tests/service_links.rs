@@ -119,7 +119,7 @@ async fn a_python_actor_asks_a_service_whose_credential_it_never_sees() {
     assert_eq!((&answer.body["answers"], &answer.body["status"]), (&json!(["rain indeed"]), &json!(200)), "{}", answer.body);
     let (path, headers) = seen.lock().unwrap()[0].clone();
     assert_eq!((path.as_str(), headers["content-type"].to_str().unwrap()), ("/v1/chat", "application/json"));
-    assert_eq!(headers["idempotency-key"].len(), 32);
+    assert!(headers["idempotency-key"].len() >= 16);
     for (link, path, code) in [
         ("llm_provider", "/models", "permission_denied"),
         ("llm_provider", "/chat/../models", "invalid_argument"),
