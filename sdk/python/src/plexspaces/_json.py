@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 
@@ -23,8 +24,22 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _make_encode() -> Callable[[Any], str]:
+    """`JSONEncoder.encode` sets up its C code anew for each text, which takes longer than most texts do: here that is done once. What it
+    would do besides, to refuse a value that contains itself, is done before."""
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return _encoder.encode
+    chunks = make(None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False)
+    return lambda value: "".join(chunks(value, 0))
+
+
+_encode = _make_encode()
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def encode(value: Any, what: str) -> str:
@@ -45,7 +60,12 @@ def decode(text: str) -> Any:
     """The value of a JSON text; raises ``ValueError`` for anything else."""
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deep_text(text):
         raise ValueError("it is nested too deeply")
-    return _decode(text)
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    # What has space around it, or an error that is to be explained, takes the long way.
+    return value if end == len(text) else _decoder.decode(text)
 
 
 def _is_deep(value: Any) -> bool:
