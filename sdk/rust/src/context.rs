@@ -101,12 +101,18 @@ impl ActorContext {
         self.turn.write().await.ask_at(address, &msg_type, payload, timeout).await.map(Message::reply)
     }
 
-    /// Waits so long. A durable actor waits on through failures and restarts of the node.
-    pub async fn sleep(&self, time: Duration) -> Result<(), Failure> {
+    /// Waits so long; a durable actor waits on through failures and restarts of the node. True when the time is over, false when a signal to
+    /// this workflow came first, which [`ActorContext::signals`] gives.
+    pub async fn sleep(&self, time: Duration) -> Result<bool, Failure> {
         let mut turn = self.turn.write().await;
         let until_ms = turn.now_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        while !turn.sleep_until(until_ms).await? {}
-        Ok(())
+        turn.sleep_until(until_ms).await
+    }
+
+    /// The signals that came to a workflow's run up to its last wait and were not taken yet, in their order.
+    pub async fn signals(&self) -> Vec<Message> {
+        let signals = self.turn.write().await.take_signals();
+        signals.into_iter().map(|(operation, payload)| Message::with_payload(operation, payload)).collect()
     }
 
     /// Sends to another actor without waiting for a reply. What a durable actor sends leaves when its turn is committed.

@@ -310,8 +310,8 @@ impl Runtime {
             return Ok(());
         }
         let due = Due { at_ms: now.saturating_add(WATCH_MS), actor: cell.id.clone(), name: LOOK_AFTER.to_owned() };
-        cell.watched_until.store(due.at_ms, Ordering::Relaxed);
         self.announce_reminders(std::slice::from_ref(&due)).await?;
+        cell.watched_until.store(due.at_ms, Ordering::Relaxed);
         self.arm(vec![due]);
         Ok(())
     }
