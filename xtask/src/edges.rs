@@ -15,18 +15,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store-sql", &["types", "store"]),
     ("durable", &["types", "store"]),
     ("actor", &["types", "store", "durable"]),
+    ("coord", &["types", "actor"]),
     ("wasm", &["types", "actor"]),
     ("outbound", &["types", "actor"]),
     ("app", &["types", "store", "actor", "wasm", "outbound"]),
     ("api", &["types", "proto", "actor", "app"]),
     ("client", &["types", "proto"]),
-    ("node", &["types", "store", "store-sql", "actor", "wasm", "outbound", "app", "api"]),
+    ("node", &["types", "store", "store-sql", "actor", "coord", "wasm", "outbound", "app", "api"]),
     ("cli", &["types", "app", "client", "node"]),
     ("testkit", &[]),
     ("bench-actors", &[]),
     ("core", &["actor"]),
     ("sdk_macros", &[]),
-    ("sdk", &["types", "store", "actor", "core", "sdk_macros"]),
+    ("sdk", &["types", "store", "actor", "coord", "core", "sdk_macros"]),
 ];
 
 /// Libraries that only some crates may know.

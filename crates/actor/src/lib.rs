@@ -21,6 +21,7 @@ mod restarts;
 mod runtime;
 pub mod supervision;
 mod sync;
+mod system;
 mod timers;
 mod turn;
 
@@ -37,6 +38,7 @@ pub use runtime::inspect::{ActorFilter, ActorInfo, ActorOrder, Level};
 pub use runtime::pressure::Budget;
 pub use runtime::workflows::{Run, RunStatus};
 pub use runtime::{Address, Config, Request, Runtime, Target};
+pub use system::{Effects, Nature, RESERVED, SystemActor, SystemRequest, SystemType};
 pub use timers::Schedule;
 pub use turn::{LogLevel, Turn};
 

@@ -176,6 +176,19 @@ impl<B, M, C> Mailbox<B, M, C> {
         Next::Idle
     }
 
+    /// For the runner in the midst of its work: what comes next, if anything does.
+    pub(crate) fn take(&self) -> Option<Work<M, C>> {
+        let mut state = self.0.lock();
+        if let Some(control) = state.controls.pop_front() {
+            return Some(Work::Control(control));
+        }
+        let message = state.messages.pop_front()?;
+        let room = state.take_waiting();
+        drop(state);
+        wake(room);
+        Some(Work::Message(message))
+    }
+
     /// Lets messages wait, or lets them be handled again.
     pub(crate) fn hold(&self, held: bool) {
         self.0.lock().held = held;

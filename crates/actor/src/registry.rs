@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::guardian::Event;
 use crate::supervision::{Exit, Intensity, NodeId};
-use crate::{Application, Behavior, Factory, Outbound, Profile};
+use crate::{Application, Behavior, Factory, Outbound, Profile, RESERVED};
 
 /// What all actors of an application share.
 pub(crate) struct Shared {
@@ -194,6 +194,10 @@ impl Registry {
         let actors = application.supervisor.actors();
         let mut types = HashMap::new();
         for spec in &application.types {
+            if spec.name.as_str().starts_with(RESERVED) {
+                let message = format!("the type {} begins with {RESERVED:?}, which is for the node's own services", spec.name);
+                return Err(Failure::new(Code::InvalidConfig, message).with_field("actor_type"));
+            }
             let children = actors.iter().filter(|child| child.actor_type == spec.name);
             let children: HashMap<_, _> = children.map(|child| (child.key.clone(), Seat::new(child.profile.clone()))).collect();
             let info = application.factory.description().actors.iter().find(|info| info.name == spec.guest_type);

@@ -24,8 +24,10 @@ use crate::links::Links;
 use crate::mailbox::Sent;
 use crate::registry::{Kind, Life, Registry};
 use crate::supervision::Exit;
+use crate::system;
+use crate::system::cell::Systems;
 use crate::timers::{Fire, Timers};
-use crate::{Application, Behavior, FacetRegistry};
+use crate::{Application, Behavior, FacetRegistry, SystemType};
 
 mod address;
 mod facets;
@@ -35,6 +37,7 @@ mod lives;
 pub(crate) mod pressure;
 mod queries;
 mod reminders;
+mod services;
 mod upgrades;
 pub(crate) mod workflows;
 
@@ -59,13 +62,15 @@ pub struct Config {
     pub budget: Budget,
     /// The facets that actors can have.
     pub facets: FacetRegistry,
+    /// The services that there are beside applications.
+    pub services: Vec<SystemType>,
 }
 
 impl Config {
     /// A node whose actors may take up what there is.
     #[must_use]
     pub fn new(node_id: Name, store: Arc<dyn Store>, clock: Clock) -> Self {
-        Self { node_id, store, clock, budget: Budget::default(), facets: FacetRegistry::builtin() }
+        Self { node_id, store, clock, budget: Budget::default(), facets: FacetRegistry::builtin(), services: Vec::new() }
     }
 }
 
@@ -114,6 +119,7 @@ struct Inner {
     reminders: reminders::Reminders,
     pressure: pressure::Pressure,
     attachments: Attachments,
+    systems: Systems,
     guardians: Mutex<HashMap<(Name, Name, Name), guardian::Handle>>,
     /// The chain of a message for which nobody waits.
     nobody: Arc<[ActorId]>,
@@ -140,6 +146,7 @@ impl Runtime {
             reminders: reminders::Reminders::default(),
             pressure: pressure::Pressure::default(),
             attachments: Attachments::default(),
+            systems: Systems::new(&config.services),
             guardians: Mutex::default(),
             nobody: Arc::from([]),
             config,
@@ -243,6 +250,7 @@ impl Runtime {
             let cells: Vec<_> = shard.write().drain().map(|(_, cell)| cell).collect();
             self.0.live.decrement(cells.len() as f64);
         }
+        self.0.systems.clear();
         drained && ended
     }
 
@@ -365,6 +373,9 @@ impl Runtime {
 
     /// Puts a message into an actor's mailbox; one that has left memory is brought back.
     async fn deliver(&self, id: &ActorId, mut envelope: Box<Envelope>, wait: Wait) -> Result<(), Failure> {
+        if system::type_of(id).is_some() {
+            return self.deliver_to_system(id, envelope, wait).await;
+        }
         loop {
             let cell = self.cell(id)?;
             if let Some(inbox) =

@@ -15,6 +15,7 @@ use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
 
 use crate::cell::Cell;
+use crate::system::cell::SystemCell;
 
 /// Timers of one actor; more than this is a mistake of its code.
 const MAX_TIMERS: usize = 100_000;
@@ -97,6 +98,8 @@ pub(crate) enum Change {
 pub(crate) enum Fire {
     /// An actor may be idle.
     Idle { cell: Weak<Cell>, after: Duration },
+    /// Something may be due in a system actor.
+    System(Weak<SystemCell>),
     /// A reminder is due.
     Reminder(Due),
     /// A message to an actor.
@@ -122,6 +125,10 @@ impl Timers {
 
     pub(crate) fn idle(&self, cell: &Arc<Cell>, after: Duration) {
         self.wheel.lock().queue.insert(Fire::Idle { cell: Arc::downgrade(cell), after }, after.min(LONGEST));
+    }
+
+    pub(crate) fn tick_system(&self, cell: &Arc<SystemCell>, after: Duration) {
+        self.wheel.lock().queue.insert(Fire::System(Arc::downgrade(cell)), after.min(LONGEST));
     }
 
     pub(crate) fn remind(&self, due: Due, wait: Duration) {

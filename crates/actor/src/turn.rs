@@ -17,6 +17,7 @@ mod http;
 mod key_value;
 mod lifecycle;
 pub(crate) mod log;
+mod services;
 pub(crate) mod waits;
 
 use log::{Known, Log};
@@ -309,9 +310,7 @@ impl Turn {
     fn telling(&mut self, id: &ActorId, operation: &str, payload: Payload) -> Result<Option<(RequestContext, Message)>, Failure> {
         self.check_size("payload", payload.len())?;
         if self.durable {
-            if self.tells.len() + self.outgoing.len() >= MAX_TELLS {
-                return Err(Failure::new(Code::Overloaded, format!("one turn may send at most {MAX_TELLS} messages")));
-            }
+            self.room_for_one_more()?;
             if self.log.is_some() {
                 self.put_out(id, operation, payload);
             } else {
@@ -323,6 +322,13 @@ impl Turn {
         let message = self.message(operation, payload, MessageKind::Cast);
         let ctx = RequestContext { namespace: id.namespace.clone(), chain: Arc::from([self.id.clone()]), ..self.ctx.clone() };
         Ok(Some((ctx, message)))
+    }
+
+    fn room_for_one_more(&self) -> Result<(), Failure> {
+        if self.tells.len() + self.outgoing.len() < MAX_TELLS {
+            return Ok(());
+        }
+        Err(Failure::new(Code::Overloaded, format!("one turn may send at most {MAX_TELLS} messages")))
     }
 
     /// Writes a line to the node's log, once for a turn that is run again.

@@ -6,7 +6,7 @@ use plexspaces_types::Payload;
 
 use crate::journal::{self, Entry, Recorded};
 use crate::record::{self, ANCHOR, Anchor, Answer, EPOCH, Error, KeyValue, RETENTION_MS};
-use crate::{Outgoing, Past, Reminder, outbox};
+use crate::{Outgoing, Past, Reminder, Tenure, outbox};
 
 /// What a turn leaves behind, or a part of it that ends where the turn waits.
 #[derive(Clone, Debug, Default)]
@@ -78,9 +78,7 @@ const COMPARED_BYTES: usize = 16 << 10;
 pub struct Activation {
     partition: Partition,
     keeping: Keeping,
-    /// What is in the store: another activation's epoch before the first commit, this one's after it.
-    stored_epoch: Option<u64>,
-    claimed: bool,
+    tenure: Tenure,
     /// The last turn that has a record.
     turn: u64,
     /// How many records the turn that is under way has; 0 between turns.
@@ -112,8 +110,7 @@ impl Activation {
         let mut activation = Self {
             partition,
             keeping,
-            stored_epoch: None,
-            claimed: false,
+            tenure: Tenure::of(None)?,
             turn: 0,
             chunks: 0,
             in_doubt: false,
@@ -125,7 +122,7 @@ impl Activation {
         };
         for (key, value) in entries {
             if key == EPOCH {
-                activation.stored_epoch = Some(record::decode_epoch(value)?);
+                activation.tenure = Tenure::of(Some(value))?;
             } else if key == ANCHOR {
                 activation.anchor = Anchor::decode(value)?;
             } else if let Some((expires, _)) = record::parse_expiry_key(key) {
@@ -138,7 +135,7 @@ impl Activation {
     /// The records of the journal that bring the actor back; `None` for an actor that has none.
     #[must_use]
     pub fn journal_range(&self) -> Option<Range> {
-        self.stored_epoch.map(|_| journal::range(self.anchor.turn, None))
+        self.tenure.has_predecessor().then(|| journal::range(self.anchor.turn, None))
     }
 
     /// Takes the records of the journal's range, and says what must be run again.
@@ -235,13 +232,7 @@ impl Activation {
             return Outcome::Unchanged;
         }
         let mut batch = Batch::new(self.partition.clone());
-        batch.require(EPOCH, self.stored_epoch.map(record::encode_epoch));
-        if !self.claimed {
-            let epoch = self.stored_epoch.unwrap_or(0) + 1;
-            batch.put(EPOCH, record::encode_epoch(epoch));
-            self.stored_epoch = Some(epoch);
-            self.claimed = true;
-        }
+        self.tenure.fence(&mut batch);
         let before_anchor = self.anchor;
         if !changes.entries.is_empty() {
             self.write_journal(&mut batch, &mut changes.entries);

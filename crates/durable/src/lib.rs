@@ -9,11 +9,13 @@ mod outbox;
 mod record;
 mod reminder;
 mod replay;
+mod tenure;
 
 pub use activation::{Activation, Changes, Keeping, Outcome};
-pub use outbox::{Outgoing, decode_heard, heard_key};
+pub use outbox::{Outgoing, decode_heard, encode_heard, heard_key};
 pub use record::{
     Answer, Error, KeyValue, PUBLISHED, RETENTION_MS, answer_key, decode_published, fingerprint, key_value_key, key_value_prefix,
 };
 pub use reminder::{Due, Reminder};
 pub use replay::{Divergence, Past, Replay};
+pub use tenure::Tenure;

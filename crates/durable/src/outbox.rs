@@ -65,7 +65,9 @@ pub fn heard_key(sender: &str) -> Bytes {
     [HEARD, sender.as_bytes()].concat().into()
 }
 
-pub(crate) fn encode_heard(number: u64) -> Bytes {
+/// The record of the last number of a sender.
+#[must_use]
+pub fn encode_heard(number: u64) -> Bytes {
     let mut out = BytesMut::with_capacity(9);
     out.put_u8(LAYOUT);
     out.put_u64(number);

@@ -77,7 +77,7 @@ impl Node {
             actors: Some(config.wasm.instances as usize * 9 / 10),
         };
         let actor_config = actor::Config::new(config.node.id.clone(), store.handle(), clock.clone());
-        let runtime = Runtime::new(actor::Config { budget, facets, ..actor_config });
+        let runtime = Runtime::new(actor::Config { budget, facets, services: plexspaces_coord::services(), ..actor_config });
         let limits = config.limits.over(actor::Limits::default());
         let components = config.node.data_dir.join("components");
         let outbound = Client::new(outbound_config(config))?;

@@ -8,6 +8,7 @@ mod key_value;
 mod lifecycle;
 mod logging;
 mod messaging;
+mod services;
 mod timers;
 mod wasi;
 

@@ -71,7 +71,13 @@ impl NodeBuilder {
         let clock = Clock::system();
         let invalid = |error: plexspaces_types::InvalidName| Failure::invalid("node", error.to_string());
         let id = Name::new("node", &name).map_err(invalid);
-        let runtime = id.and_then(|node_id| Ok(Runtime::new(Config { facets: facets?, ..Config::new(node_id, store, clock.clone()) })));
+        let runtime = id.and_then(|node_id| {
+            Ok(Runtime::new(Config {
+                facets: facets?,
+                services: plexspaces_coord::services(),
+                ..Config::new(node_id, store, clock.clone())
+            }))
+        });
         Node {
             locator: ServiceLocator::new(name.clone(), runtime, clock, outbound),
             name,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cell::Signal;
+use crate::system::cell::Poke;
 use serde_json::{Map, Value, json};
 
 /// How long a spawned actor's `init` may take when its parent has no deadline.
@@ -105,6 +106,9 @@ impl Runtime {
     }
 
     fn signal(&self, to: &ActorId, signal: Signal) {
+        if system::type_of(to).is_some() {
+            return self.tell_system_of_end(to, signal.from);
+        }
         // Nobody is there to hear it when its application is gone.
         if let Ok(cell) = self.cell(to) {
             self.control(&cell, Control::Signal(Box::new(signal)));
@@ -112,7 +116,7 @@ impl Runtime {
     }
 
     /// Whether a message to the actor would find it or bring it to life.
-    fn exists(&self, id: &ActorId) -> bool {
+    pub(super) fn exists(&self, id: &ActorId) -> bool {
         let kind = self.0.registry.kind(id);
         kind.is_some_and(|kind| kind.seat(&id.key).is_none_or(|seat| seat.life() != Life::Over))
     }
@@ -151,6 +155,11 @@ impl Runtime {
                     self.control(&cell, Control::Passivate);
                 } else {
                     self.0.timers.idle(&cell, left.max(Duration::from_millis(1)));
+                }
+            }
+            Fire::System(cell) => {
+                if let Some(cell) = cell.upgrade() {
+                    self.poke(&cell, Poke::Tick);
                 }
             }
             Fire::Reminder(due) => self.fire_reminder(due).await,

@@ -272,7 +272,7 @@ impl Turn {
     fn look(&self, call: &str) -> Result<Option<Payload>, Failure> {
         let mut words = call.split(' ');
         let verb = words.next().unwrap_or_default();
-        if matches!(verb, "ask" | "kv_get" | "kv_list") {
+        if matches!(verb, "ask" | "kv_get" | "kv_list" | "look") {
             return Ok(None);
         }
         if self.looking == Looking::Query {

@@ -1,0 +1,90 @@
+//! The way to system actors.
+
+use super::*;
+use crate::system::cell::{Poke, SystemCell};
+use crate::system::run;
+
+impl Runtime {
+    /// Asks a service of the node: one of the system actors of a kind, in the namespace of the context. It waits until the context's
+    /// deadline; without one, for ever.
+    pub async fn ask_service(&self, ctx: &RequestContext, service: &str, name: &str, request: Request) -> Result<Payload, Failure> {
+        if self.0.draining.load(Ordering::SeqCst) {
+            return Err(Failure::new(Code::Unavailable, "the node is shutting down"));
+        }
+        let id = system::identity(&ctx.tenant, &ctx.namespace, service, name)?;
+        self.ask_from(Place::Asker, ctx.clone(), id, message(request, MessageKind::Call)).await
+    }
+
+    pub(crate) fn systems(&self) -> &Systems {
+        &self.0.systems
+    }
+
+    pub(super) async fn deliver_to_system(&self, id: &ActorId, mut envelope: Box<Envelope>, wait: Wait) -> Result<(), Failure> {
+        self.tick();
+        loop {
+            let cell = self.0.systems.cell(id)?;
+            let sent = match wait {
+                Wait::No => cell.mailbox.try_send(envelope),
+                Wait::Yes(_) => {
+                    let mut waiting = Some(envelope);
+                    std::future::poll_fn(|context| cell.mailbox.poll_send(&mut waiting, context)).await
+                }
+            };
+            envelope = match sent {
+                Sent::Queued => return Ok(()),
+                Sent::Run(body) => {
+                    let mut work = self.system_work(cell, body);
+                    if !matches!(wait, Wait::Yes(Place::Asker)) || futures::poll!(work.as_mut()).is_pending() {
+                        tokio::spawn(work);
+                    }
+                    return Ok(());
+                }
+                Sent::Full(_) => {
+                    let capacity = cell.mailbox.capacity();
+                    return Err(Failure::new(Code::Overloaded, format!("the mailbox of {id} is full: {capacity} messages wait")));
+                }
+                Sent::Closed(envelope) => envelope,
+            };
+            self.0.systems.remove(&cell);
+        }
+    }
+
+    fn system_work(&self, cell: Arc<SystemCell>, body: Box<system::cell::Body>) -> futures::future::BoxFuture<'static, ()> {
+        Box::pin(self.0.running.track_future(run(self.clone(), cell, body)))
+    }
+
+    pub(super) fn poke(&self, cell: &Arc<SystemCell>, poke: Poke) {
+        if let Sent::Run(body) = cell.mailbox.control(poke) {
+            tokio::spawn(self.system_work(cell.clone(), body));
+        }
+    }
+
+    pub(super) fn tell_system_of_end(&self, to: &ActorId, ended: Option<ActorId>) {
+        // One that has left memory looks for itself who is still there when it comes back.
+        if let Some((cell, ended)) = self.0.systems.known(to).zip(ended) {
+            self.poke(&cell, Poke::Ended(ended));
+        }
+    }
+
+    /// Tells a system actor when an actor has ended.
+    pub(crate) fn watch_for_system(&self, cell: &Arc<SystemCell>, actor: &ActorId) {
+        if !self.exists(actor) || self.0.links.monitor(&cell.id, actor).is_none() {
+            self.poke(cell, Poke::Ended(actor.clone()));
+        }
+    }
+
+    /// Sends a message of a system actor. One for which there is no room or no receiver becomes a dead letter.
+    pub(crate) async fn notify(&self, from: &ActorId, target: &ActorId, operation: &str, payload: Payload) {
+        let ctx = RequestContext::external(from.tenant.clone(), from.namespace.clone(), "service");
+        let message = Message {
+            operation: operation.to_owned(),
+            kind: MessageKind::Cast,
+            payload,
+            sender: Some(from.clone()),
+            idempotency_key: None,
+        };
+        if let Err(failure) = self.deliver(target, envelope(ctx.clone(), message.clone(), None), Wait::No).await {
+            self.bury(target, *envelope(ctx, message, None), &failure).await;
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! System actors: the node's own services, such as tuple spaces, locks and channels.
+//!
+//! Each has an identity, a bounded mailbox and a partition of its own like any actor. What it keeps are rows of that partition, so it
+//! needs no journal: it handles all messages that wait in one go, commits what they changed in one batch with its epoch as a
+//! precondition, and answers when that is committed. A request may wait inside for what a later message brings.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use plexspaces_store::Write;
+use plexspaces_types::{ActorId, Failure, Key, Name, Payload};
+
+pub(crate) mod cell;
+mod run;
+pub(crate) use run::run;
+mod seen;
+
+use cell::Open;
+
+/// What the types of system actors begin with. No application may have such a type.
+pub const RESERVED: &str = "plexspaces.";
+
+/// A kind of system actor.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemType {
+    /// Its type's name after [`RESERVED`].
+    pub name: &'static str,
+    /// Makes one that has nothing yet.
+    pub make: fn() -> Box<dyn SystemActor>,
+    /// What an operation with these arguments is like. It refuses what can be seen to be wrong without the actor: nobody would hear of it
+    /// later.
+    pub nature: fn(&str, &Payload) -> Result<Nature, Failure>,
+}
+
+/// What an operation of a system actor is like, for an actor whose turns are journaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// It looks and does not wait: when a turn that was cut off is run again, it may look again.
+    Look,
+    /// It changes something or waits, and has a result: it must happen once.
+    Change,
+    /// It changes something and has no result: it leaves with the turn's commit.
+    Post,
+}
+
+/// One message to a system actor.
+#[derive(Debug)]
+pub struct SystemRequest<'a> {
+    /// What its answer is given to.
+    pub ticket: u64,
+    /// What to do.
+    pub operation: &'a str,
+    /// The arguments.
+    pub payload: &'a Payload,
+    /// The actor that sent it; none for a request from outside.
+    pub sender: Option<&'a ActorId>,
+}
+
+/// What one system actor does: no I/O, no clock, no waiting. Called by one task at a time.
+pub trait SystemActor: Send {
+    /// Takes a row that an earlier activation has put; called for all of them in the order of their keys, before anything else.
+    fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure>;
+
+    /// Handles a message: the answer, or `None` for one that is given later with [`Effects::answer`]. One that is refused must have changed
+    /// nothing.
+    fn handle(&mut self, request: &SystemRequest<'_>, effects: &mut Effects<'_>) -> Result<Option<Payload>, Failure>;
+
+    /// When [`SystemActor::tick`] is to be called, in milliseconds since the Unix epoch.
+    fn due_ms(&self) -> Option<u64> {
+        None
+    }
+
+    /// Does what is due.
+    fn tick(&mut self, _effects: &mut Effects<'_>) {}
+
+    /// An actor that it watches has ended.
+    fn ended(&mut self, _actor: &ActorId, _effects: &mut Effects<'_>) {}
+}
+
+/// What handling messages leads to. It happens when it is committed, or not at all.
+pub struct Effects<'a> {
+    now_ms: u64,
+    writes: Vec<Write>,
+    bytes: usize,
+    /// How many writes there were when the present message came.
+    mark: usize,
+    /// With each answer, whether anything was changed for it.
+    answers: Vec<(u64, Result<Payload, Failure>, bool)>,
+    tells: Vec<(ActorId, &'static str, Payload)>,
+    watches: Vec<ActorId>,
+    open: &'a mut HashMap<u64, Open>,
+}
+
+impl<'a> Effects<'a> {
+    fn new(now_ms: u64, open: &'a mut HashMap<u64, Open>) -> Self {
+        Self { now_ms, writes: Vec::new(), bytes: 0, mark: 0, answers: Vec::new(), tells: Vec::new(), watches: Vec::new(), open }
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Sets one of the actor's rows.
+    pub fn put(&mut self, key: &[u8], value: impl Into<Bytes>) {
+        let value = value.into();
+        self.bytes += key.len() + value.len();
+        self.writes.push(Write::Put { key: row_key(key), value });
+    }
+
+    /// Removes one of the actor's rows.
+    pub fn delete(&mut self, key: &[u8]) {
+        self.bytes += key.len();
+        self.writes.push(Write::Delete { key: row_key(key) });
+    }
+
+    /// Answers a request that waits.
+    pub fn answer(&mut self, ticket: u64, result: Result<Payload, Failure>) {
+        self.answers.push((ticket, result, self.writes.len() > self.mark));
+    }
+
+    /// Whether somebody still waits for the answer to a request. What is given to nobody should be given to the next.
+    #[must_use]
+    pub fn is_awaited(&self, ticket: u64) -> bool {
+        self.open.get(&ticket).is_some_and(Open::is_awaited)
+    }
+
+    /// Sends a message to an actor. It is lost when the node ends before it has arrived.
+    pub fn tell(&mut self, target: ActorId, operation: &'static str, payload: Payload) {
+        self.tells.push((target, operation, payload));
+    }
+
+    /// Asks to be told once when an actor has ended; at once when there is none such.
+    pub fn watch(&mut self, actor: ActorId) {
+        self.watches.push(actor);
+    }
+
+    fn begin(&mut self) {
+        self.mark = self.writes.len();
+    }
+
+    /// Whether it is time to commit.
+    fn is_full(&self) -> bool {
+        self.writes.len() >= MAX_WRITES || self.bytes >= MAX_BYTES
+    }
+}
+
+/// From how many writes on, and from how many bytes, a round takes no more messages.
+const MAX_WRITES: usize = 1000;
+const MAX_BYTES: usize = 4 << 20;
+
+/// The rows of the actor itself, apart from those of its tenure and of its requests.
+const ROWS: &[u8] = b"x";
+
+fn row_key(key: &[u8]) -> Bytes {
+    [ROWS, key].concat().into()
+}
+
+/// The identity of a system actor.
+pub(crate) fn identity(tenant: &Name, namespace: &Name, name: &str, key: &str) -> Result<ActorId, Failure> {
+    let actor_type = Name::new("service", &format!("{RESERVED}{name}")).map_err(|error| Failure::invalid("service", error.to_string()))?;
+    let key = Key::new(key).map_err(|error| Failure::invalid("name", error.to_string().replace("actor key", "name")))?;
+    Ok(ActorId::new(tenant.clone(), namespace.clone(), actor_type, key))
+}
+
+/// The type of a system actor; `None` for any other.
+pub(crate) fn type_of(id: &ActorId) -> Option<&str> {
+    id.actor_type.as_str().strip_prefix(RESERVED)
+}

@@ -1,0 +1,93 @@
+//! A system actor as the rest of the node sees it, and what it has in hand.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use plexspaces_types::{ActorId, Code, Failure};
+
+use super::{SystemType, type_of};
+use crate::cell::Envelope;
+use crate::mailbox::Mailbox;
+
+/// Messages that may wait for one.
+const CAPACITY: usize = 4096;
+
+pub(crate) struct SystemCell {
+    pub(crate) id: ActorId,
+    pub(super) kind: SystemType,
+    pub(crate) mailbox: Mailbox<Box<Body>, Box<Envelope>, Poke>,
+}
+
+/// What overtakes messages.
+pub(crate) enum Poke {
+    /// Something may be due.
+    Tick,
+    /// An actor has ended.
+    Ended(ActorId),
+}
+
+/// What it is between its rounds.
+#[derive(Default)]
+pub(crate) struct Body {
+    pub(super) live: Option<super::run::Live>,
+}
+
+/// A request that is not answered yet, with those that repeat it.
+pub(crate) struct Open {
+    pub(super) envelope: Box<Envelope>,
+    pub(super) keyed: Option<super::seen::Keyed>,
+    pub(super) repeats: Vec<Envelope>,
+}
+
+impl Open {
+    pub(super) fn is_awaited(&self) -> bool {
+        let awaited = |envelope: &Envelope| envelope.reply.as_ref().is_none_or(|reply| !reply.is_closed());
+        awaited(&self.envelope) || self.repeats.iter().any(awaited)
+    }
+}
+
+/// The system actors of a node.
+#[derive(Default)]
+pub(crate) struct Systems {
+    types: HashMap<&'static str, SystemType>,
+    cells: Mutex<HashMap<ActorId, Arc<SystemCell>>>,
+}
+
+impl Systems {
+    pub(crate) fn new(types: &[SystemType]) -> Self {
+        Self { types: types.iter().map(|kind| (kind.name, *kind)).collect(), cells: Mutex::default() }
+    }
+
+    /// The kind of this name.
+    pub(crate) fn kind(&self, name: &str) -> Result<SystemType, Failure> {
+        self.types.get(name).copied().ok_or_else(|| Failure::new(Code::NotFound, format!("this node has no service {name:?}")))
+    }
+
+    /// The actor, made if need be.
+    pub(crate) fn cell(&self, id: &ActorId) -> Result<Arc<SystemCell>, Failure> {
+        let kind = self.kind(type_of(id).unwrap_or_default())?;
+        let mut cells = self.cells.lock();
+        let cell = cells
+            .entry(id.clone())
+            .or_insert_with(|| Arc::new(SystemCell { id: id.clone(), kind, mailbox: Mailbox::new(Box::default(), CAPACITY, false) }));
+        Ok(cell.clone())
+    }
+
+    /// The actor, if it is in memory.
+    pub(crate) fn known(&self, id: &ActorId) -> Option<Arc<SystemCell>> {
+        self.cells.lock().get(id).cloned()
+    }
+
+    /// Forgets one that has ended.
+    pub(crate) fn remove(&self, cell: &Arc<SystemCell>) {
+        let mut cells = self.cells.lock();
+        if cells.get(&cell.id).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+            cells.remove(&cell.id);
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.cells.lock().clear();
+    }
+}

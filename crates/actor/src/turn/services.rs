@@ -1,0 +1,56 @@
+//! What a turn asks of system actors.
+
+use plexspaces_types::{Failure, Message, MessageKind, Payload, RequestContext};
+
+use super::Turn;
+use super::log::Known;
+use crate::system::{self, Nature};
+
+impl Turn {
+    /// Asks a service of the node in the actor's namespace. In a durable actor a change happens once, however often the turn is run, and
+    /// what has no result leaves when the turn has committed or waits.
+    pub async fn service(&mut self, service: &str, name: &str, operation: &str, payload: Payload) -> Result<Payload, Failure> {
+        self.check_size("payload", payload.len())?;
+        let Some(runtime) = self.runtime.clone() else {
+            return Err(Failure::not_found(format!("this actor runs without a node: there is no service {service:?}")));
+        };
+        let nature = (runtime.systems().kind(service)?.nature)(operation, &payload)?;
+        let verb = if nature == Nature::Look { "look " } else { "" };
+        let id = system::identity(&self.id.tenant, &self.id.namespace, service, name)?;
+        let call = match self.call(|| format!("{verb}{service}.{operation} {name}"), &[payload.as_bytes()])? {
+            Known::Told(told) if nature == Nature::Post => return self.sent_before(told).map(|()| Payload::empty()),
+            Known::Told(told) => return self.told_again(told).await.map(or_empty),
+            Known::New(call) => call,
+        };
+        if nature == Nature::Post && self.log.is_some() {
+            self.room_for_one_more()?;
+            self.put_out(&id, operation, payload);
+            return self.told_nothing(call, Ok(Payload::empty()));
+        }
+        let (ctx, mut message) = self.request(operation, payload);
+        if nature == Nature::Look {
+            // What the turn has sent so far comes first, so that it finds what it has written itself.
+            if !self.outgoing.is_empty() {
+                self.suspend().await?;
+            }
+            message.idempotency_key = None;
+            let result = runtime.ask_actor(ctx, id, message).await;
+            self.told(call, result.as_ref().cloned());
+            return result;
+        }
+        self.wait(call, runtime.ask_actor(ctx, id, message)).await
+    }
+
+    /// A request to a service. The actors that wait for this one are no concern of a service: it asks nobody.
+    fn request(&self, operation: &str, payload: Payload) -> (RequestContext, Message) {
+        let ctx = RequestContext { namespace: self.id.namespace.clone(), ..self.ctx.clone() };
+        let mut message = self.message(operation, payload, MessageKind::Call);
+        message.idempotency_key = self.log.as_deref().map(|log| format!("{}#{}", self.id, log.call_id()));
+        (ctx, message)
+    }
+}
+
+/// A turn that only looks is told nothing of changes.
+fn or_empty(told: Payload) -> Payload {
+    if told.is_empty() { Payload::empty() } else { told }
+}

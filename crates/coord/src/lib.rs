@@ -1,0 +1,14 @@
+//! What actors share: tuple spaces, and whatever else is one system actor for many users.
+//!
+//! Each service is a [`plexspaces_actor::SystemActor`]: it knows rows and requests, and neither a store nor a clock.
+
+mod request;
+pub mod tuples;
+
+use plexspaces_actor::SystemType;
+
+/// All services of this crate.
+#[must_use]
+pub fn services() -> Vec<SystemType> {
+    vec![tuples::TYPE]
+}

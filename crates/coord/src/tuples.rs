@@ -1,0 +1,482 @@
+//! The tuple space of a namespace (Gelernter's Linda): actors meet by what they write and what they look for, not by each other's names.
+//!
+//! | row | value |
+//! | --- | --- |
+//! | `t` number | a tuple, with its time to live and the lease under which it is taken |
+//! | `s` id | a subscription |
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use plexspaces_actor::{Effects, Nature, SystemActor, SystemRequest, SystemType};
+use plexspaces_types::{ActorId, Code, Failure, Name, Payload};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+mod pattern;
+mod space;
+#[cfg(test)]
+mod tests;
+mod waiters;
+
+use pattern::Pattern;
+use space::{Space, Tuple};
+use waiters::{Waiter, Waiters, Wish};
+
+use crate::request::{arguments, expiry, unknown, unreadable, until};
+
+/// Tuple spaces. There is one in each namespace, named `default`.
+pub const TYPE: SystemType = SystemType { name: "tuples", make: || Box::<TupleSpace>::default(), nature };
+
+/// Tuples in one space.
+const MAX_TUPLES: usize = 10_000_000;
+
+/// Bytes of one tuple's JSON text.
+const MAX_BYTES: usize = 1 << 20;
+
+/// Tuples in one answer.
+const MAX_PAGE: usize = 1000;
+
+/// Bytes of tuples in one answer, after which it ends early.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// Patterns to which actors have subscribed.
+const MAX_SUBSCRIPTIONS: usize = 10_000;
+
+/// Tuples that one step removes because their time is over.
+const EXPIRE_AT_ONCE: usize = 500;
+
+#[derive(Default)]
+struct TupleSpace {
+    space: Space,
+    last_number: u64,
+    /// What was taken and is not confirmed yet, by lease.
+    leased: HashMap<String, Leased>,
+    lease_ends: BTreeSet<(u64, String)>,
+    waiters: Waiters,
+    subscriptions: BTreeMap<String, Subscription>,
+}
+
+/// A tuple's number and text.
+type Found = (u64, Box<str>);
+
+struct Leased {
+    number: u64,
+    tuple: Tuple,
+    until_ms: u64,
+}
+
+struct Subscription {
+    pattern: Pattern,
+    actor: ActorId,
+}
+
+/// A stored tuple.
+#[derive(Serialize, Deserialize)]
+struct Row<'a> {
+    expires_ms: Option<u64>,
+    /// The lease and its end.
+    lease: Option<(String, u64)>,
+    text: &'a str,
+}
+
+/// A stored subscription.
+#[derive(Serialize, Deserialize)]
+struct SubscriptionRow {
+    tenant: String,
+    actor: String,
+    pattern: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Write {
+    tuple: Box<RawValue>,
+    #[serde(default)]
+    ttl_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exchange {
+    pattern: Vec<Value>,
+    tuple: Box<RawValue>,
+    #[serde(default)]
+    ttl_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Look {
+    pattern: Vec<Value>,
+    #[serde(default)]
+    timeout_ms: u64,
+    #[serde(default)]
+    lease_ms: Option<u64>,
+    /// Only tuples that were written after the one with this position.
+    #[serde(default)]
+    after: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Many {
+    pattern: Vec<Value>,
+    #[serde(default)]
+    limit: Option<usize>,
+    #[serde(default)]
+    after: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lease {
+    lease: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Subscribe {
+    pattern: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unsubscribe {
+    subscription: String,
+}
+
+fn nature(operation: &str, payload: &Payload) -> Result<Nature, Failure> {
+    Ok(match operation {
+        "write" => {
+            let Write { tuple, ttl_ms } = arguments(payload)?;
+            expiry(0, "ttl_ms", ttl_ms)?;
+            check(&tuple).and_then(|()| Tuple::parse(tuple.get(), None))?;
+            Nature::Post
+        }
+        "read" if arguments::<Look>(payload)?.timeout_ms == 0 => Nature::Look,
+        "read_all" | "count" => Nature::Look,
+        _ => Nature::Change,
+    })
+}
+
+impl SystemActor for TupleSpace {
+    fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        match key.split_first() {
+            Some((b't', number)) => {
+                let number = u64::from_be_bytes(number.try_into().map_err(|_| unreadable("tuple"))?);
+                let row: Row<'_> = postcard::from_bytes(value).map_err(|_| unreadable("tuple"))?;
+                let tuple = Tuple::parse(row.text, row.expires_ms)?;
+                self.last_number = self.last_number.max(number);
+                match row.lease {
+                    None => self.space.insert(number, tuple),
+                    Some((lease, until_ms)) => self.lend(lease, Leased { number, tuple, until_ms }),
+                }
+            }
+            Some((b's', id)) => {
+                let row: SubscriptionRow = postcard::from_bytes(value).map_err(|_| unreadable("subscription"))?;
+                let parse = || {
+                    let tenant = Name::new("tenant", &row.tenant).ok()?;
+                    let pattern = Pattern::parse(serde_json::from_str(&row.pattern).ok()?).ok()?;
+                    Some(Subscription { pattern, actor: ActorId::parse(&tenant, &row.actor)? })
+                };
+                let subscription = parse().ok_or_else(|| unreadable("subscription"))?;
+                self.subscriptions.insert(String::from_utf8_lossy(id).into_owned(), subscription);
+            }
+            _ => return Err(unreadable("row of a tuple space")),
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, request: &SystemRequest<'_>, effects: &mut Effects<'_>) -> Result<Option<Payload>, Failure> {
+        match request.operation {
+            "write" => {
+                let Write { tuple, ttl_ms } = arguments(request.payload)?;
+                let tuple = self.admit(&tuple, ttl_ms, effects)?;
+                self.write(tuple, effects);
+                Ok(Some(Payload::empty()))
+            }
+            "write_once" => {
+                let Exchange { pattern, tuple, ttl_ms } = arguments(request.payload)?;
+                let pattern = Pattern::parse(pattern)?;
+                let tuple = self.admit(&tuple, ttl_ms, effects)?;
+                let existing = self.oldest(&pattern, None, effects.now_ms()).map(|(_, tuple)| tuple.text.clone());
+                if existing.is_none() {
+                    self.write(tuple, effects);
+                }
+                let written = existing.is_none();
+                Ok(Some(Payload::Json(format!(r#"{{"written":{written},"existing":{}}}"#, existing.as_deref().unwrap_or("null")))))
+            }
+            "replace" => {
+                let Exchange { pattern, tuple, ttl_ms } = arguments(request.payload)?;
+                let pattern = Pattern::parse(pattern)?;
+                let tuple = self.admit(&tuple, ttl_ms, effects)?;
+                let replaced = self.oldest(&pattern, None, effects.now_ms()).map(|(number, tuple)| (number, tuple.text.clone()));
+                if let Some((number, _)) = &replaced {
+                    self.remove(*number, effects);
+                    self.write(tuple, effects);
+                }
+                Ok(Some(one(replaced.as_ref().map(|(_, text)| text.as_ref()))))
+            }
+            "read" | "take" => self.look(request, effects),
+            "read_all" => {
+                let Many { pattern, limit, after } = arguments(request.payload)?;
+                let (found, next) = self.page(&Pattern::parse(pattern)?, after, limit, effects.now_ms())?;
+                Ok(Some(many(found.iter().map(|(_, text)| text.as_ref()), next)))
+            }
+            "take_all" => {
+                let Many { pattern, limit, after } = arguments(request.payload)?;
+                let (found, next) = self.page(&Pattern::parse(pattern)?, after, limit, effects.now_ms())?;
+                for (number, _) in &found {
+                    self.remove(*number, effects);
+                }
+                Ok(Some(many(found.iter().map(|(_, text)| text.as_ref()), next)))
+            }
+            "count" => {
+                let Subscribe { pattern } = arguments(request.payload)?;
+                let (pattern, now_ms) = (Pattern::parse(pattern)?, effects.now_ms());
+                let count = self.space.find(&pattern, None).filter(|(_, tuple)| is_live(tuple, now_ms)).count();
+                Ok(Some(Payload::Json(format!(r#"{{"count":{count}}}"#))))
+            }
+            "confirm" => {
+                let Lease { lease } = arguments(request.payload)?;
+                let leased = self.end_lease(&lease).ok_or_else(|| no_lease(&lease))?;
+                effects.delete(&tuple_key(leased.number));
+                Ok(Some(Payload::empty()))
+            }
+            "release" => {
+                let Lease { lease } = arguments(request.payload)?;
+                let leased = self.end_lease(&lease).ok_or_else(|| no_lease(&lease))?;
+                self.come_back(leased, effects);
+                Ok(Some(Payload::empty()))
+            }
+            "subscribe" => {
+                let Subscribe { pattern } = arguments(request.payload)?;
+                self.subscribe(pattern, request.sender, effects).map(Some)
+            }
+            "unsubscribe" => {
+                let Unsubscribe { subscription } = arguments(request.payload)?;
+                if self.subscriptions.get(&subscription).is_some_and(|known| Some(&known.actor) == request.sender) {
+                    self.subscriptions.remove(&subscription);
+                    effects.delete(&subscription_key(&subscription));
+                }
+                Ok(Some(Payload::empty()))
+            }
+            other => Err(unknown("tuple spaces", other)),
+        }
+    }
+
+    fn due_ms(&self) -> Option<u64> {
+        let lease = self.lease_ends.first().map(|(until, _)| *until);
+        [self.space.next_expiry(), lease, self.waiters.next_end()].into_iter().flatten().min()
+    }
+
+    fn tick(&mut self, effects: &mut Effects<'_>) {
+        let now_ms = effects.now_ms();
+        while let Some(waiter) = self.waiters.over(now_ms) {
+            effects.answer(waiter.ticket, Ok(one(None)));
+        }
+        for _ in 0..EXPIRE_AT_ONCE {
+            let Some(number) = self.space.expired(now_ms) else { break };
+            self.remove(number, effects);
+        }
+        for _ in 0..EXPIRE_AT_ONCE {
+            let over = self.lease_ends.first().filter(|(until, _)| *until <= now_ms).map(|(_, lease)| lease.clone());
+            let Some(leased) = over.and_then(|lease| self.end_lease(&lease)) else { break };
+            self.come_back(leased, effects);
+        }
+    }
+}
+
+impl TupleSpace {
+    fn admit(&self, text: &RawValue, ttl_ms: Option<u64>, effects: &Effects<'_>) -> Result<Tuple, Failure> {
+        check(text)?;
+        if self.space.len() + self.leased.len() >= MAX_TUPLES {
+            return Err(Failure::new(Code::Overloaded, format!("the tuple space holds {MAX_TUPLES} tuples")));
+        }
+        Tuple::parse(text.get(), expiry(effects.now_ms(), "ttl_ms", ttl_ms)?)
+    }
+
+    /// Adds a tuple: whoever waits for it is given it first.
+    fn write(&mut self, tuple: Tuple, effects: &mut Effects<'_>) {
+        self.last_number += 1;
+        let number = self.last_number;
+        for (id, subscription) in &self.subscriptions {
+            if tuple.is_meant_by(&subscription.pattern) {
+                let payload = format!(r#"{{"tuple":{},"subscription":"{id}"}}"#, tuple.text);
+                effects.tell(subscription.actor.clone(), "tuple_written", Payload::Json(payload));
+            }
+        }
+        self.offer(number, tuple, effects);
+    }
+
+    /// Gives a tuple to those who wait for it, in their order: to all who read it up to the first who takes it.
+    fn offer(&mut self, number: u64, tuple: Tuple, effects: &mut Effects<'_>) {
+        for (ticket, start) in self.waiters.waiting_for(&tuple, number) {
+            let Some(waiter) = self.waiters.remove(start, ticket).filter(|_| effects.is_awaited(ticket)) else { continue };
+            match waiter.wish {
+                Wish::Read => effects.answer(ticket, Ok(read(number, &tuple.text))),
+                Wish::Take { lease_ms } => {
+                    let reply = self.hand_over(number, tuple, lease_ms, effects);
+                    effects.answer(ticket, Ok(reply));
+                    return;
+                }
+            }
+        }
+        effects.put(&tuple_key(number), row(&tuple, None));
+        self.space.insert(number, tuple);
+    }
+
+    /// Gives a tuple away, for good or for the time of a lease.
+    fn hand_over(&mut self, number: u64, tuple: Tuple, lease_ms: Option<u64>, effects: &mut Effects<'_>) -> Payload {
+        let Some(lease_ms) = lease_ms else {
+            effects.delete(&tuple_key(number));
+            return one(Some(&tuple.text));
+        };
+        let lease = format!("lease-{:016x}", rand::random::<u64>());
+        let until_ms = effects.now_ms().saturating_add(lease_ms);
+        effects.put(&tuple_key(number), row(&tuple, Some((lease.clone(), until_ms))));
+        let reply = Payload::Json(format!(r#"{{"tuple":{},"lease":"{lease}"}}"#, tuple.text));
+        self.lend(lease, Leased { number, tuple, until_ms });
+        reply
+    }
+
+    fn lend(&mut self, lease: String, leased: Leased) {
+        self.lease_ends.insert((leased.until_ms, lease.clone()));
+        self.leased.insert(lease, leased);
+    }
+
+    fn end_lease(&mut self, lease: &str) -> Option<Leased> {
+        let leased = self.leased.remove(lease)?;
+        self.lease_ends.remove(&(leased.until_ms, lease.to_owned()));
+        Some(leased)
+    }
+
+    /// A tuple that was taken and not confirmed is there again, as old as it was.
+    fn come_back(&mut self, leased: Leased, effects: &mut Effects<'_>) {
+        if is_live(&leased.tuple, effects.now_ms()) {
+            self.offer(leased.number, leased.tuple, effects);
+        } else {
+            effects.delete(&tuple_key(leased.number));
+        }
+    }
+
+    fn remove(&mut self, number: u64, effects: &mut Effects<'_>) -> Option<Tuple> {
+        effects.delete(&tuple_key(number));
+        self.space.remove(number)
+    }
+
+    /// The oldest tuple that a pattern means. One whose time is over counts as gone.
+    fn oldest<'a>(&'a self, pattern: &Pattern, after: Option<u64>, now_ms: u64) -> Option<(u64, &'a Tuple)> {
+        self.space.find(pattern, after).find(|(_, tuple)| is_live(tuple, now_ms))
+    }
+
+    fn look(&mut self, request: &SystemRequest<'_>, effects: &mut Effects<'_>) -> Result<Option<Payload>, Failure> {
+        let Look { pattern, timeout_ms, lease_ms, after } = arguments(request.payload)?;
+        let pattern = Pattern::parse(pattern)?;
+        let takes = request.operation == "take";
+        if (lease_ms.is_some() && !takes) || (after.is_some() && takes) {
+            let field = if takes { "after" } else { "lease_ms" };
+            return Err(Failure::invalid(field, format!("{} takes no {field}", request.operation)));
+        }
+        expiry(effects.now_ms(), "lease_ms", lease_ms)?;
+        let until_ms = until(effects.now_ms(), timeout_ms)?;
+        let found = self.oldest(&pattern, after, effects.now_ms()).map(|(number, tuple)| (number, tuple.text.clone()));
+        match found {
+            Some((number, _)) if takes => {
+                let Some(tuple) = self.space.remove(number) else { return Ok(Some(one(None))) };
+                Ok(Some(self.hand_over(number, tuple, lease_ms, effects)))
+            }
+            Some((number, text)) => Ok(Some(read(number, &text))),
+            None if timeout_ms == 0 => Ok(Some(one(None))),
+            None => {
+                let wish = if takes { Wish::Take { lease_ms } } else { Wish::Read };
+                self.waiters.add(Waiter { ticket: request.ticket, pattern, wish, after, until_ms });
+                Ok(None)
+            }
+        }
+    }
+
+    /// Some of the tuples that a pattern means, and the position after which there are more.
+    fn page(&self, pattern: &Pattern, after: Option<u64>, limit: Option<usize>, now_ms: u64) -> Result<(Vec<Found>, Option<u64>), Failure> {
+        let limit = limit.unwrap_or(MAX_PAGE);
+        if !(1..=MAX_PAGE).contains(&limit) {
+            return Err(Failure::invalid("limit", format!("limit is {limit}, expected 1 to {MAX_PAGE}")));
+        }
+        let (mut found, mut bytes) = (Vec::<Found>::new(), 0);
+        for (number, tuple) in self.space.find(pattern, after).filter(|(_, tuple)| is_live(tuple, now_ms)) {
+            bytes += tuple.text.len();
+            if found.len() == limit || (bytes > PAGE_BYTES && !found.is_empty()) {
+                let last = found.last().map(|(number, _)| *number);
+                return Ok((found, last));
+            }
+            found.push((number, tuple.text.clone()));
+        }
+        Ok((found, None))
+    }
+
+    fn subscribe(&mut self, pattern: Vec<Value>, sender: Option<&ActorId>, effects: &mut Effects<'_>) -> Result<Payload, Failure> {
+        let Some(actor) = sender else {
+            return Err(Failure::new(Code::InvalidArgument, "only an actor can subscribe; from outside, watch the pattern"));
+        };
+        if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+            return Err(Failure::new(Code::Overloaded, format!("the tuple space has {MAX_SUBSCRIPTIONS} subscriptions")));
+        }
+        let text = Value::from(pattern.clone()).to_string();
+        let pattern = Pattern::parse(pattern)?;
+        let row = SubscriptionRow { tenant: actor.tenant.to_string(), actor: actor.to_string(), pattern: text };
+        let id = format!("subscription-{:016x}", rand::random::<u64>());
+        effects.put(&subscription_key(&id), postcard::to_stdvec(&row).unwrap_or_default());
+        self.subscriptions.insert(id.clone(), Subscription { pattern, actor: actor.clone() });
+        Ok(Payload::Json(format!(r#"{{"subscription":"{id}"}}"#)))
+    }
+}
+
+fn check(text: &RawValue) -> Result<(), Failure> {
+    if text.get().len() <= MAX_BYTES {
+        return Ok(());
+    }
+    let message = format!("a tuple of {} bytes is larger than the limit of {MAX_BYTES} bytes", text.get().len());
+    Err(Failure::new(Code::PayloadTooLarge, message).with_field("tuple"))
+}
+
+fn is_live(tuple: &Tuple, now_ms: u64) -> bool {
+    tuple.expires_ms.is_none_or(|expires| now_ms < expires)
+}
+
+fn no_lease(lease: &str) -> Failure {
+    Failure::new(Code::Conflict, format!("the lease {lease:?} is over or was never given; the tuple may be another's now"))
+        .with_field("lease")
+}
+
+fn row(tuple: &Tuple, lease: Option<(String, u64)>) -> Bytes {
+    let row = Row { expires_ms: tuple.expires_ms, lease, text: &tuple.text };
+    postcard::to_stdvec(&row).unwrap_or_default().into()
+}
+
+fn tuple_key(number: u64) -> [u8; 9] {
+    let mut key = [b't'; 9];
+    key[1..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn subscription_key(id: &str) -> Vec<u8> {
+    [b"s", id.as_bytes()].concat()
+}
+
+/// The answer with one tuple or none.
+fn one(text: Option<&str>) -> Payload {
+    Payload::Json(format!(r#"{{"tuple":{}}}"#, text.unwrap_or("null")))
+}
+
+/// The answer to a read, with the position after which the next may be looked for.
+fn read(number: u64, text: &str) -> Payload {
+    Payload::Json(format!(r#"{{"tuple":{text},"position":{number}}}"#))
+}
+
+fn many<'a>(texts: impl Iterator<Item = &'a str>, next: Option<u64>) -> Payload {
+    let tuples: Vec<&str> = texts.collect();
+    let next = next.map_or_else(|| "null".to_owned(), |next| next.to_string());
+    Payload::Json(format!(r#"{{"tuples":[{}],"next":{next}}}"#, tuples.join(",")))
+}

@@ -1,0 +1,1 @@
+//! What a tuple space does, without a node.

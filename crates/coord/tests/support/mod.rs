@@ -1,0 +1,72 @@
+//! A node with services and nothing else.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexspaces_actor::{Config, Request, Runtime};
+use plexspaces_store::{Memory, Store};
+use plexspaces_types::{Clock, Failure, Name, Payload, RequestContext};
+use serde_json::{Value, json};
+
+pub struct Node {
+    pub runtime: Runtime,
+    pub store: Arc<dyn Store>,
+    pub service: &'static str,
+    pub name: String,
+    ctx: RequestContext,
+}
+
+impl Node {
+    pub fn new(service: &'static str) -> Self {
+        Self::over(service, Arc::new(Memory::default()))
+    }
+
+    pub fn over(service: &'static str, store: Arc<dyn Store>) -> Self {
+        let config = Config::new(Name::new("node", "node1").unwrap(), store.clone(), Clock::system());
+        let runtime = Runtime::new(Config { services: plexspaces_coord::services(), ..config });
+        let ctx = RequestContext::external(Name::default_scope(), Name::default_scope(), "test");
+        Self { runtime, store, service, name: "default".to_owned(), ctx }
+    }
+
+    /// The same store after the node has ended without a word.
+    pub fn restart(self) -> Self {
+        Self { name: self.name, ..Self::over(self.service, self.store) }
+    }
+
+    pub async fn ask(&self, operation: &str, arguments: Value) -> Value {
+        self.try_ask(operation, arguments).await.unwrap()
+    }
+
+    pub async fn try_ask(&self, operation: &str, arguments: Value) -> Result<Value, Failure> {
+        self.keyed(operation, arguments, None).await
+    }
+
+    pub async fn keyed(&self, operation: &str, arguments: Value, key: Option<&str>) -> Result<Value, Failure> {
+        let request =
+            Request { operation: operation.to_owned(), payload: Payload::from_value(&arguments), idempotency_key: key.map(str::to_owned) };
+        let reply = self.runtime.ask_service(&self.ctx, self.service, &self.name, request).await?;
+        Ok(serde_json::from_slice(reply.as_bytes()).unwrap())
+    }
+
+    /// What is refused, as code, field and message.
+    pub async fn refused(&self, operation: &str, arguments: Value) -> (&'static str, Option<String>, String) {
+        let failure = self.try_ask(operation, arguments.clone()).await.expect_err(&arguments.to_string());
+        (failure.code.name(), failure.field, failure.message)
+    }
+}
+
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..1000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it never came to pass that {what}");
+}
+
+pub fn empty() -> Value {
+    json!({})
+}
