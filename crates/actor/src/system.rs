@@ -25,8 +25,8 @@ pub const RESERVED: &str = "plexspaces.";
 pub struct SystemType {
     /// Its type's name after [`RESERVED`].
     pub name: &'static str,
-    /// Makes one that has nothing yet.
-    pub make: fn() -> Box<dyn SystemActor>,
+    /// Makes the one with this name, which has nothing yet.
+    pub make: fn(&str) -> Box<dyn SystemActor>,
     /// What an operation with these arguments is like. It refuses what can be seen to be wrong without the actor: nobody would hear of it
     /// later.
     pub nature: fn(&str, &Payload) -> Result<Nature, Failure>,
@@ -52,6 +52,8 @@ pub struct SystemRequest<'a> {
     pub operation: &'a str,
     /// The arguments.
     pub payload: &'a Payload,
+    /// Whose it is.
+    pub tenant: &'a Name,
     /// The actor that sent it; none for a request from outside.
     pub sender: Option<&'a ActorId>,
 }
@@ -60,6 +62,9 @@ pub struct SystemRequest<'a> {
 pub trait SystemActor: Send {
     /// Takes a row that an earlier activation has put; called for all of them in the order of their keys, before anything else.
     fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure>;
+
+    /// All rows are there.
+    fn loaded(&mut self, _effects: &mut Effects<'_>) {}
 
     /// Handles a message: the answer, or `None` for one that is given later with [`Effects::answer`]. One that is refused must have changed
     /// nothing.
@@ -86,8 +91,9 @@ pub struct Effects<'a> {
     mark: usize,
     /// With each answer, whether anything was changed for it.
     answers: Vec<(u64, Result<Payload, Failure>, bool)>,
-    tells: Vec<(ActorId, &'static str, Payload)>,
-    watches: Vec<ActorId>,
+    tells: Vec<(ActorId, String, Payload)>,
+    /// Actors to watch, and whether they are given time to appear.
+    watches: Vec<(ActorId, bool)>,
     open: &'a mut HashMap<u64, Open>,
 }
 
@@ -127,13 +133,18 @@ impl<'a> Effects<'a> {
     }
 
     /// Sends a message to an actor. It is lost when the node ends before it has arrived.
-    pub fn tell(&mut self, target: ActorId, operation: &'static str, payload: Payload) {
-        self.tells.push((target, operation, payload));
+    pub fn tell(&mut self, target: ActorId, operation: &str, payload: Payload) {
+        self.tells.push((target, operation.to_owned(), payload));
     }
 
     /// Asks to be told once when an actor has ended; at once when there is none such.
     pub fn watch(&mut self, actor: ActorId) {
-        self.watches.push(actor);
+        self.watches.push((actor, false));
+    }
+
+    /// The same for one that was there before the node started, and may not be there again yet.
+    pub fn watch_again(&mut self, actor: ActorId) {
+        self.watches.push((actor, true));
     }
 
     fn begin(&mut self) {

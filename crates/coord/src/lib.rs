@@ -2,13 +2,19 @@
 //!
 //! Each service is a [`plexspaces_actor::SystemActor`]: it knows rows and requests, and neither a store nor a clock.
 
+pub mod channels;
+pub mod groups;
+pub mod kv;
+pub mod locks;
+pub mod registry;
 mod request;
 pub mod tuples;
+mod waiting;
 
 use plexspaces_actor::SystemType;
 
 /// All services of this crate.
 #[must_use]
 pub fn services() -> Vec<SystemType> {
-    vec![tuples::TYPE]
+    vec![tuples::TYPE, locks::TYPE, kv::TYPE, groups::TYPE, registry::TYPE, channels::TYPE]
 }

@@ -1,10 +1,18 @@
 //! What all services do with a request's payload.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
 use plexspaces_types::{Code, Failure, Payload};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// The longest that a request may wait inside a service: a day.
 const LONGEST_WAIT_MS: u64 = 24 * 60 * 60 * 1000;
+
+const LONGEST_LIFE_MS: u64 = 366 * 24 * 60 * 60 * 1000;
+
+const MAX_KEY_BYTES: usize = 512;
 
 /// Reads the arguments of an operation.
 pub(crate) fn arguments<T: DeserializeOwned>(payload: &Payload) -> Result<T, Failure> {
@@ -43,4 +51,97 @@ pub(crate) fn unknown(service: &str, operation: &str) -> Failure {
 /// A row that cannot be read.
 pub(crate) fn unreadable(row: &str) -> Failure {
     Failure::new(Code::StorageFailed, format!("a stored {row} cannot be read"))
+}
+
+/// Items in one page of a list.
+const MAX_PAGE: usize = 1000;
+
+/// The arguments of a list.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct List {
+    #[serde(default)]
+    pub(crate) prefix: String,
+    /// The last item of the page before.
+    #[serde(default)]
+    pub(crate) after: Option<String>,
+    #[serde(default)]
+    pub(crate) limit: Option<usize>,
+}
+
+/// Items with their keys, and the key after which there are more.
+type Page<'a, V> = (Vec<(&'a String, &'a V)>, Option<&'a String>);
+
+impl List {
+    /// One page of a map.
+    pub(crate) fn page<'a, V>(&self, map: &'a BTreeMap<String, V>, live: impl Fn(&V) -> bool) -> Result<Page<'a, V>, Failure> {
+        let limit = page_limit(self.limit)?;
+        let start = match &self.after {
+            Some(after) if *after >= self.prefix => Bound::Excluded(after.as_str()),
+            _ => Bound::Included(self.prefix.as_str()),
+        };
+        let mut all = map
+            .range::<str, _>((start, Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(&self.prefix))
+            .filter(|(_, value)| live(value));
+        let page: Vec<_> = all.by_ref().take(limit).collect();
+        let next = all.next().and(page.last().map(|(key, _)| *key));
+        Ok((page, next))
+    }
+}
+
+/// How many items a page may have.
+pub(crate) fn page_limit(limit: Option<usize>) -> Result<usize, Failure> {
+    match limit.unwrap_or(MAX_PAGE) {
+        limit @ 1..=MAX_PAGE => Ok(limit),
+        limit => Err(Failure::invalid("limit", format!("limit is {limit}, expected 1 to {MAX_PAGE}"))),
+    }
+}
+
+/// Checks a name or a key.
+pub(crate) fn check_key(field: &'static str, key: &str) -> Result<(), Failure> {
+    if (1..=MAX_KEY_BYTES).contains(&key.len()) {
+        return Ok(());
+    }
+    Err(Failure::invalid(field, format!("a {field} has {} bytes, expected 1 to {MAX_KEY_BYTES}", key.len())))
+}
+
+/// The life of what must have one.
+pub(crate) fn life(now_ms: u64, ttl_ms: u64) -> Result<u64, Failure> {
+    if (1..=LONGEST_LIFE_MS).contains(&ttl_ms) {
+        return Ok(now_ms.saturating_add(ttl_ms));
+    }
+    Err(Failure::invalid("ttl_ms", format!("ttl_ms is {ttl_ms}, expected 1 to {LONGEST_LIFE_MS} (a year)")))
+}
+
+/// The key of a row: its kind and its name.
+pub(crate) fn row_key(kind: u8, name: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + name.len());
+    key.push(kind);
+    key.extend_from_slice(name);
+    key
+}
+
+pub(crate) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+    // Rows are plain data, which postcard always encodes.
+    postcard::to_stdvec(row).unwrap_or_default()
+}
+
+pub(crate) fn decode<'a, T: Deserialize<'a>>(what: &str, value: &'a [u8]) -> Result<T, Failure> {
+    postcard::from_bytes(value).map_err(|_| unreadable(what))
+}
+
+pub(crate) fn text(what: &str, bytes: &[u8]) -> Result<String, Failure> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| unreadable(what))
+}
+
+pub(crate) fn number(what: &str, bytes: &[u8]) -> Result<u64, Failure> {
+    bytes.try_into().map(u64::from_be_bytes).map_err(|_| unreadable(what))
+}
+
+/// The reply of an operation.
+pub(crate) fn reply<T: Serialize>(value: &T) -> Result<Option<Payload>, Failure> {
+    let text =
+        serde_json::to_string(value).map_err(|error| Failure::new(Code::Internal, format!("a reply could not be written: {error}")))?;
+    Ok(Some(Payload::Json(text)))
 }

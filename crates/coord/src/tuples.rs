@@ -27,7 +27,7 @@ use waiters::{Waiter, Waiters, Wish};
 use crate::request::{arguments, expiry, unknown, unreadable, until};
 
 /// Tuple spaces. There is one in each namespace, named `default`.
-pub const TYPE: SystemType = SystemType { name: "tuples", make: || Box::<TupleSpace>::default(), nature };
+pub const TYPE: SystemType = SystemType { name: "tuples", make: |_| Box::<TupleSpace>::default(), nature };
 
 /// Tuples in one space.
 const MAX_TUPLES: usize = 10_000_000;

@@ -117,8 +117,11 @@ impl Runtime {
 
     /// Whether a message to the actor would find it or bring it to life.
     pub(super) fn exists(&self, id: &ActorId) -> bool {
-        let kind = self.0.registry.kind(id);
-        kind.is_some_and(|kind| kind.seat(&id.key).is_none_or(|seat| seat.life() != Life::Over))
+        let Some(kind) = self.0.registry.kind(id) else { return false };
+        match kind.seat(&id.key) {
+            Some(seat) => seat.life() != Life::Over,
+            None => !kind.profile(&id.key).temporary || self.known(id).is_some(),
+        }
     }
 
     /// Looks after a time whether an actor is idle, unless that is going to happen anyway.

@@ -4,6 +4,9 @@ use super::*;
 use crate::system::cell::{Poke, SystemCell};
 use crate::system::run;
 
+/// How long after the start of a node an actor may take to be there.
+const APPEARANCE: Duration = Duration::from_secs(60);
+
 impl Runtime {
     /// Asks a service of the node: one of the system actors of a kind, in the namespace of the context. It waits until the context's
     /// deadline; without one, for ever.
@@ -66,11 +69,21 @@ impl Runtime {
         }
     }
 
-    /// Tells a system actor when an actor has ended.
-    pub(crate) fn watch_for_system(&self, cell: &Arc<SystemCell>, actor: &ActorId) {
-        if !self.exists(actor) || self.0.links.monitor(&cell.id, actor).is_none() {
-            self.poke(cell, Poke::Ended(actor.clone()));
+    /// Tells a system actor when an actor has ended. One that is given time need not be there yet.
+    pub(crate) fn watch_for_system(&self, cell: &Arc<SystemCell>, actor: &ActorId, patient: bool) {
+        if self.exists(actor) && self.0.links.monitor(&cell.id, actor).is_some() {
+            return;
         }
+        if !patient {
+            return self.poke(cell, Poke::Ended(actor.clone()));
+        }
+        let (runtime, cell, actor) = (self.clone(), Arc::downgrade(cell), actor.clone());
+        self.spawn_background(async move {
+            tokio::time::sleep(APPEARANCE).await;
+            if let Some(cell) = cell.upgrade() {
+                runtime.watch_for_system(&cell, &actor, false);
+            }
+        });
     }
 
     /// Sends a message of a system actor. One for which there is no room or no receiver becomes a dead letter.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use plexspaces_durable::Tenure;
 use plexspaces_store::{Batch, Partition, Range};
-use plexspaces_types::{ActorId, Code, Failure, MessageKind, Payload};
+use plexspaces_types::{ActorId, Code, Failure, MessageKind, Name, Payload};
 
 use super::cell::{Body, Open, Poke, SystemCell};
 use super::seen::{Keyed, Seen};
@@ -26,6 +26,7 @@ const PAGE: usize = 1000;
 
 pub(crate) struct Live {
     actor: Box<dyn SystemActor>,
+    tenant: Name,
     tenure: Tenure,
     seen: Seen,
     open: HashMap<u64, Open>,
@@ -33,6 +34,8 @@ pub(crate) struct Live {
     used: Instant,
     /// When the wheel will look, in milliseconds since the Unix epoch.
     armed_ms: Option<u64>,
+    /// It has handled nothing yet.
+    is_fresh: bool,
 }
 
 /// Messages whose answers are ready as soon as the round is committed.
@@ -90,7 +93,7 @@ async fn give(runtime: &Runtime, id: &ActorId, envelope: Box<Envelope>, result: 
 async fn load(runtime: &Runtime, cell: &SystemCell) -> Result<Live, Failure> {
     let store = &runtime.config().store;
     let partition = Partition::actor(&cell.id);
-    let (mut actor, mut seen, mut epoch) = ((cell.kind.make)(), Seen::default(), None);
+    let (mut actor, mut seen, mut epoch) = ((cell.kind.make)(cell.id.key.as_str()), Seen::default(), None);
     let mut range = Some(Range::all());
     while let Some(wanted) = range.take() {
         let page = store.scan(&partition, wanted.clone(), PAGE).await?;
@@ -107,7 +110,17 @@ async fn load(runtime: &Runtime, cell: &SystemCell) -> Result<Live, Failure> {
     }
     let unreadable = |_| Failure::new(Code::StorageFailed, "the epoch of the service cannot be read");
     let tenure = Tenure::of(epoch.as_ref()).map_err(unreadable)?;
-    Ok(Live { actor, tenure, seen, open: HashMap::new(), last_ticket: 0, used: crate::now(), armed_ms: None })
+    Ok(Live {
+        actor,
+        tenant: cell.id.tenant.clone(),
+        tenure,
+        seen,
+        open: HashMap::new(),
+        last_ticket: 0,
+        used: crate::now(),
+        armed_ms: None,
+        is_fresh: true,
+    })
 }
 
 impl Live {
@@ -122,6 +135,9 @@ impl Live {
         let mut effects = Effects::new(now_ms, &mut open);
         let mut ready = Ready::new();
         let mut heard = Vec::new();
+        if std::mem::take(&mut self.is_fresh) {
+            self.actor.loaded(&mut effects);
+        }
         let mut next = Some(first);
         while let Some(work) = next.take() {
             match work {
@@ -158,10 +174,10 @@ impl Live {
         }
         committed?;
         for (target, operation, payload) in tells {
-            runtime.notify(&cell.id, &target, operation, payload).await;
+            runtime.notify(&cell.id, &target, &operation, payload).await;
         }
-        for actor in watches {
-            runtime.watch_for_system(cell, &actor);
+        for (actor, patient) in watches {
+            runtime.watch_for_system(cell, &actor, patient);
         }
         if had_answers {
             self.used = crate::now();
@@ -231,6 +247,7 @@ impl Live {
             ticket,
             operation: &envelope.message.operation,
             payload: &envelope.message.payload,
+            tenant: &self.tenant,
             sender: envelope.message.sender.as_ref(),
         };
         let outcome = self.actor.handle(&request, effects);

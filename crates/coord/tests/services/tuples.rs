@@ -1,14 +1,11 @@
 //! What a tuple space promises.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
-
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::Node;
+
+use crate::support::{self, Node};
 
 async fn write(node: &Node, tuple: Value) {
     node.ask("write", json!({"tuple": tuple})).await;

@@ -1,29 +1,32 @@
 //! A node with services and nothing else.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use plexspaces_actor::{Config, Request, Runtime};
 use plexspaces_store::{Memory, Store};
 use plexspaces_types::{Clock, Failure, Name, Payload, RequestContext};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-pub struct Node {
-    pub runtime: Runtime,
-    pub store: Arc<dyn Store>,
-    pub service: &'static str,
-    pub name: String,
+pub(crate) struct Node {
+    pub(crate) runtime: Runtime,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) service: &'static str,
+    pub(crate) name: String,
     ctx: RequestContext,
 }
 
 impl Node {
-    pub fn new(service: &'static str) -> Self {
+    pub(crate) fn new(service: &'static str) -> Self {
         Self::over(service, Arc::new(Memory::default()))
     }
 
-    pub fn over(service: &'static str, store: Arc<dyn Store>) -> Self {
+    /// One of the services of which there are many.
+    pub(crate) fn named(service: &'static str, name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::new(service) }
+    }
+
+    pub(crate) fn over(service: &'static str, store: Arc<dyn Store>) -> Self {
         let config = Config::new(Name::new("node", "node1").unwrap(), store.clone(), Clock::system());
         let runtime = Runtime::new(Config { services: plexspaces_coord::services(), ..config });
         let ctx = RequestContext::external(Name::default_scope(), Name::default_scope(), "test");
@@ -31,19 +34,19 @@ impl Node {
     }
 
     /// The same store after the node has ended without a word.
-    pub fn restart(self) -> Self {
+    pub(crate) fn restart(self) -> Self {
         Self { name: self.name, ..Self::over(self.service, self.store) }
     }
 
-    pub async fn ask(&self, operation: &str, arguments: Value) -> Value {
+    pub(crate) async fn ask(&self, operation: &str, arguments: Value) -> Value {
         self.try_ask(operation, arguments).await.unwrap()
     }
 
-    pub async fn try_ask(&self, operation: &str, arguments: Value) -> Result<Value, Failure> {
+    pub(crate) async fn try_ask(&self, operation: &str, arguments: Value) -> Result<Value, Failure> {
         self.keyed(operation, arguments, None).await
     }
 
-    pub async fn keyed(&self, operation: &str, arguments: Value, key: Option<&str>) -> Result<Value, Failure> {
+    pub(crate) async fn keyed(&self, operation: &str, arguments: Value, key: Option<&str>) -> Result<Value, Failure> {
         let request =
             Request { operation: operation.to_owned(), payload: Payload::from_value(&arguments), idempotency_key: key.map(str::to_owned) };
         let reply = self.runtime.ask_service(&self.ctx, self.service, &self.name, request).await?;
@@ -51,13 +54,19 @@ impl Node {
     }
 
     /// What is refused, as code, field and message.
-    pub async fn refused(&self, operation: &str, arguments: Value) -> (&'static str, Option<String>, String) {
+    pub(crate) async fn refused(&self, operation: &str, arguments: Value) -> (&'static str, Option<String>, String) {
         let failure = self.try_ask(operation, arguments.clone()).await.expect_err(&arguments.to_string());
         (failure.code.name(), failure.field, failure.message)
     }
 }
 
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+/// Asks beside whatever follows.
+pub(crate) fn beside(node: &Arc<Node>, operation: &'static str, arguments: Value) -> tokio::task::JoinHandle<Value> {
+    let node = node.clone();
+    tokio::spawn(async move { node.ask(operation, arguments).await })
+}
+
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..1000 {
         if holds().await {
             return;
@@ -65,8 +74,4 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("it never came to pass that {what}");
-}
-
-pub fn empty() -> Value {
-    json!({})
 }

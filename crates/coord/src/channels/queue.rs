@@ -1,0 +1,216 @@
+//! The queue of a channel: each message goes to one consumer, in order, until it is acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use plexspaces_actor::Effects;
+use plexspaces_types::{Code, Failure, Payload};
+use serde_json::{Map, Value, json};
+
+use super::Message;
+use crate::request::{List, decode, encode, number, page_limit, row_key};
+use crate::waiting::Waiting;
+
+/// Messages in one queue, dead letters apart.
+const MAX_MESSAGES: usize = 100_000;
+
+/// How often a message is given out before it is a dead letter.
+const MAX_DELIVERIES: u32 = 10;
+
+/// Dead letters that are kept; a message that would be one more stays in the queue.
+const MAX_DEAD: usize = 100_000;
+
+#[derive(Default)]
+pub(super) struct Queue {
+    messages: BTreeMap<u64, Message>,
+    ready: BTreeSet<u64>,
+    /// What is delayed or in the hands of a consumer, by when that ends.
+    hidden: BTreeSet<(u64, u64)>,
+    by_id: HashMap<String, u64>,
+    dead: BTreeMap<u64, Message>,
+    last_number: u64,
+    /// Consumers with the time for which they want what they are given.
+    waiting: Waiting<u64>,
+}
+
+impl Queue {
+    pub(super) fn load(&mut self, kind: u8, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        let (number, message): (_, Message) = (number("message", key)?, decode("message", value)?);
+        self.last_number = self.last_number.max(number);
+        if kind == b'd' {
+            self.dead.insert(number, message);
+            return Ok(());
+        }
+        match message.hidden_until_ms {
+            Some(until_ms) => drop(self.hidden.insert((until_ms, number))),
+            None => drop(self.ready.insert(number)),
+        }
+        self.by_id.insert(message.id.clone(), number);
+        self.messages.insert(number, message);
+        Ok(())
+    }
+
+    /// Adds a message; one that is there already is not added again.
+    pub(super) fn send(&mut self, mut message: Message, delay_ms: u64, channel: &str, effects: &mut Effects<'_>) -> Result<(), Failure> {
+        if self.by_id.contains_key(&message.id) {
+            return Ok(());
+        }
+        if self.messages.len() >= MAX_MESSAGES {
+            let failure = Failure::new(Code::Overloaded, format!("the queue of channel {channel:?} is full: {MAX_MESSAGES} messages wait"));
+            return Err(failure);
+        }
+        self.last_number += 1;
+        let number = self.last_number;
+        self.by_id.insert(message.id.clone(), number);
+        if delay_ms > 0 {
+            let until_ms = effects.now_ms().saturating_add(delay_ms);
+            message.hidden_until_ms = Some(until_ms);
+            effects.put(&row_key(b'q', &number.to_be_bytes()), encode(&message));
+            self.hidden.insert((until_ms, number));
+            self.messages.insert(number, message);
+            return Ok(());
+        }
+        effects.put(&row_key(b'q', &number.to_be_bytes()), encode(&message));
+        self.messages.insert(number, message);
+        self.ready.insert(number);
+        self.serve(channel, effects);
+        Ok(())
+    }
+
+    /// Gives what is ready to those who wait.
+    fn serve(&mut self, channel: &str, effects: &mut Effects<'_>) {
+        while !self.ready.is_empty() {
+            let Some((ticket, visibility_ms)) = self.waiting.first(|ticket, _| effects.is_awaited(ticket)) else { return };
+            let message = self.receive(visibility_ms, effects);
+            let shown = message.map(|message| message.shown(channel));
+            effects.answer(ticket, Ok(Payload::from_value(&json!({"message": shown}))));
+        }
+    }
+
+    /// The next message, hidden from others for a time.
+    pub(super) fn receive(&mut self, visibility_ms: u64, effects: &mut Effects<'_>) -> Option<Message> {
+        let number = self.ready.pop_first()?;
+        let message = self.messages.get_mut(&number)?;
+        message.delivery_count += 1;
+        let until_ms = effects.now_ms().saturating_add(visibility_ms);
+        message.hidden_until_ms = Some(until_ms);
+        self.hidden.insert((until_ms, number));
+        effects.put(&row_key(b'q', &number.to_be_bytes()), encode(message));
+        Some(message.clone())
+    }
+
+    pub(super) fn wait(&mut self, ticket: u64, until_ms: u64, visibility_ms: u64) {
+        self.waiting.add(ticket, until_ms, visibility_ms);
+    }
+
+    /// A message is done. One that is not there any more was done before.
+    pub(super) fn ack(&mut self, id: &str, effects: &mut Effects<'_>) -> Result<(), Failure> {
+        if let Some(number) = self.by_id.get(id).copied() {
+            self.in_hand(number, id)?;
+            effects.delete(&row_key(b'q', &number.to_be_bytes()));
+            self.forget(number);
+        }
+        Ok(())
+    }
+
+    /// A message could not be done: it is given out again, or is a dead letter.
+    pub(super) fn nack(&mut self, id: &str, requeue: bool, channel: &str, effects: &mut Effects<'_>) -> Result<(), Failure> {
+        let Some(number) = self.by_id.get(id).copied() else { return Ok(()) };
+        self.in_hand(number, id)?;
+        self.give_back(number, requeue, effects);
+        self.serve(channel, effects);
+        Ok(())
+    }
+
+    fn in_hand(&self, number: u64, id: &str) -> Result<(), Failure> {
+        if self.messages.get(&number).is_some_and(|message| message.delivery_count > 0) {
+            return Ok(());
+        }
+        Err(Failure::new(Code::Conflict, format!("the message {id:?} was not given to anybody yet")).with_field("msg_id"))
+    }
+
+    fn give_back(&mut self, number: u64, requeue: bool, effects: &mut Effects<'_>) {
+        let Some(message) = self.messages.get_mut(&number) else { return };
+        if let Some(until_ms) = message.hidden_until_ms.take() {
+            self.hidden.remove(&(until_ms, number));
+        }
+        let is_dead = !requeue || message.delivery_count >= MAX_DELIVERIES;
+        if !is_dead || self.dead.len() >= MAX_DEAD {
+            effects.put(&row_key(b'q', &number.to_be_bytes()), encode(message));
+            self.ready.insert(number);
+            return;
+        }
+        let message = message.clone();
+        effects.delete(&row_key(b'q', &number.to_be_bytes()));
+        effects.put(&row_key(b'd', &number.to_be_bytes()), encode(&message));
+        self.forget(number);
+        self.dead.insert(number, message);
+    }
+
+    fn forget(&mut self, number: u64) {
+        let Some(message) = self.messages.remove(&number) else { return };
+        self.ready.remove(&number);
+        if let Some(until_ms) = message.hidden_until_ms {
+            self.hidden.remove(&(until_ms, number));
+        }
+        self.by_id.remove(&message.id);
+    }
+
+    pub(super) fn dead_letters(&self, list: &List, channel: &str) -> Result<(Vec<Value>, Option<String>), Failure> {
+        let limit = page_limit(list.limit)?;
+        let after = list.after.as_deref().map(str::parse::<u64>).transpose();
+        let after = after.map_err(|_| Failure::invalid("after", "after is not the `next` of a page"))?;
+        let mut all = self.dead.range(after.map_or(0, |after| after.saturating_add(1))..);
+        let page: Vec<_> = all.by_ref().take(limit).collect();
+        let next = all.next().and(page.last().map(|(number, _)| number.to_string()));
+        Ok((page.into_iter().map(|(_, message)| message.shown(channel)).collect(), next))
+    }
+
+    /// Puts dead letters into the queue again, as if they had never been given out.
+    pub(super) fn redrive(&mut self, ids: Option<&[String]>, channel: &str, effects: &mut Effects<'_>) -> usize {
+        let wanted = |message: &Message| ids.is_none_or(|ids| ids.contains(&message.id));
+        let room = MAX_MESSAGES.saturating_sub(self.messages.len()).min(REDRIVE_AT_ONCE);
+        let numbers: Vec<u64> = self.dead.iter().filter(|(_, message)| wanted(message)).map(|(number, _)| *number).take(room).collect();
+        for number in &numbers {
+            let Some(mut message) = self.dead.remove(number) else { continue };
+            message.delivery_count = 0;
+            message.hidden_until_ms = None;
+            effects.delete(&row_key(b'd', &number.to_be_bytes()));
+            effects.put(&row_key(b'q', &number.to_be_bytes()), encode(&message));
+            self.by_id.insert(message.id.clone(), *number);
+            self.messages.insert(*number, message);
+            self.ready.insert(*number);
+        }
+        self.serve(channel, effects);
+        numbers.len()
+    }
+
+    pub(super) fn status(&self) -> Map<String, Value> {
+        let in_flight =
+            self.hidden.iter().filter(|(_, number)| self.messages.get(number).is_some_and(|message| message.delivery_count > 0)).count();
+        let delayed = self.hidden.len() - in_flight;
+        [("ready", self.ready.len()), ("delayed", delayed), ("in_flight", in_flight), ("dead", self.dead.len())]
+            .map(|(name, count)| (name.to_owned(), json!(count)))
+            .into_iter()
+            .collect()
+    }
+
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        [self.hidden.first().map(|(until_ms, _)| *until_ms), self.waiting.next_end()].into_iter().flatten().min()
+    }
+
+    pub(super) fn tick(&mut self, channel: &str, effects: &mut Effects<'_>) {
+        let now_ms = effects.now_ms();
+        for _ in 0..SHOW_AT_ONCE {
+            let Some((_, number)) = self.hidden.first().filter(|(until_ms, _)| *until_ms <= now_ms).copied() else { break };
+            self.give_back(number, true, effects);
+        }
+        self.serve(channel, effects);
+        while let Some((ticket, _)) = self.waiting.over(now_ms) {
+            effects.answer(ticket, Ok(Payload::Json(r#"{"message":null}"#.to_owned())));
+        }
+    }
+}
+
+/// Messages that one step puts back into the queue.
+const SHOW_AT_ONCE: usize = 500;
+const REDRIVE_AT_ONCE: usize = 1000;

@@ -1,0 +1,187 @@
+//! The topic of a channel: a log of messages that each subscriber reads at its own pace.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plexspaces_actor::Effects;
+use plexspaces_types::{Code, Failure, Payload};
+use serde_json::{Map, Value, json};
+
+use super::{From, Message};
+use crate::request::{decode, encode, number, page_limit, row_key, text};
+use crate::waiting::Waiting;
+
+/// Messages that are kept, and for how long.
+const MAX_MESSAGES: usize = 10_000;
+const RETENTION_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// Subscribers of one topic.
+const MAX_SUBSCRIBERS: usize = 100_000;
+
+/// Messages that one step removes because they are old.
+const FORGET_AT_ONCE: usize = 500;
+
+#[derive(Default)]
+pub(super) struct Topic {
+    messages: BTreeMap<u64, Message>,
+    /// By name, the number of the last message that it was given.
+    places: BTreeMap<String, u64>,
+    last_number: u64,
+    waiting: Waiting<Wish>,
+}
+
+enum Wish {
+    /// The next message of a subscriber.
+    Next(String),
+    /// What comes after a number.
+    After(u64),
+}
+
+impl Topic {
+    pub(super) fn load(&mut self, kind: u8, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        if kind == b's' {
+            let place = number("place of a subscriber", value)?;
+            self.last_number = self.last_number.max(place);
+            self.places.insert(text("subscriber", key)?, place);
+            return Ok(());
+        }
+        let (number, message): (_, Message) = (number("message", key)?, decode("message", value)?);
+        self.last_number = self.last_number.max(number);
+        self.messages.insert(number, message);
+        Ok(())
+    }
+
+    pub(super) fn last_number(&self) -> u64 {
+        self.last_number
+    }
+
+    pub(super) fn publish(&mut self, message: Message, channel: &str, effects: &mut Effects<'_>) {
+        self.last_number += 1;
+        let number = self.last_number;
+        effects.put(&row_key(b't', &number.to_be_bytes()), encode(&message));
+        let shown = message.shown(channel);
+        self.messages.insert(number, message);
+        // One who asks twice at the same time is given each message once.
+        let mut served = BTreeSet::new();
+        let mut later = Vec::new();
+        for ticket in self.waiting.all() {
+            let Some((until_ms, wish)) = self.waiting.remove(ticket).filter(|_| effects.is_awaited(ticket)) else { continue };
+            if let Wish::Next(subscriber) = &wish
+                && !served.insert(subscriber.clone())
+            {
+                later.push((ticket, until_ms, wish));
+                continue;
+            }
+            let answer = match wish {
+                Wish::Next(subscriber) => {
+                    self.put_place(&subscriber, number, effects);
+                    json!({"message": shown})
+                }
+                Wish::After(_) => json!({"messages": [with_position(shown.clone(), number)], "next": number}),
+            };
+            effects.answer(ticket, Ok(Payload::from_value(&answer)));
+        }
+        for (ticket, until_ms, wish) in later {
+            self.waiting.add(ticket, until_ms, wish);
+        }
+        while self.messages.len() > MAX_MESSAGES {
+            self.forget_oldest(effects);
+        }
+    }
+
+    fn forget_oldest(&mut self, effects: &mut Effects<'_>) {
+        if let Some((number, _)) = self.messages.pop_first() {
+            effects.delete(&row_key(b't', &number.to_be_bytes()));
+        }
+    }
+
+    fn put_place(&mut self, subscriber: &str, number: u64, effects: &mut Effects<'_>) {
+        effects.put(&row_key(b's', subscriber.as_bytes()), number.to_be_bytes().to_vec());
+        self.places.insert(subscriber.to_owned(), number);
+    }
+
+    /// Makes a subscriber; one that is there keeps its place.
+    pub(super) fn subscribe(&mut self, subscriber: &str, from: From, effects: &mut Effects<'_>) -> Result<u64, Failure> {
+        if let Some(place) = self.places.get(subscriber) {
+            return Ok(*place);
+        }
+        if self.places.len() >= MAX_SUBSCRIBERS {
+            return Err(Failure::new(Code::Overloaded, format!("the topic has {MAX_SUBSCRIBERS} subscribers")));
+        }
+        let place = match from {
+            From::Earliest => self.messages.first_key_value().map_or(self.last_number, |(number, _)| number - 1),
+            From::Latest => self.last_number,
+        };
+        self.put_place(subscriber, place, effects);
+        Ok(place)
+    }
+
+    pub(super) fn unsubscribe(&mut self, subscriber: &str, effects: &mut Effects<'_>) {
+        if self.places.remove(subscriber).is_some() {
+            effects.delete(&row_key(b's', subscriber.as_bytes()));
+        }
+    }
+
+    /// What a subscriber has not been given yet.
+    pub(super) fn next(&mut self, subscriber: &str, effects: &mut Effects<'_>) -> Result<Option<Message>, Failure> {
+        let place = self.subscribe(subscriber, From::Earliest, effects)?;
+        let next = self.messages.range(place.saturating_add(1)..).next().map(|(number, message)| (*number, message.clone()));
+        let Some((number, message)) = next else { return Ok(None) };
+        self.put_place(subscriber, number, effects);
+        Ok(Some(message))
+    }
+
+    /// What came after a number, and the number to go on from.
+    pub(super) fn tail(&self, after: u64, limit: Option<usize>, channel: &str) -> Result<(Vec<Value>, u64), Failure> {
+        let page = self.messages.range(after.saturating_add(1)..).take(page_limit(limit)?);
+        let mut next = after;
+        let messages = page.map(|(number, message)| {
+            next = *number;
+            with_position(message.shown(channel), *number)
+        });
+        let messages = messages.collect();
+        Ok((messages, next))
+    }
+
+    pub(super) fn wait_as(&mut self, ticket: u64, until_ms: u64, subscriber: String) {
+        self.waiting.add(ticket, until_ms, Wish::Next(subscriber));
+    }
+
+    pub(super) fn wait_after(&mut self, ticket: u64, until_ms: u64, after: u64) {
+        self.waiting.add(ticket, until_ms, Wish::After(after));
+    }
+
+    pub(super) fn status(&self) -> Map<String, Value> {
+        let counts = [("published", self.messages.len()), ("subscribers", self.places.len())];
+        counts.map(|(name, count)| (name.to_owned(), json!(count))).into_iter().collect()
+    }
+
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        let oldest = self.messages.first_key_value().map(|(_, message)| message.at_ms.saturating_add(RETENTION_MS));
+        [oldest, self.waiting.next_end()].into_iter().flatten().min()
+    }
+
+    pub(super) fn tick(&mut self, effects: &mut Effects<'_>) {
+        let now_ms = effects.now_ms();
+        for _ in 0..FORGET_AT_ONCE {
+            let is_old = self.messages.first_key_value().is_some_and(|(_, message)| message.at_ms.saturating_add(RETENTION_MS) <= now_ms);
+            if !is_old {
+                break;
+            }
+            self.forget_oldest(effects);
+        }
+        while let Some((ticket, wish)) = self.waiting.over(now_ms) {
+            let answer = match wish {
+                Wish::Next(_) => json!({"message": null}),
+                Wish::After(after) => json!({"messages": [], "next": after}),
+            };
+            effects.answer(ticket, Ok(Payload::from_value(&answer)));
+        }
+    }
+}
+
+fn with_position(mut message: Value, number: u64) -> Value {
+    if let Value::Object(members) = &mut message {
+        members.insert("position".to_owned(), json!(number));
+    }
+    message
+}

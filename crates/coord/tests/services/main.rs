@@ -1,0 +1,11 @@
+//! What the services promise, each on a runtime with a store in memory.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod channels;
+mod groups;
+mod kv;
+mod locks;
+mod registry;
+mod support;
+mod tuples;
