@@ -210,15 +210,16 @@ def test_shared_pairs(a: ActorHarness, b: ActorHarness) -> None:
 
 
 def test_changes_of_shared_pairs_are_seen(a: ActorHarness, b: ActorHarness) -> None:
-    changes, version = run(b, "host.shared_kv.watch('flag/')")
-    assert changes == []
-    run(a, "[host.shared_kv.put('flag/x', 'on'), host.shared_kv.put('y', 'on'), host.shared_kv.put('flag/x', 'off'), host.shared_kv.cas('flag/z', None, 'on')]")
-    changes, later = run(b, f"host.shared_kv.watch('flag/', {version}, timeout_ms=1000)")
-    assert [(change["key"], change["value"]) for change in changes] == [("flag/x", "off"), ("flag/z", "on")]
+    begun = run(b, "host.shared_kv.watch('flag/')")
+    assert begun == {"changes": [], "version": 0, "reset": False}
+    run(a, "[host.shared_kv.put('flag/x', 'on'), host.shared_kv.put('y', 'on'), host.shared_kv.put('flag/x', 'off')]")
+    run(a, "host.shared_kv.cas('flag/z', None, 'on')")
+    later = run(b, "host.shared_kv.watch('flag/', 0, timeout_ms=1000)")
+    assert [(change["key"], change["value"]) for change in later["changes"]] == [("flag/x", "off"), ("flag/z", "on")]
     run(a, "host.shared_kv.delete('flag/x')")
-    changes, last = run(b, f"host.shared_kv.watch('flag/', after={later})")
-    assert [(change["key"], change["value"]) for change in changes] == [("flag/x", None)]
-    assert run(b, f"host.shared_kv.watch('flag/', {last}, 10)") == [[], last]
+    last = run(b, f"host.shared_kv.watch('flag/', after={later['version']})")
+    assert last["changes"] == [{"key": "flag/x", "value": None, "version": None}]
+    assert run(b, f"host.shared_kv.watch('flag/', {last['version']}, 10)")["changes"] == []
 
 
 def test_groups(world: World, a: ActorHarness, b: ActorHarness) -> None:
@@ -269,6 +270,8 @@ def test_a_queue(a: ActorHarness, b: ActorHarness) -> None:
     # Its consumer has died.
     assert run(a, "host.channel.receive('', 'tasks', 5000)[0]['msg_id']") == second
     run(a, f"host.channel.nack('', 'tasks', {second!r}, requeue=False)")
+    counts = {"ready": 0, "delayed": 0, "in_flight": 0, "dead": 1, "published": 0, "subscribers": 0}
+    assert run(a, "host.channel.status('', 'tasks')") == counts
     assert run(a, "host.channel.receive('', 'tasks', 60_000)") == [None, False, None]
 
 
@@ -420,7 +423,7 @@ class Flow:
     "wait",
     [
         "host.ts.take(['none'], timeout_ms=10)", "host.channel.receive('', 'c', 10)[0]", "host.channel_subscribe('c').next(10)",
-        "host.lock_acquire('held', 5, timeout_ms=10)", "host.shared_kv.watch('none', 0, 10)[0] or None",
+        "host.lock_acquire('held', 5, timeout_ms=10)", "host.shared_kv.watch('none', 0, 10)['changes'] or None",
     ],
 )
 def test_a_workflow_hears_signals_where_it_waits(world: World, wait: str) -> None:

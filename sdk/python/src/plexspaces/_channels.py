@@ -34,8 +34,8 @@ class Channels:
     def send(
         self, scope: str, channel: str, msg_type: str, payload: Any, *, delay_ms: int | None = None, msg_id: str | None = None
     ) -> str:
-        """Puts a message into a channel's queue and returns its id. A message whose ``msg_id`` was sent before is not sent again. Raises
-        ``OverloadedError`` when the queue is full; in a durable actor, where it leaves with the turn, that is tried again."""
+        """Puts a message into a channel's queue and returns its id. One that waits there already under the same ``msg_id`` is
+        not sent again. Raises ``OverloadedError`` when the queue is full; not in a durable actor, where it leaves with the turn."""
         _service.check_scope("channel.send", scope)
         delay = None if delay_ms is None else milliseconds(delay_ms, "delay_ms", MAX_TIME)
         return self._put("send", channel, payload, msg_id, msg_type=filled(msg_type, "msg_type"), delay_ms=delay)
@@ -69,6 +69,12 @@ class Channels:
         if not isinstance(requeue, bool):
             raise InvalidArgumentError(f"requeue must be a bool, not {type(requeue).__name__}")
         self._settle("nack", scope, channel, msg_id, requeue=requeue)
+
+    def status(self, scope: str, channel: str) -> dict[str, int]:
+        """How much there is: ``ready``, ``delayed``, ``in_flight`` and ``dead`` in the queue, ``published`` and ``subscribers`` of the topic. A stage
+        of a pipeline that looks at the next one's queue before it goes on holds back what it could not do."""
+        _service.check_scope("channel.status", scope)
+        return _service.ask("channel.status", "channels", "status", {}, filled(channel, "channel"))
 
     def publish(self, channel: str, payload: Any, msg_type: str | None = None, *, msg_id: str | None = None) -> None:
         """Sends a message to all who subscribe to a channel."""

@@ -64,13 +64,16 @@ class SharedKeyValue:
         """Whether there is a value."""
         return self.get(key) is not None
 
-    def watch(self, prefix: str = "", after: int | None = None, timeout_ms: int = 0) -> tuple[list[dict[str, Any]], int | None]:
-        """What has changed under ``prefix`` since the version ``after``, without it from now on, and the version for the next ``after``.
-        Waits up to ``timeout_ms`` milliseconds for a change. Each has ``key``, ``value`` (``None``: it was removed) and ``version``."""
+    def watch(self, prefix: str = "", after: int | None = None, timeout_ms: int = 0) -> dict[str, Any]:
+        """What has changed under ``prefix`` since the version ``after``, without it from now on: a dict with ``changes``, the ``version`` for
+        the next ``after``, and ``reset``. Waits up to ``timeout_ms`` milliseconds for a change.
+
+        Each pair that has changed is there once, as it is now: ``key``, ``value`` (``None``: it is gone) and ``version``. When ``reset`` is true,
+        ``after`` was too long ago: ``changes`` are all pairs that there are.
+        """
         since = None if after is None else milliseconds(after, "after", MAX_TIME)
         arguments = {"prefix": text(prefix, "prefix"), "after": since, "timeout_ms": timeout_ms}
-        reply = _service.ask("shared_kv.watch", "kv", "watch", arguments)
-        return reply.get("changes", []), reply.get("version", after)
+        return {"changes": [], "version": after, "reset": False, **_service.ask("shared_kv.watch", "kv", "watch", arguments)}
 
     def list(self, prefix: str = "") -> list[str]:
         """The keys that begin with ``prefix``, in byte order."""

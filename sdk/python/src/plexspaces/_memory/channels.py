@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InvalidArgumentError, OverloadedError
+from ..errors import ConflictError, InvalidArgumentError, OverloadedError
 from .service import Service, page, soonest
 
 _MOST_WAITING = 100_000
@@ -43,7 +43,6 @@ class Channel(Service):
         self._queue: list[Message] = []
         self._dead: list[Message] = []
         self._topic: list[Message] = []
-        self._seen: set[str] = set()
         # Of each subscriber the number of the last message that it was given.
         self._places: dict[str, int] = {}
 
@@ -59,8 +58,7 @@ class Channel(Service):
         if len(self._queue) >= _MOST_WAITING:
             raise OverloadedError(f"the channel {self.name!r} holds {_MOST_WAITING} messages")
         message = self._made(payload, msg_type, msg_id)
-        if message.msg_id not in self._seen:
-            self._seen.add(message.msg_id)
+        if message.msg_id not in (m.msg_id for m in self._queue):
             message.due_ms = self.now_ms + delay_ms
             self._queue.append(message)
         return {"msg_id": message.msg_id}
@@ -74,18 +72,18 @@ class Channel(Service):
         return {"message": self._shown(message)}
 
     def ack(self, msg_id: str) -> Any:
-        self._queue = [m for m in self._queue if not (m.in_flight and m.msg_id == msg_id)]
+        for message in self._given(msg_id):
+            self._queue.remove(message)
         return {}
 
     def nack(self, msg_id: str, requeue: bool = True) -> Any:
-        for message in [m for m in self._queue if m.in_flight and m.msg_id == msg_id]:
+        for message in self._given(msg_id):
             self._return(message, requeue)
         return {}
 
     def publish(self, payload: Any, msg_type: str = "", msg_id: str | None = None) -> Any:
         message = self._made(payload, msg_type, msg_id)
-        if message.msg_id not in (m.msg_id for m in self._topic):
-            self._topic.append(message)
+        self._topic.append(message)
         return {"msg_id": message.msg_id}
 
     def subscribe(self, subscriber: str | None = None, from_: str = "earliest") -> Any:
@@ -114,9 +112,9 @@ class Channel(Service):
             "published": len(self._topic), "subscribers": len(self._places),
         }
 
-    def dead_letters(self, after: int | None = None, limit: int | None = None) -> Any:
-        found, after = page(self._dead, lambda m: m.number, after, limit)
-        return {"messages": [self._shown(message) for message in found], "next": after}
+    def dead_letters(self, after: str | None = None, limit: int | None = None) -> Any:
+        found, last = page(self._dead, lambda m: m.number, None if after is None else int(after), limit)
+        return {"messages": [self._shown(message) for message in found], "next": None if last is None else str(last)}
 
     def redrive(self, msg_ids: list[str] | None = None) -> Any:
         again = [m for m in self._dead if msg_ids is None or m.msg_id in msg_ids]
@@ -126,6 +124,13 @@ class Channel(Service):
         self._queue += again
         self._queue.sort(key=lambda m: m.number)
         return {"redriven": len(again)}
+
+    def _given(self, msg_id: str) -> list[Message]:
+        """The message of an id, which somebody was given; none when it is done."""
+        found = [message for message in self._queue if message.msg_id == msg_id]
+        if any(not message.delivery_count for message in found):
+            raise ConflictError(f"the message {msg_id!r} was not given to anybody yet")
+        return found
 
     def _return(self, message: Message, requeue: bool = True) -> None:
         """A message that was given out and not acknowledged."""

@@ -18,7 +18,7 @@ class Groups(Service):
         self._groups: dict[str, dict[str, list[str] | None]] = {}
 
     def join(self, group: str, actor: str | None = None, topics: list[str] | None = None) -> Any:
-        self._groups.setdefault(group, {})[actor or self.caller] = topics
+        self._groups.setdefault(group, {})[actor or self.caller] = topics or None
         return {}
 
     def leave(self, group: str, actor: str | None = None) -> Any:

@@ -16,7 +16,7 @@ class Pair(NamedTuple):
     expires_ms: int | None = None
 
     def shown(self) -> dict[str, Any]:
-        return {"key": self.key, "value": self.value, "version": self.version}
+        return {"key": self.key, "value": self.value, "version": None if self.value is None else self.version}
 
 
 class Pairs(Service):
@@ -40,7 +40,9 @@ class Pairs(Service):
             self._set(key, None)
 
     def get(self, key: str) -> Any:
-        pair = self._pairs.get(key, Pair(key, None, 0))
+        pair = self._pairs.get(key)
+        if pair is None or pair.value is None:
+            return {"value": None, "version": None}
         return {"value": pair.value, "version": pair.version}
 
     def put(self, key: str, value: str, ttl_ms: int | None = None) -> Any:
@@ -64,8 +66,8 @@ class Pairs(Service):
         if after is None:
             # From now on: what a watcher that waits sees can only be what happens while it waits.
             after = self._version
-        changed = sorted((p for p in self._pairs.values() if p.key.startswith(prefix) and p.version > after), key=lambda p: p.version)
-        return {"changes": [pair.shown() for pair in changed], "version": self._version}
+        changed = sorted((p for p in self._pairs.values() if p.key.startswith(prefix) and p.version > after), key=lambda p: p.key)
+        return {"changes": [pair.shown() for pair in changed], "version": self._version, "reset": False}
 
     def list(self, prefix: str = "", after: str | None = None, limit: int | None = None) -> Any:
         there = (pair for pair in self._pairs.values() if pair.key.startswith(prefix) and pair.value is not None)

@@ -15,9 +15,11 @@ class Lock(NamedTuple):
     holder: str
     version: int
     expires_ms: int
+    # Whether the holder has named itself, and may acquire the lock again.
+    named: bool
 
     def shown(self) -> dict[str, Any]:
-        return {**self._asdict(), "version": str(self.version)}
+        return {"key": self.key, "holder": self.holder, "version": str(self.version), "expires_ms": self.expires_ms}
 
 
 class Locks(Service):
@@ -31,7 +33,6 @@ class Locks(Service):
         super().__init__(name, tell)
         self._held: dict[str, Lock] = {}
         self._version = 0
-        self._requests = 0
 
     def due_ms(self) -> int | None:
         return soonest(*(lock.expires_ms for lock in self._held.values()))
@@ -40,17 +41,14 @@ class Locks(Service):
         self._held = {key: lock for key, lock in self._held.items() if is_live(lock.expires_ms, self.now_ms)}
 
     def acquire(self, key: str, ttl_ms: int, holder: str | None = None) -> Any:
-        end = self._end(ttl_ms)
-        self._requests += 1
-        holder = holder or f"{self.caller}#{self._requests}"
-        held = self._held.get(key)
-        if held is not None and held.holder != holder:
-            return {"version": None, "holder": held.holder, "expires_ms": held.expires_ms}
+        end, held = self._end(ttl_ms), self._held.get(key)
         if held is None:
             self._version += 1
-        lock = Lock(key, holder, self._version if held is None else held.version, end)
-        self._held[key] = lock
-        return {"version": str(lock.version), "holder": holder, "expires_ms": end}
+            held = Lock(key, holder or self.caller, self._version, end, bool(holder))
+        elif not held.named or held.holder != holder:
+            return {"version": None, "holder": held.holder, "expires_ms": held.expires_ms}
+        self._held[key] = held._replace(expires_ms=end)
+        return {"version": str(held.version), "holder": held.holder, "expires_ms": end}
 
     def renew(self, key: str, version: str, ttl_ms: int) -> Any:
         end, held = self._end(ttl_ms), self._mine(key, version)
@@ -74,6 +72,8 @@ class Locks(Service):
         return {"locks": [lock.shown() for lock in found], "next": after}
 
     def _mine(self, key: str, version: str) -> Lock | None:
+        if not version.isdecimal():
+            raise InvalidArgumentError(f"{version!r} is not a version of a lock: those are decimal numbers in strings")
         held = self._held.get(key)
         return held if held is not None and str(held.version) == version else None
 

@@ -47,7 +47,7 @@ class Registry(Service):
     def renew(self, name: str, ttl_ms: int | None = None, healthy: bool = True) -> Any:
         known, expires_ms = self._entries.get(name), expiry(self.now_ms, ttl_ms)
         if known is not None:
-            known.healthy, known.expires_ms = healthy, expires_ms
+            known.healthy, known.expires_ms = healthy, known.expires_ms if expires_ms is None else expires_ms
         return {"renewed": known is not None}
 
     def unregister(self, name: str) -> Any:
