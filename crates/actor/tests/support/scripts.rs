@@ -85,6 +85,12 @@ impl Script {
                     Value::Null
                 }
                 "get" => json!(turn.kv_get(&text("key")).await?),
+                "service" => {
+                    let name = step["name"].as_str().unwrap_or("default");
+                    let reply = turn.service(&text("service"), name, &text("op"), payload).await?;
+                    let reply: Value = serde_json::from_slice(&reply).unwrap();
+                    step["pick"].as_str().map_or(Value::Null, |field| reply[field].clone())
+                }
                 "note" => {
                     self.note(step["payload"].clone());
                     Value::Null
@@ -123,7 +129,7 @@ impl Instance for Script {
                 self.note(arguments.clone());
                 arguments
             }
-            "note" => {
+            "note" | "tuple_written" => {
                 self.note(arguments);
                 json!(self.state["notes"].as_array().unwrap().len())
             }
@@ -244,7 +250,8 @@ impl Node {
             types: vec![spec("script"), spec("flow")],
             supervisor: SupervisorSpec::new("root", Vec::new()),
         };
-        let runtime = Runtime::new(Config::new(name("node1"), store, Clock::system()));
+        let config = Config::new(name("node1"), store, Clock::system());
+        let runtime = Runtime::new(Config { services: plexspaces_coord::services(), ..config });
         runtime.deploy(&application).await.unwrap();
         Self { runtime, version, handled }
     }
@@ -265,6 +272,13 @@ impl Node {
         let request = Request { operation: operation.into(), payload: Payload::from_value(&payload), idempotency_key: None };
         let (name, key) = target.split_once('/').unwrap();
         self.runtime.tell(&ctx(), Target { name, key: Some(key) }, request).await
+    }
+
+    /// Asks a service from outside.
+    pub async fn service(&self, service: &str, name: &str, operation: &str, payload: Value) -> Value {
+        let request = Request { operation: operation.into(), payload: Payload::from_value(&payload), idempotency_key: None };
+        let reply = self.runtime.ask_service(&ctx(), service, name, request).await.unwrap();
+        serde_json::from_slice(&reply).unwrap()
     }
 
     /// Waits until an actor's notes are these.

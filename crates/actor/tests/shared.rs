@@ -1,0 +1,197 @@
+//! What actors get from services, whatever happens to them and to the node. `docs/semantics.md` names these tests.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/scripts.rs"]
+mod scripts;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use plexspaces_actor::{Address, Profile};
+use plexspaces_store::Memory;
+use plexspaces_types::{ActorId, Key};
+use scripts::{Cut, Node, ctx, name};
+use serde_json::{Value, json};
+
+fn step(service: &str, operation: &str, payload: Value) -> Value {
+    json!({"do": "service", "service": service, "op": operation, "payload": payload})
+}
+
+fn picked(mut step: Value, field: &str) -> Value {
+    step["pick"] = json!(field);
+    step
+}
+
+fn named(mut step: Value, name: &str) -> Value {
+    step["name"] = json!(name);
+    step
+}
+
+/// Uses every kind of operation: with and without result, looking and changing, waiting.
+fn program() -> Value {
+    json!({"steps": [
+        step("tuples", "write", json!({"tuple": ["out", 1]})),
+        picked(step("tuples", "take", json!({"pattern": ["in", null]})), "tuple"),
+        picked(step("tuples", "read", json!({"pattern": ["out", 1]})), "tuple"),
+        named(step("channels", "send", json!({"payload": "m", "msg_id": "m1"})), "work"),
+        picked(step("locks", "acquire", json!({"key": "door", "ttl_ms": 600_000})), "version"),
+        picked(step("kv", "cas", json!({"key": "n", "expected": null, "value": "1"})), "swapped"),
+        picked(step("tuples", "take", json!({"pattern": ["in", null], "timeout_ms": 5000})), "tuple"),
+        picked(step("tuples", "count", json!({"pattern": ["in", null]})), "count"),
+        step("tuples", "write", json!({"tuple": ["out", 2]})),
+    ]})
+}
+
+#[tokio::test]
+async fn what_a_durable_turn_does_to_services_happens_once_wherever_it_is_cut_off() {
+    let result = json!([null, ["in", 1], ["out", 1], null, "1", true, ["in", 2], 1, null]);
+    let mut commits = 0;
+    for (cut_at, after) in (1..100).flat_map(|n| [(n, false), (n, true)]) {
+        let disk = Arc::new(Memory::new());
+        let before = Node::on(disk.clone()).await;
+        for number in 1..=3 {
+            before.service("tuples", "default", "write", json!({"tuple": ["in", number]})).await;
+        }
+        let store = Cut::new(&disk, cut_at, after);
+        let first = Node::on(store.clone()).await;
+        let in_time = tokio::time::timeout(Duration::from_millis(60), first.keyed("script/main", "run", program(), Some("once"))).await;
+        let whole = !store.gone.load(Ordering::SeqCst);
+        if whole {
+            assert_eq!(in_time.unwrap(), Ok(result.clone()));
+            commits = cut_at;
+        }
+        let second = Node::on(disk.clone()).await;
+        let again = second.keyed("script/main", "run", program(), Some("once")).await;
+        assert_eq!(again, Ok(result.clone()), "cut off at commit {cut_at}, after it: {after}");
+        let count =
+            async |first: &str| second.service("tuples", "default", "count", json!({"pattern": [first, null]})).await["count"].clone();
+        // What leaves with the end of the turn may be on its way when the reply is there already.
+        for _ in 0..200 {
+            if count("out").await == json!(2) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!((count("in").await, count("out").await), (json!(1), json!(2)), "cut off at commit {cut_at}, after it: {after}");
+        let status = second.service("channels", "work", "status", json!({})).await;
+        assert_eq!(status["ready"], json!(1), "cut off at commit {cut_at}, after it: {after}");
+        assert_eq!(second.service("locks", "default", "get", json!({"key": "door"})).await["lock"]["version"], json!("1"));
+        if whole {
+            break;
+        }
+    }
+    assert!(commits > 10, "only {commits} commits");
+}
+
+#[tokio::test]
+async fn what_a_turn_that_fails_has_posted_is_not_there() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    let steps = json!({"steps": [
+        step("tuples", "write", json!({"tuple": ["x"]})),
+        step("tuples", "write", json!({"tuple": "no tuple"})),
+    ]});
+    node.ask("script/main", "run", steps).await.unwrap_err();
+    assert_eq!(node.service("tuples", "default", "count", json!({"pattern": ["x"]})).await["count"], json!(0));
+}
+
+#[tokio::test]
+async fn an_actor_that_is_not_durable_shares_at_once() {
+    let node = Node::with(Arc::new(Memory::new()), Profile::default()).await;
+    let steps = json!({"steps": [
+        step("tuples", "write", json!({"tuple": ["x", 1]})),
+        picked(step("tuples", "take", json!({"pattern": ["x", null]})), "tuple"),
+        picked(step("tuples", "take", json!({"pattern": ["x", null]})), "tuple"),
+    ]});
+    assert_eq!(node.ask("script/main", "run", steps).await, Ok(json!([null, ["x", 1], null])));
+}
+
+#[tokio::test]
+async fn services_of_two_namespaces_know_nothing_of_each_other() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    node.service("tuples", "default", "write", json!({"tuple": ["secret"]})).await;
+    for (tenant, namespace) in [("other", "default"), ("default", "other")] {
+        let mut elsewhere = ctx();
+        (elsewhere.tenant, elsewhere.namespace) = (name(tenant), name(namespace));
+        let request = plexspaces_actor::Request {
+            operation: "count".into(),
+            payload: plexspaces_types::Payload::from_value(&json!({"pattern": ["secret"]})),
+            idempotency_key: None,
+        };
+        let reply = node.runtime.ask_service(&elsewhere, "tuples", "default", request).await.unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&reply).unwrap(), json!({"count": 0}), "{tenant}/{namespace}");
+    }
+}
+
+#[tokio::test]
+async fn no_guest_reaches_a_service_as_an_actor() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    let steps = json!({"steps": [{"do": "ask", "target": "plexspaces.tuples/default", "op": "take", "payload": {"pattern": ["x"]}}]});
+    let failure = node.ask("script/main", "run", steps).await.unwrap_err();
+    assert_eq!(failure.code.name(), "not_found", "{failure}");
+    let steps = json!({"steps": [step("nothing", "take", json!({}))]});
+    assert_eq!(node.ask("script/main", "run", steps).await.unwrap_err().code.name(), "not_found");
+}
+
+async fn members(node: &Node) -> Value {
+    node.service("groups", "default", "members", json!({"group": "g"})).await["members"].clone()
+}
+
+fn address(node: &Node, key: &str) -> Address {
+    let scope = ctx();
+    node.runtime.address_of(&ActorId::new(scope.tenant, scope.namespace, name("script"), Key::new(key).unwrap())).unwrap()
+}
+
+#[tokio::test]
+async fn members_hear_what_is_published_in_the_order_of_joining_and_leave_when_they_end() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    for key in ["a", "b", "c"] {
+        node.ask(&format!("script/{key}"), "run", json!({"steps": [step("groups", "join", json!({"group": "g"}))]})).await.unwrap();
+    }
+    let joined = json!(["default/script/a", "default/script/b", "default/script/c"]);
+    eventually(async || members(&node).await == joined).await;
+    node.service("groups", "default", "publish", json!({"group": "g", "operation": "note", "payload": 7})).await;
+    for key in ["a", "b", "c"] {
+        node.notes(&format!("script/{key}"), &json!([7])).await;
+    }
+    assert!(address(&node, "b").stop());
+    eventually(async || members(&node).await == json!(["default/script/a", "default/script/c"])).await;
+    node.ask("script/a", "run", json!({"steps": [step("groups", "leave", json!({"group": "g"}))]})).await.unwrap();
+    eventually(async || members(&node).await == json!(["default/script/c"])).await;
+}
+
+#[tokio::test]
+async fn a_membership_outlives_the_node() {
+    let disk = Arc::new(Memory::new());
+    let node = Node::on(disk.clone()).await;
+    node.ask("script/a", "run", json!({"steps": [step("groups", "join", json!({"group": "g"}))]})).await.unwrap();
+    eventually(async || members(&node).await == json!(["default/script/a"])).await;
+    let node = Node::on(disk).await;
+    assert_eq!(members(&node).await, json!(["default/script/a"]));
+    node.service("groups", "default", "publish", json!({"group": "g", "operation": "note", "payload": 1})).await;
+    node.notes("script/a", &json!([1])).await;
+    assert!(address(&node, "a").stop());
+    eventually(async || members(&node).await == json!([])).await;
+}
+
+#[tokio::test]
+async fn a_tuple_is_told_to_those_who_have_subscribed_to_its_kind() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    let steps = json!({"steps": [picked(step("tuples", "subscribe", json!({"pattern": ["news", null]})), "subscription")]});
+    let subscription = node.ask("script/reader", "run", steps).await.unwrap()[0].clone();
+    node.service("tuples", "default", "write", json!({"tuple": ["news", 1]})).await;
+    node.service("tuples", "default", "write", json!({"tuple": ["other", 1]})).await;
+    node.service("tuples", "default", "write", json!({"tuple": ["news", 2]})).await;
+    let told = |number: u64| json!({"tuple": ["news", number], "subscription": subscription});
+    node.notes("script/reader", &json!([told(1), told(2)])).await;
+}
+
+async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..1000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it never came to pass");
+}
