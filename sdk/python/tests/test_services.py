@@ -1,5 +1,8 @@
 """What actors share: the functions of `host` for it, on the services in memory."""
 
+import importlib.util
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,15 +179,15 @@ def test_locks_in_their_short_form(a: ActorHarness, b: ActorHarness) -> None:
 def test_locks_in_their_long_form(a: ActorHarness, b: ActorHarness) -> None:
     won = 'host.lock_acquire("", "leader-election", "a", "leader", 30, 0)'
     lost = 'host.lock_acquire("default", "leader-election", "b", "leader", 30, {})'
-    first = __import__("json").loads(run(a, won))
+    first = json.loads(run(a, won))
     assert isinstance(first["version"], str) and first["holder"] == "a"
     assert run(b, lost.format(0)) == "ERROR: the lock 'leader-election' is held by a"
     a.advance(20_000)
-    again = __import__("json").loads(run(a, won))
+    again = json.loads(run(a, won))
     assert again["version"] == first["version"] and again["expires_ms"] == first["expires_ms"] + 20_000
     # Waiting, in seconds, until the holder's lease is over.
     assert run(b, lost.format(29.5)).startswith("ERROR")
-    second = __import__("json").loads(run(b, lost.format(1)))
+    second = json.loads(run(b, lost.format(1)))
     assert int(second["version"]) > int(first["version"])
     assert run(a, f'host.lock_release("", "leader-election", "a", {first["version"]!r})') is False
     assert run(b, f'host.lock_release("", "leader-election", "b", {second["version"]!r})') is True
@@ -474,3 +477,18 @@ def test_init_may_use_the_services(world: World) -> None:
     members = [ActorHarness(Member, key=key, world=world) for key in "xy"]
     members[0].restart()
     assert members[1].ask("who") == ["default/member/x", "default/member/y"]
+
+
+@pytest.mark.parametrize("actor_type", ["plain", "durable"])
+def test_the_services_in_memory_answer_as_those_of_a_node(actor_type: str) -> None:
+    """The node's are asked the same in crates/cli/tests/sharing.rs."""
+    beside = Path(__file__).parent / "services"
+    spec = importlib.util.spec_from_file_location("services_probe", beside / "probe.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    probe = ActorHarness(module.ACTOR_REGISTRY[actor_type])
+    for code, expected in json.loads((beside / "calls.json").read_text()):
+        assert run(probe, code) == expected, code
+        if actor_type == "durable":
+            probe.replay()

@@ -174,3 +174,25 @@ async fn web_crawler() {
     let fetched = fetched.as_object().unwrap();
     assert!(fetched.len() == 42 && fetched.values().all(|times| *times == 1), "{fetched:?}");
 }
+
+/// What the SDK's test harness answers from memory is what a node answers.
+#[tokio::test]
+async fn services_answer_as_those_of_the_test_harness() {
+    let tests = root().join("sdk/python/tests/services");
+    let component = plexspaces_testkit::python::component(&tests.join("probe.py")).unwrap();
+    let calls: Vec<(String, Value)> = serde_json::from_str(&std::fs::read_to_string(tests.join("calls.json")).unwrap()).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (Node::start(data.path()), Http::new());
+    for namespace in ["plain", "durable"] {
+        let config = data.path().join("app-config.toml");
+        std::fs::write(&config, format!("[app]\nname = {namespace:?}\nnamespace = {namespace:?}\n")).unwrap();
+        let deployed = node.cli(&["deploy", "--wasm", component.to_str().unwrap(), "--config", config.to_str().unwrap()]);
+        assert!(deployed.status.success(), "{}", support::stderr(&deployed));
+        for (code, expected) in &calls {
+            let answer = http
+                .ask(&node, &format!("{namespace}/{namespace}?timeout_ms=30000"), json!({"op": "run", "code": format!("[{code}]")}))
+                .await;
+            assert_eq!((answer.status, &answer.body), (200, &json!([expected])), "{namespace}: {code}");
+        }
+    }
+}
