@@ -5,7 +5,7 @@ mod support;
 
 use http::Method;
 use serde_json::json;
-use support::{Http, Node, stdout};
+use support::{Http, Node, Server, stdout, until};
 
 #[tokio::test]
 async fn counter() {
@@ -142,40 +142,14 @@ async fn trip_saga() {
     assert_eq!(http.ask(&node, "travel/car", json!({"op": "log"})).await.body["log"], json!(["booked travel/trip/t-1"]));
 }
 
-/// The model's process; it ends with the test.
-struct Model(std::process::Child);
-
-impl Drop for Model {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// An agent that is killed in the middle of its conversation goes on where it was.
 #[tokio::test]
 async fn agent_loop() {
-    use std::io::BufRead as _;
     let source = support::root().join("examples/python/agent_loop");
-    let mut model = std::process::Command::new("python3")
-        .arg(source.join("model.py"))
-        .arg("0")
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .map(Model)
-        .unwrap();
-    let mut url = String::new();
-    std::io::BufReader::new(model.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    let model = Server::start(&source.join("model.py"));
     let data = tempfile::tempdir().unwrap();
-    let config = data.path().join("app-config.toml");
-    let text = std::fs::read_to_string(source.join("app-config.toml")).unwrap();
-    std::fs::write(&config, text.replace("http://127.0.0.1:9900", url.trim())).unwrap();
-    let component = support::example("agent_loop");
-    let deploy = ["deploy", "--wasm", component.to_str().unwrap(), "--config", config.to_str().unwrap()];
-
     let (node, http) = (Node::start(&data.path().join("node")), Http::new());
-    let deployed = node.cli(&deploy);
-    assert!(deployed.status.success(), "{}", support::stderr(&deployed));
+    node.deploy_example_with("agent_loop", "http://127.0.0.1:9900", &model.url);
     let run = format!("{}/api/v1/actors/agents/agent?actor_id=t-1&msg_type=workflow_run", node.url);
     let question = json!({"question": "What is 1 and 20 and 300 and 4000 and 50000?", "pause_ms": 20});
     assert_eq!(http.send(Method::POST, &run, &[], question.to_string()).await.unwrap().status, 202);
@@ -187,20 +161,11 @@ async fn agent_loop() {
     let said = progress(&node).await["transcript"].clone();
     assert_eq!(said.as_array().unwrap().last().unwrap()["content"]["answer"], "The sum is 54321.");
     assert_eq!(http.ask(&node, "agents/tools", json!({"op": "uses"})).await.body, json!({"uses": 4}));
-    let answered = http.send(Method::GET, &format!("{}/log", url.trim()), &[], "").await.unwrap().body;
+    let answered = http.send(Method::GET, &format!("{}/log", model.url), &[], "").await.unwrap().body;
     let keys: Vec<&str> = answered.as_array().unwrap().iter().filter_map(serde_json::Value::as_str).collect();
     let distinct: std::collections::HashSet<&str> = keys.iter().copied().collect();
     // The request that was under way when the node was killed may have been answered twice, with one key.
     assert!(distinct.len() == 5 && keys.len() <= 6, "{keys:?}");
-}
-
-/// Waits until something is so.
-async fn until(holds: impl AsyncFn() -> bool) {
-    let started = std::time::Instant::now();
-    while !holds().await {
-        assert!(started.elapsed() < std::time::Duration::from_secs(30), "it did not become so in 30 s");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
 }
 
 /// A tell that no turn takes ends as a dead letter, which an operator can see, send again and discard.

@@ -12,7 +12,11 @@ use crate::Error;
 const GUEST: &str = "plexspaces:actor/guest@0.1.0";
 
 const IMPORTS: &[(&str, &[&str], &str)] = &[
-    ("plexspaces:actor/", &["context", "durability", "http", "key-value", "lifecycle", "logging", "messaging", "timers", "types"], "0.1."),
+    (
+        "plexspaces:actor/",
+        &["context", "durability", "http", "key-value", "lifecycle", "logging", "messaging", "services", "timers", "types"],
+        "0.1.",
+    ),
     ("wasi:cli/", &[], "0.2."),
     ("wasi:clocks/", &[], "0.2."),
     ("wasi:filesystem/", &[], "0.2."),

@@ -92,7 +92,7 @@ def test_bytes_stay_bytes(probe: WasmInstance) -> None:
         ("reply", {"code": "float('nan')"}, "failed", "handler_failed", "reply is nan", None),
         ("reply", {"code": "['\\ud800']"}, "failed", "handler_failed", "reply[0] has characters", None),
         ("reply", {"code": "open('/etc/passwd')"}, "failed", "handler_failed", "Error", None),
-        ("reply", {"code": "host.ts.write([1])"}, "failed", "handler_failed", "host.ts.write is not available", None),
+        ("reply", {"code": "host.blob_get('b')"}, "failed", "handler_failed", "host.blob_get is not available", None),
         ("reply", {"code": "host.ask('t', 'o', {}, -1)"}, "failed", "handler_failed", "timeout_ms", None),
     ],
 )
@@ -251,6 +251,28 @@ def test_waits_cross_the_border(component: WasmHost, probe: WasmInstance) -> Non
     for code in ("host.sleep(1)", "host.ask('t', 'o')", "host.retry(host.ask, 't', 'o')"):
         with pytest.raises(Failed, match=r"failed/cancelled: WorkflowCancelled: the run was cancelled \(cancelled\)"):
             run(code)
+    component.refusal = None
+
+
+def test_services_cross_the_border(component: WasmHost, probe: WasmInstance) -> None:
+    def run(code: str) -> Any:
+        return probe.handle("reply", {"code": code})
+
+    component.calls.clear()
+    component.served = '{"tuple":["a","ü"]}'
+    assert run("""[host.ts.read(['a', None]), host.ts_take('["a",null]', timeout_ms=5)]""") == [["a", "ü"], '["a","ü"]']
+    component.served = "{}"
+    first, second = run("[host.channel.send('', 'c', 't', {'x': 1}), host.channel.send('default', 'c', 't', None)]")
+    assert first != second and len(first) == len(second) == 32
+    assert component.calls == [
+        ("request", "tuples", "default", "read", {"pattern": ["a", None]}),
+        ("request", "tuples", "default", "take", {"pattern": ["a", None], "timeout_ms": 5}),
+        ("request", "channels", "c", "send", {"payload": {"x": 1}, "msg_id": first, "msg_type": "t"}),
+        ("request", "channels", "c", "send", {"payload": {}, "msg_id": second, "msg_type": "t"}),
+    ]
+    component.refusal = ("unavailable", "the service starts", True)
+    with pytest.raises(Failed, match=r"UnavailableError: the service starts \(unavailable\)"):
+        run("host.ts.write([1])")
     component.refusal = None
 
 

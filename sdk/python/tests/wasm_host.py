@@ -42,6 +42,7 @@ class WasmHost:
         self.calls: list[tuple[Any, ...]] = []
         self.signals: list[tuple[str, str | bytes]] = []
         self.answer: str | bytes = '{"ok":true}'
+        self.served = "{}"
         self.fetched: str | bytes = '{"ok":true}'
         self.refusal: tuple[str, str, bool] | None = None
 
@@ -118,11 +119,18 @@ class WasmHost:
             # Both sides are records, so that here the tag is needed.
             return Variant("ok" if self.refusal is None else "err", self._result(response))
 
+        def request(store: Any, service: str, name: str, operation: str, arguments: str) -> Any:
+            self.calls.append(("request", service, name, operation, json.loads(arguments)))
+            return self._result(self.served)
+
         with root.add_instance(PACKAGE.format("http")) as http:
             http.add_func("fetch", fetch)
         with root.add_instance(PACKAGE.format("timers")) as timers:
             timers.add_func("start", start)
             timers.add_func("cancel", called("cancel", True))
+
+        with root.add_instance(PACKAGE.format("services")) as services:
+            services.add_func("request", request)
 
         def sleep(store: Any, until_ms: int) -> Any:
             self.calls.append(("sleep", until_ms))

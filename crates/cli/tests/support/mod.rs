@@ -106,8 +106,20 @@ impl Node {
     }
 
     pub fn deploy_example(&self, name: &str) {
+        self.deploy_as(name, &root().join(format!("examples/python/{name}/app-config.toml")));
+    }
+
+    /// Deploys an example with a part of its configuration replaced.
+    pub fn deploy_example_with(&self, name: &str, part: &str, by: &str) {
+        let text = std::fs::read_to_string(root().join(format!("examples/python/{name}/app-config.toml"))).unwrap();
+        assert!(text.contains(part), "{text}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text.replace(part, by)).unwrap();
+        self.deploy_as(name, file.path());
+    }
+
+    fn deploy_as(&self, name: &str, config: &Path) {
         let component = example(name);
-        let config = root().join(format!("examples/python/{name}/app-config.toml"));
         let mut arguments = vec!["deploy", "--wasm", component.to_str().unwrap()];
         if config.is_file() {
             arguments.extend(["--config", config.to_str().unwrap()]);
@@ -123,6 +135,37 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A Python program of an example that serves HTTP on a free port and says where; it ends with the test.
+pub struct Server {
+    child: Child,
+    pub url: String,
+}
+
+impl Server {
+    pub fn start(program: &Path) -> Self {
+        let mut child = Command::new("python3").arg(program).arg("0").stdout(Stdio::piped()).spawn().unwrap();
+        let mut url = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        Self { child, url: url.trim().to_owned() }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until something is so.
+pub async fn until(holds: impl AsyncFn() -> bool) {
+    let started = std::time::Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < Duration::from_secs(30), "it did not become so in 30 s");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

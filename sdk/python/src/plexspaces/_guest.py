@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports.guest import Failure, FailureKind, Message, MessageKind, Reply
-from wit_world.imports import context, durability, http, key_value, lifecycle, logging, messaging, timers
+from wit_world.imports import context, durability, http, key_value, lifecycle, logging, messaging, services, timers
 from wit_world.imports.types import Error, Payload, Payload_Bytes, Payload_Json
 
 from . import _backend, _image
@@ -288,6 +288,13 @@ class _Imports:
 
     def publish(self, state: str) -> None:
         _served(lambda: durability.publish(Payload_Json(state)))
+
+    def request(self, service: str, name: str, operation: str, arguments: str) -> str:
+        return _served(lambda: services.request(service, name, operation, arguments))
+
+    def fresh_id(self) -> str:
+        # The host's random numbers: in a durable actor they are the same when a turn is run again.
+        return os.urandom(16).hex()
 
 
 class _Rehearsal(_Imports):

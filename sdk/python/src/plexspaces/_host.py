@@ -6,60 +6,34 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from . import _course, _http, _steps, _unavailable
+from ._arguments import MAX_TIME, filled, json_text, milliseconds, text
 from ._backend import Level, Schedule, current
-from ._json import NotJson, decode, encode, printable
+from ._channels import Channels
+from ._groups import ProcessGroups
+from ._json import decode, printable
+from ._kv import KeyValue, SharedKeyValue
+from ._locks import Locks
+from ._names import Names
+from ._tuples import TupleSpace
 from .errors import ConflictError, InternalError, InvalidArgumentError, PlexSpacesError
 
 T = TypeVar("T")
-_MAX_U32 = 2**32 - 1
-# The largest whole number that JSON keeps exactly everywhere.
-_MAX_TIME = 2**53 - 1
-_PAGE = 1000
 
 
-class KeyValue:
-    """``host.kv``: pairs that are private to this actor. In a durable actor they commit with the turn."""
 
-    def get(self, key: str) -> str | None:
-        """The value, or ``None`` when there is none."""
-        return current("kv_get").kv_get(_text(key, "key"))
-
-    def put(self, key: str, value: Any, ttl_ms: int | None = None) -> None:
-        """Writes a pair. A value that is no string is kept as its JSON text. ``ttl_ms`` limits its life."""
-        life = None if ttl_ms is None else _milliseconds(ttl_ms, "ttl_ms")
-        current("kv_put").kv_put(_text(key, "key"), _value(value), life)
-
-    def delete(self, key: str) -> bool:
-        """Removes a pair; true when it was there."""
-        return current("kv_delete").kv_delete(_text(key, "key"))
-
-    def exists(self, key: str) -> bool:
-        """Whether there is a value."""
-        return current("kv_exists").kv_get(_text(key, "key")) is not None
-
-    def list(self, prefix: str = "") -> list[str]:
-        """The keys that begin with ``prefix``, in byte order."""
-        backend, keys = current("kv_list"), []
-        page = backend.kv_list(_text(prefix, "prefix"), None, _PAGE)
-        while page:
-            keys += page
-            page = backend.kv_list(prefix, page[-1], _PAGE) if len(page) == _PAGE else []
-        return keys
-
-    def cas(self, key: str, expected: Any, value: Any) -> bool:
-        """Writes ``value`` if the present value is ``expected`` (``None``: there is none); true when it was written."""
-        wanted = None if expected is None else _value(expected)
-        return current("kv_cas").kv_cas(_text(key, "key"), wanted, _value(value))
-
-
-class Host(_unavailable.Methods):
+class Host(Locks, Names, _unavailable.Methods):
     """The host API. There is one object of it: ``host``."""
 
     kv = KeyValue()
-    ts = _unavailable.ts
-    process_groups = _unavailable.process_groups
-    channel = _unavailable.channel
-    shared_kv = _unavailable.shared_kv
+    kv_get, kv_put, kv_delete, kv_exists, kv_list, kv_cas = kv.get, kv.put, kv.delete, kv.exists, kv.list, kv.cas
+    shared_kv = SharedKeyValue()
+    ts = TupleSpace()
+    ts_write, ts_read, ts_take, ts_read_all, ts_take_all, ts_count = ts.write, ts.read, ts.take, ts.read_all, ts.take_all, ts.count
+    ts_write_once, ts_replace, ts_confirm, ts_release = ts.write_once, ts.replace, ts.confirm, ts.release
+    ts_subscribe, ts_unsubscribe = ts.subscribe, ts.unsubscribe
+    process_groups = ProcessGroups()
+    channel = Channels()
+    channel_publish, channel_subscribe = channel.publish, channel.subscribe
 
     def ask(self, target: str, op: str | dict[str, Any], payload: Any = None, timeout_ms: int = 5000) -> Any:
         """Sends a request and returns the reply. ``ask(target, {"op": ...})`` takes the operation from the payload.
@@ -67,7 +41,7 @@ class Host(_unavailable.Methods):
         Raises a ``PlexSpacesError``: ``AskTimeoutError`` after ``timeout_ms``, ``ActorNotFoundError``, ``HandlerFailedError`` and others.
         """
         operation, body = _request(op, payload)
-        name, limit = _text(target, "target"), _milliseconds(timeout_ms, "timeout_ms")
+        name, limit = text(target, "target"), milliseconds(timeout_ms, "timeout_ms")
         reply = _course.waiting(lambda: current("ask").ask(name, operation, body, limit))
         if isinstance(reply, bytes):
             return reply
@@ -79,12 +53,12 @@ class Host(_unavailable.Methods):
     def tell(self, target: str, op: str | dict[str, Any], payload: Any = None) -> None:
         """Sends a message without waiting for its outcome. In a durable actor it leaves when the turn has committed."""
         operation, body = _request(op, payload)
-        current("tell").tell(_text(target, "target"), operation, body)
+        current("tell").tell(text(target, "target"), operation, body)
 
     def send(self, target: str, op: str | dict[str, Any], payload: Any = None) -> None:
         """The same as ``tell``."""
         operation, body = _request(op, payload)
-        current("send").tell(_text(target, "target"), operation, body)
+        current("send").tell(text(target, "target"), operation, body)
 
     def sleep(self, ms: int) -> None:
         """Waits ``ms`` milliseconds, be it for days. A durable actor sleeps on through failures and restarts of the node; a workflow that
@@ -94,7 +68,7 @@ class Host(_unavailable.Methods):
         not take longer than any other.
         """
         backend = current("sleep")
-        duration = _milliseconds(ms, "ms", _course.FOREVER_MS)
+        duration = milliseconds(ms, "ms", _course.FOREVER_MS)
         until = int(backend.now_ms()) + duration
         while not _slept("sleep", until):
             pass
@@ -108,8 +82,8 @@ class Host(_unavailable.Methods):
         backend, course = current("wait_for_signal"), _course.present()
         if course is None:
             raise ConflictError("host.wait_for_signal() is for workflows: signals come to a run, a signal handler or a handler of one")
-        wanted = None if name is None else _text(name, "name")
-        limit = None if timeout_ms is None else _milliseconds(timeout_ms, "timeout_ms", _course.FOREVER_MS)
+        wanted = None if name is None else text(name, "name")
+        limit = None if timeout_ms is None else milliseconds(timeout_ms, "timeout_ms", _course.FOREVER_MS)
         until = int(backend.now_ms()) + (_course.FOREVER_MS if limit is None else limit)
         while True:
             signal = course.take(wanted)
@@ -149,41 +123,41 @@ class Host(_unavailable.Methods):
 
             host.retry(host.ask, "payments", "charge", {"order": order, "amount": 10}, attempts=5)
         """
-        policy = _steps.Policy(attempts, _milliseconds(initial_ms, "initial_ms"), factor, _milliseconds(max_ms, "max_ms"), retry_on)
+        policy = _steps.Policy(attempts, milliseconds(initial_ms, "initial_ms"), factor, milliseconds(max_ms, "max_ms"), retry_on)
         return _steps.attempt(lambda: fn(*args, **kwargs), policy, self.sleep)
 
     def monitor(self, actor_id: str) -> str:
         """Watches an actor and returns the watch's reference. At its end, whatever the reason, this actor receives the cast ``__DOWN__``
         once with ``monitor_ref``, ``down_from`` and ``down_reason``; at once, with the reason ``noproc``, when there is no such actor."""
-        return current("monitor").monitor(_text(actor_id, "actor_id"))
+        return current("monitor").monitor(text(actor_id, "actor_id"))
 
     def demonitor(self, monitor_ref: str) -> None:
         """Ends a watch. An unknown reference, or one that has fired, is no error."""
-        current("demonitor").demonitor(_text(monitor_ref, "monitor_ref"))
+        current("demonitor").demonitor(text(monitor_ref, "monitor_ref"))
 
     def link(self, peer_id: str) -> None:
         """Ties this actor and another: when one ends abnormally, the other receives the cast ``__EXIT__`` with ``exit_from`` and
         ``exit_reason``; without a handler for it, it ends with the same reason."""
-        current("link").link(_text(peer_id, "peer_id"))
+        current("link").link(text(peer_id, "peer_id"))
 
     def unlink(self, peer_id: str) -> None:
         """Unties them. Without a link it does nothing."""
-        current("unlink").unlink(_text(peer_id, "peer_id"))
+        current("unlink").unlink(text(peer_id, "peer_id"))
 
     def spawn(self, actor_type: str, name: str = "", args: dict[str, Any] | None = None) -> str:
         """Starts an actor of a type of this application under the key ``name`` (generated when it is empty) and returns its printed
         identity when its init handler has run. Raises ``ConflictError`` when the name lives already."""
         if args is not None and not isinstance(args, dict):
             raise InvalidArgumentError(f"args must be a dict, not {type(args).__name__}")
-        return current("spawn").spawn(_text(actor_type, "actor_type"), _text(name, "name"), _json(args or {}, "args"))
+        return current("spawn").spawn(text(actor_type, "actor_type"), text(name, "name"), json_text(args or {}, "args"))
 
     def stop(self, actor_id: str) -> bool:
         """Ends an actor after its present message with the reason ``shutdown``; true when it lived."""
-        return current("stop").stop(_text(actor_id, "actor_id"))
+        return current("stop").stop(text(actor_id, "actor_id"))
 
     def send_after(self, delay_ms: int, msg_type: str | dict[str, Any], payload: Any = None) -> str:
         """Sends this actor a cast once, after ``delay_ms`` milliseconds, and returns the timer's id for ``timer_cancel``."""
-        schedule = Schedule("after", _milliseconds(delay_ms, "delay_ms", _MAX_TIME))
+        schedule = Schedule("after", milliseconds(delay_ms, "delay_ms", MAX_TIME))
         return current("send_after").timer_start(None, schedule, *_to_itself(msg_type, payload), False)
 
     def timer_start(
@@ -202,12 +176,12 @@ class Host(_unavailable.Methods):
         is replaced.
         """
         schedule = _schedule(every_ms, after_ms, cron)
-        label = None if name is None else _name(name)
+        label = None if name is None else filled(name, "name")
         return current("timer_start").timer_start(label, schedule, *_to_itself(msg_type, payload), False)
 
     def timer_cancel(self, timer_id: str) -> bool:
         """Stops a timer of ``timer_start`` or ``send_after``; true when there was one."""
-        return current("timer_cancel").timer_cancel(_text(timer_id, "timer_id"), False)
+        return current("timer_cancel").timer_cancel(text(timer_id, "timer_id"), False)
 
     def reminder_register(
         self,
@@ -222,11 +196,11 @@ class Host(_unavailable.Methods):
         """Like ``timer_start``, but the timer is stored with the turn, wakes the actor when it is not in memory, and survives the node. A
         reminder of the same ``name`` is replaced."""
         schedule = _schedule(every_ms, after_ms, cron)
-        return current("reminder_register").timer_start(_name(name), schedule, *_to_itself(msg_type, payload), True)
+        return current("reminder_register").timer_start(filled(name, "name"), schedule, *_to_itself(msg_type, payload), True)
 
     def reminder_unregister(self, name: str) -> bool:
         """Removes a reminder; true when there was one."""
-        return current("reminder_unregister").timer_cancel(_name(name), True)
+        return current("reminder_unregister").timer_cancel(filled(name, "name"), True)
 
     def http_fetch(
         self,
@@ -247,9 +221,9 @@ class Host(_unavailable.Methods):
         is made for each call; whoever gives one vouches that the service applies it once, so that POST may be repeated too. Raises a
         ``PlexSpacesError`` when there is no response after the link's retries.
         """
-        limit = None if timeout_ms is None else _milliseconds(timeout_ms, "timeout_ms")
-        link = _text(link_name, "link_name")
-        request = _http.request(_text(method, "method"), _text(path, "path"), body, headers, limit, idempotency_key)
+        limit = None if timeout_ms is None else milliseconds(timeout_ms, "timeout_ms")
+        link = text(link_name, "link_name")
+        request = _http.request(text(method, "method"), text(path, "path"), body, headers, limit, idempotency_key)
         return _http.response(_course.waiting(lambda: current("http_fetch").http_fetch(link, request)))
 
     def get_actor_id(self) -> str:
@@ -259,30 +233,6 @@ class Host(_unavailable.Methods):
     def now_ms(self) -> int:
         """Milliseconds since the Unix epoch, by the host's clock."""
         return int(current("now_ms").now_ms())
-
-    def kv_get(self, key: str) -> str | None:
-        """``host.kv.get``."""
-        return self.kv.get(key)
-
-    def kv_put(self, key: str, value: Any, ttl_ms: int | None = None) -> None:
-        """``host.kv.put``."""
-        self.kv.put(key, value, ttl_ms)
-
-    def kv_delete(self, key: str) -> bool:
-        """``host.kv.delete``."""
-        return self.kv.delete(key)
-
-    def kv_exists(self, key: str) -> bool:
-        """``host.kv.exists``."""
-        return self.kv.exists(key)
-
-    def kv_list(self, prefix: str = "") -> list[str]:
-        """``host.kv.list``."""
-        return self.kv.list(prefix)
-
-    def kv_cas(self, key: str, expected: Any, value: Any) -> bool:
-        """``host.kv.cas``."""
-        return self.kv.cas(key, expected, value)
 
     def debug(self, message: object) -> None:
         """Writes a line to the node's log."""
@@ -325,12 +275,12 @@ def _request(op: Any, payload: Any) -> tuple[str, str | bytes]:
         op = payload.get("op") or payload.get("action")
         if not op:
             raise InvalidArgumentError("the payload names no operation: it needs 'op' or 'action'")
-    operation = _text(op, "op")
+    operation = text(op, "op")
     if not operation:
         raise InvalidArgumentError("op is empty")
     if isinstance(payload, (bytes, bytearray)):
         return operation, bytes(payload)
-    return operation, _json({} if payload is None else payload, "payload")
+    return operation, json_text({} if payload is None else payload, "payload")
 
 
 def _to_itself(msg_type: Any, payload: Any) -> tuple[str, str | bytes]:
@@ -344,42 +294,10 @@ def _schedule(every_ms: int | None, after_ms: int | None, cron: str | None) -> S
     if sum(given is not None for given in (every_ms, after_ms, cron)) != 1:
         raise InvalidArgumentError("give exactly one of every_ms, after_ms and cron")
     if cron is not None:
-        return Schedule("cron", _text(cron, "cron"))
+        return Schedule("cron", text(cron, "cron"))
     if after_ms is not None:
-        return Schedule("after", _milliseconds(after_ms, "after_ms", _MAX_TIME))
-    return Schedule("every", _milliseconds(every_ms, "every_ms", _MAX_TIME, least=1))
-
-
-def _name(value: Any) -> str:
-    if not _text(value, "name"):
-        raise InvalidArgumentError("name is empty")
-    return str(value)
-
-
-def _json(value: Any, what: str) -> str:
-    try:
-        return encode(value, what)
-    except NotJson as error:
-        raise InvalidArgumentError(str(error)) from None
-
-
-def _value(value: Any) -> str:
-    return _text(value, "value") if isinstance(value, str) else _json(value, "value")
-
-
-def _text(value: Any, what: str) -> str:
-    """What is no text, or has no UTF-8 form, would trap on its way out of the component."""
-    if not isinstance(value, str):
-        raise InvalidArgumentError(f"{what} must be a string, not {type(value).__name__}")
-    if not value.isascii() and printable(value) != value:
-        raise InvalidArgumentError(f"{what} has characters without a UTF-8 form")
-    return value
-
-
-def _milliseconds(value: Any, what: str, most: int = _MAX_U32, *, least: int = 0) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise InvalidArgumentError(f"{what} must be a number of milliseconds from {least} to {most}, not {value!r}")
-    return int(value)
+        return Schedule("after", milliseconds(after_ms, "after_ms", MAX_TIME))
+    return Schedule("every", milliseconds(every_ms, "every_ms", MAX_TIME, least=1))
 
 
 host = Host()

@@ -8,16 +8,6 @@ from typing import Any, NoReturn
 from .errors import NotAvailableError
 
 METHODS = (
-    "ts_write",
-    "ts_read",
-    "ts_take",
-    "ts_read_all",
-    "ts_write_once",
-    "lock_acquire",
-    "lock_release",
-    "lock_renew",
-    "channel_publish",
-    "channel_subscribe",
     "create_shard_group",
     "scatter_gather",
     "broadcast_shard_group",
@@ -36,9 +26,6 @@ METHODS = (
     "blob_delete",
     "blob_list",
     "blob_presign",
-    "registry_register",
-    "registry_lookup",
-    "registry_unregister",
 )
 
 
@@ -62,22 +49,3 @@ class Methods:
         if name in METHODS:
             return Call(f"host.{name}")
         raise AttributeError(f"host has no {name!r}")
-
-
-class Namespace:
-    """A part of the host API that is not served as a whole."""
-
-    def __init__(self, name: str, *methods: str) -> None:
-        self._name = name
-        self._methods = methods
-
-    def __getattr__(self, name: str) -> Call:
-        if name in self._methods:
-            return Call(f"host.{self._name}.{name}")
-        raise AttributeError(f"host.{self._name} has no {name!r}")
-
-
-ts = Namespace("ts", "write", "read", "take", "read_all", "write_once")
-process_groups = Namespace("process_groups", "join", "leave", "members", "get_members", "publish", "broadcast")
-channel = Namespace("channel", "send", "receive", "ack", "nack", "publish", "subscribe")
-shared_kv = Namespace("shared_kv", "get", "put", "delete", "list")

@@ -15,9 +15,10 @@ from . import _backend, _course
 from ._decorators import Model, model_of
 from ._instance import Instance, Refusal, encode_reply
 from ._json import decode, encode
+from ._memory.world import World
 from ._replay import Recorded, Recorder, Repeater
 from ._workflow import QUERY, SIGNAL
-from .errors import ActorNotFoundError, ConflictError, WorkflowCancelled, error_from
+from .errors import ActorNotFoundError, ConflictError, DeadlockError, WorkflowCancelled, error_from
 
 Answer = Callable[[Any], Any] | Any
 HttpAnswer = Callable[["Fetched"], Any] | Any
@@ -81,11 +82,13 @@ class Timer:
 class MemoryHost:
     """The host API in memory: a clock that stands still until told otherwise, a private key-value store, and records of what the actor did.
 
-    ``alive`` holds the identities for which ``host.stop`` answers true: what the actor spawned, and what a test adds.
+    ``alive`` holds the identities for which ``host.stop`` answers true: what the actor spawned, and what a test adds. A host that ``looks``
+    changes nothing of what is shared.
     """
 
-    def __init__(self, actor_id: str, now_ms: int = 1_700_000_000_000) -> None:
-        self.clock_ms = now_ms
+    def __init__(self, actor_id: str, world: World | None = None, looks: bool = False) -> None:
+        self.world = world or World()
+        self._looks = looks
         self.tells: list[Sent] = []
         self.asks: list[Sent] = []
         self.fetches: list[Fetched] = []
@@ -129,6 +132,15 @@ class MemoryHost:
             raise reply
         return _response(reply)
 
+    @property
+    def clock_ms(self) -> int:
+        """The host's clock. It is the world's."""
+        return self.world.clock_ms
+
+    @clock_ms.setter
+    def clock_ms(self, now_ms: int) -> None:
+        self.world.clock_ms = now_ms
+
     def actor_id(self) -> str:
         """See `Backend`."""
         return self._actor_id
@@ -143,7 +155,10 @@ class MemoryHost:
         self._hear(self.clock_ms)
         self.asks.append(Sent(target, operation, value))
         if (target, operation) not in self._answers:
-            raise ActorNotFoundError(f"no answer is scripted for {target!r} {operation!r}: use harness.answer(...)")
+            other = self.world.find(target, self._actor_id)
+            if other is None:
+                raise ActorNotFoundError(f"no answer is scripted for {target!r} {operation!r}: use harness.answer(...)")
+            return encode_reply(self.world.ask(other, operation, value, self._actor_id))
         reply = self._answers[target, operation]
         if isinstance(reply, BaseException):
             raise reply
@@ -152,6 +167,9 @@ class MemoryHost:
     def tell(self, target: str, operation: str, payload: str | bytes) -> None:
         """See `Backend`."""
         self.tells.append(Sent(target, operation, _value(payload)))
+        other = self.world.find(target, self._actor_id)
+        if other is not None:
+            self.world.tell(other, operation, _value(payload), self._actor_id)
 
     def kv_get(self, key: str) -> str | None:
         """See `Backend`."""
@@ -215,7 +233,8 @@ class MemoryHost:
     def stop(self, target: str) -> bool:
         """See `Backend`."""
         self.stopped.append(target)
-        lived = target in self.alive
+        lived = target in self.alive or self.world.find(target, self._actor_id) == target
+        self.world.ended(target)
         self.alive.discard(target)
         return lived
 
@@ -257,6 +276,17 @@ class MemoryHost:
     def publish(self, state: str) -> None:
         """See `Backend`."""
         self.published = state
+
+    def request(self, service: str, name: str, operation: str, arguments: str) -> str:
+        """See `Backend`. Whoever waits lets the time pass at once, up to what happens by itself."""
+        given = decode(arguments)
+        if given.get("timeout_ms"):
+            self._hear(self.clock_ms)
+        return self.world.request(self._actor_id, service, name, operation, given, self._looks)
+
+    def fresh_id(self) -> str:
+        """See `Backend`."""
+        return f"{self._actor_id}#{next(self._numbers)}"
 
     def _hear(self, until_ms: int) -> None:
         """Lets signals come that are due; a cancellation is raised in the wait that hears it."""
@@ -300,13 +330,14 @@ class ActorHarness:
         key: str | None = None,
         namespace: str = "default",
         config: Mapping[str, Any] | None = None,
+        world: World | None = None,
     ) -> None:
         model = model_of(cls)
         if model is None:
             raise TypeError(f"{cls.__name__} has no decorator such as @actor")
         name = cls.__name__.lower()
         self.actor_id = f"{namespace}/{name}/{key or name}"
-        self.host = MemoryHost(self.actor_id)
+        self.host = MemoryHost(self.actor_id, world)
         self._model: Model = model
         self._config = {
             "actor_id": self.actor_id,
@@ -318,9 +349,10 @@ class ActorHarness:
             "behavior_kind": model.behavior,
             **(config or {}),
         }
-        self._instance = self._make()
         self._last: Recorded | None = None
         self._running: str | None = None
+        self.host.world.add(self.actor_id, self)
+        self._instance = self._make()
 
     @property
     def actor(self) -> Any:
@@ -382,7 +414,7 @@ class ActorHarness:
         state at its last wait."""
         if self._running is None:
             return self.ask(f"{QUERY}:{name}", payload)
-        beside = MemoryHost(self.actor_id, self.host.clock_ms)
+        beside = MemoryHost(self.actor_id, self.host.world, looks=True)
         looking = self._make(beside)
         looking.restore(self.host.published or self._running)
         with _Bound(beside):
@@ -396,7 +428,7 @@ class ActorHarness:
         last = self._last
         if last is None:
             raise ValueError("there is no turn to run again: nothing was handled yet")
-        instance = self._make(MemoryHost(self.actor_id, last.clock_ms))
+        instance = self._make(MemoryHost(self.actor_id, World(last.clock_ms)))
         instance.restore(last.state)
         repeater = Repeater(last, self.actor_id)
         before = random.getstate()
@@ -457,6 +489,8 @@ class ActorHarness:
             return Instance(self._model, self.actor_id, json.loads(json.dumps(self._config)))
 
     def _handle(self, operation: str, payload: Any, sender: str) -> Any:
+        if self._running is not None:
+            raise DeadlockError(f"{self.actor_id} is in the middle of a message")
         body = payload if isinstance(payload, bytes) else decode(encode({} if payload is None else payload, "payload"))
         state = self._instance.snapshot()
         # The actor may change what it is given.

@@ -1,0 +1,198 @@
+//! The examples of what actors share, on a real node, over HTTP, as their READMEs say.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::{Http, Node, Server, root, until};
+
+/// A node with an example.
+fn node_with(example: &str, data: &Path) -> (Node, Http) {
+    let node = Node::start(data);
+    node.deploy_example(example);
+    (node, Http::new())
+}
+
+#[tokio::test]
+async fn chat_room() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = node_with("chat_room", data.path());
+    let guest = async |node: &Node, name: &str, body: Value| http.ask(node, &format!("chat/guest?actor_id={name}"), body).await.body;
+    for name in ["ann", "bob"] {
+        assert_eq!(guest(&node, name, json!({"op": "join", "room": "tea"})).await, json!({"joined": "tea"}));
+    }
+    guest(&node, "eve", json!({"op": "say", "room": "tea", "text": "knock"})).await;
+    until(async || guest(&node, "bob", json!({"op": "heard"})).await == json!({"heard": [["tea", "eve", "knock"]]})).await;
+
+    // What is said reaches each member once, and the room is still there, when the node is killed.
+    guest(&node, "ann", json!({"op": "say", "room": "tea", "text": "come in"})).await;
+    node.kill();
+    let node = Node::start(data.path());
+    let heard = json!({"heard": [["tea", "eve", "knock"], ["tea", "ann", "come in"]]});
+    for name in ["ann", "bob"] {
+        until(async || guest(&node, name, json!({"op": "heard"})).await == heard).await;
+    }
+    guest(&node, "ann", json!({"op": "leave", "room": "tea"})).await;
+    guest(&node, "eve", json!({"op": "join", "room": "tea"})).await;
+    until(async || guest(&node, "eve", json!({"op": "who", "room": "tea"})).await == json!({"guests": ["bob", "eve"]})).await;
+    assert_eq!(guest(&node, "bob", json!({"op": "heard"})).await, heard);
+}
+
+#[tokio::test]
+async fn task_queue() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = node_with("task_queue", data.path());
+    let ask = async |node: &Node, actor: &str, body: Value| http.ask(node, &format!("tasks/{actor}"), body).await.body;
+    let submit = async |node: &Node, account: &str, amount: u32| {
+        let reply = ask(node, "accounts", json!({"op": "submit", "account": account, "amount": amount})).await;
+        assert!(reply["task"].is_string(), "{reply}");
+    };
+    for amount in 1..=10 {
+        submit(&node, "ann", amount).await;
+        submit(&node, "bob", 100 * amount).await;
+    }
+    // A worker that fails with a task in its hands is started anew; its task is done when its time is over.
+    ask(&node, "worker-1", json!({"op": "take_and_die"})).await;
+    node.kill();
+    let node = Node::start(data.path());
+    let done = json!({"balances": {"ann": 55, "bob": 5500}});
+    until(async || ask(&node, "accounts", json!({"op": "balances"})).await == done).await;
+    submit(&node, "eve", 7).await;
+    until(async || ask(&node, "accounts", json!({"op": "balances"})).await["balances"]["eve"] == 7).await;
+    assert_eq!(ask(&node, "accounts", json!({"op": "balances"})).await, json!({"balances": {"ann": 55, "bob": 5500, "eve": 7}}));
+}
+
+#[tokio::test]
+async fn leader_election() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = node_with("leader_election", data.path());
+    let ask = async |actor: &str, body: Value| http.ask(&node, &format!("election/{actor}"), body).await.body;
+    let leads = async |actor: &str| ask(actor, json!({"op": "status"})).await["leads"] == true;
+    until(async || leads("candidate-1").await != leads("candidate-2").await).await;
+    let (leader, other) = if leads("candidate-1").await { ("candidate-1", "candidate-2") } else { ("candidate-2", "candidate-1") };
+    assert_eq!(ask(leader, json!({"op": "write", "text": "first"})).await, json!({"lines": 1}));
+    assert_eq!(ask(other, json!({"op": "write", "text": "no"})).await, json!({"error": "this candidate does not lead"}));
+
+    // The leader hangs, its lease ends, the other one leads, and what the former leader still writes is refused.
+    ask(leader, json!({"op": "pause"})).await;
+    until(async || leads(other).await).await;
+    assert_eq!(ask(other, json!({"op": "write", "text": "second"})).await, json!({"lines": 2}));
+    assert!(leads(leader).await, "it does not know");
+    assert_eq!(ask(leader, json!({"op": "write", "text": "no"})).await, json!({"error": "a later leader has written already"}));
+    ask(leader, json!({"op": "pause", "paused": false})).await;
+    until(async || !leads(leader).await).await;
+    assert_eq!(ask("ledger", json!({"op": "read"})).await, json!({"lines": ["first", "second"]}));
+}
+
+#[tokio::test]
+async fn dataflow() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = node_with("dataflow", data.path());
+    let counts = async |node: &Node| http.ask(node, "words/counter", json!({"op": "counts"})).await.body["counts"].clone();
+    for _ in 0..8 {
+        http.ask(&node, "words/source", json!({"op": "put", "text": "to be or not to be"})).await;
+    }
+    until(async || counts(&node).await["to"].as_u64() >= Some(2)).await;
+    node.kill();
+    let node = Node::start(data.path());
+    let all = json!({"to": 16, "be": 16, "or": 8, "not": 8});
+    until(async || counts(&node).await == all).await;
+    http.ask(&node, "words/source", json!({"op": "put", "text": "end"})).await;
+    until(async || counts(&node).await["end"] == 1).await;
+    assert_eq!(counts(&node).await, json!({"to": 16, "be": 16, "or": 8, "not": 8, "end": 1}));
+}
+
+#[tokio::test]
+async fn seda_pipeline() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = node_with("seda_pipeline", data.path());
+    let mut taken = Vec::new();
+    let mut refused = 0;
+    // The last stage does five orders in a second: whoever orders faster is refused before long.
+    for number in 0..200 {
+        let order = format!("o-{number}");
+        let reply = http.ask(&node, "orders/door", json!({"op": "order", "order": order, "amount": 100})).await.body;
+        if reply["order"] == order.as_str() {
+            taken.push(order);
+        } else {
+            assert_eq!(reply["error"], "too busy; come again later", "{reply}");
+            refused += 1;
+        }
+        if refused >= 3 {
+            break;
+        }
+    }
+    assert!(refused >= 3 && taken.len() >= 5, "{refused} refused, {} taken", taken.len());
+    node.kill();
+    let node = Node::start(data.path());
+    let done = async || http.ask(&node, "orders/ship", json!({"op": "done"})).await.body["done"].as_array().cloned().unwrap_or_default();
+    until(async || done().await.len() >= taken.len()).await;
+    let done = done().await;
+    let orders: Vec<&str> = done.iter().filter_map(|order| order["order"].as_str()).collect();
+    assert_eq!(orders, taken);
+    assert!(done.iter().all(|order| order["total"] == 119 && order["parcel"].is_string()), "{done:?}");
+}
+
+#[tokio::test]
+async fn feature_flags() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = node_with("feature_flags", data.path());
+    let flags = async |node: &Node, body: Value| http.ask(node, "flags/flags", body).await.body;
+    let way = async |node: &Node| http.ask(node, "flags/checkout", json!({"op": "pay", "user": "ann"})).await.body["way"].clone();
+    assert_eq!(way(&node).await, "old");
+    let version = flags(&node, json!({"op": "changes"})).await["version"].clone();
+    // One waits for a change that another makes.
+    let (told, _) = tokio::join!(
+        flags(&node, json!({"op": "changes", "after": version, "timeout_ms": 20000})),
+        http.ask(&node, "flags/flags?actor_id=other", json!({"op": "set", "flag": "new_checkout", "percent": 100})),
+    );
+    assert_eq!((&told["changes"][0]["key"], &told["changes"][0]["value"]), (&json!("flag/new_checkout"), &json!("100")), "{told}");
+    assert_eq!(way(&node).await, "new");
+    let stale = flags(&node, json!({"op": "set", "flag": "new_checkout", "percent": 5, "expected": 50})).await;
+    assert_eq!(stale, json!({"error": "new_checkout has been changed meanwhile"}));
+    node.kill();
+    let node = Node::start(data.path());
+    assert_eq!(flags(&node, json!({"op": "list"})).await, json!({"flags": {"new_checkout": 100}}));
+    assert_eq!(flags(&node, json!({"op": "remove", "flag": "new_checkout"})).await, json!({"removed": true}));
+    assert_eq!(way(&node).await, "old");
+}
+
+#[tokio::test]
+async fn web_crawler() {
+    let site = Server::start(&root().join("examples/python/web_crawler/small_site.py"));
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (Node::start(data.path()), Http::new());
+    node.deploy_example_with("web_crawler", "http://127.0.0.1:9901", &site.url);
+    let crawler = async |body: Value| http.ask(&node, "crawl/crawler", body).await.body;
+    assert_eq!(crawler(json!({"op": "crawl", "depth": 10})).await, json!({"begun": true}));
+    until(async || crawler(json!({"op": "pages"})).await["complete"] == true).await;
+    let pages = crawler(json!({"op": "pages"})).await["pages"].clone();
+    assert_eq!((pages.as_object().unwrap().len(), &pages["/39"]), (42, &json!("Page 39")));
+    let fetched = http.send(http::Method::GET, &format!("{}/log", site.url), &[], "").await.unwrap().body;
+    let fetched = fetched.as_object().unwrap();
+    assert!(fetched.len() == 42 && fetched.values().all(|times| *times == 1), "{fetched:?}");
+}
+
+/// What the SDK's test harness answers from memory is what a node answers.
+#[tokio::test]
+async fn services_answer_as_those_of_the_test_harness() {
+    let tests = root().join("sdk/python/tests/services");
+    let component = plexspaces_testkit::python::component(&tests.join("probe.py")).unwrap();
+    let calls: Vec<(String, Value)> = serde_json::from_str(&std::fs::read_to_string(tests.join("calls.json")).unwrap()).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (Node::start(data.path()), Http::new());
+    for namespace in ["plain", "durable"] {
+        let config = data.path().join("app-config.toml");
+        std::fs::write(&config, format!("[app]\nname = {namespace:?}\nnamespace = {namespace:?}\n")).unwrap();
+        let deployed = node.cli(&["deploy", "--wasm", component.to_str().unwrap(), "--config", config.to_str().unwrap()]);
+        assert!(deployed.status.success(), "{}", support::stderr(&deployed));
+        for (code, expected) in &calls {
+            let answer = http
+                .ask(&node, &format!("{namespace}/{namespace}?timeout_ms=30000"), json!({"op": "run", "code": format!("[{code}]")}))
+                .await;
+            assert_eq!((answer.status, &answer.body), (200, &json!([expected])), "{namespace}: {code}");
+        }
+    }
+}
