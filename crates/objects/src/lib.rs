@@ -51,15 +51,12 @@ impl Objects for Kept {
 
     async fn read(&self, key: &str, range: Range<u64>) -> Result<Content, Failure> {
         let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
-        let found = self.0.get_opts(&path(key)?, options).await.map_err(failed)?;
-        Ok(found.into_stream().map_err(failed).boxed())
+        Ok(self.0.get_opts(&path(key)?, options).await.map_err(failed)?.into_stream().map_err(failed).boxed())
     }
 
     async fn remove(&self, key: &str) -> Result<(), Failure> {
-        match self.0.delete(&path(key)?).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(failed(error)),
-        }
+        let removed = self.0.delete(&path(key)?).await;
+        removed.or_else(|error| if matches!(error, object_store::Error::NotFound { .. }) { Ok(()) } else { Err(failed(error)) })
     }
 }
 
