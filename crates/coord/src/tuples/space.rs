@@ -1,7 +1,6 @@
 //! The tuples themselves, found by how they begin.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use plexspaces_types::Failure;
 use serde_json::Value;
@@ -43,10 +42,10 @@ fn excerpt(text: &str) -> String {
     text.chars().take(60).collect()
 }
 
-/// All tuples that can be found, in the order in which they were written.
+/// All tuples that can be found, by number: the order in which they were written.
 #[derive(Default)]
 pub(super) struct Space {
-    tuples: BTreeMap<u64, Tuple>,
+    tuples: HashMap<u64, Tuple>,
     by_start: HashMap<Start, Numbers>,
     expiring: BTreeSet<(u64, u64)>,
 }
@@ -54,7 +53,14 @@ pub(super) struct Space {
 /// The numbers of tuples with one start: mostly one.
 enum Numbers {
     One(u64),
-    Many(BTreeSet<u64>),
+    Many(Line),
+}
+
+/// Numbers in their order. Those in the middle stay when their tuples go, until they are half of all: a set that is always exact costs more for
+/// each tuple the larger it is.
+struct Line {
+    numbers: VecDeque<u64>,
+    gone: usize,
 }
 
 impl Space {
@@ -72,9 +78,10 @@ impl Space {
 
     pub(super) fn remove(&mut self, number: u64) -> Option<Tuple> {
         let tuple = self.tuples.remove(&number)?;
+        let (tuples, by_start) = (&self.tuples, &mut self.by_start);
         for start in tuple.starts() {
-            if self.by_start.get_mut(&start).is_some_and(|numbers| numbers.remove(number)) {
-                self.by_start.remove(&start);
+            if by_start.get_mut(&start).is_some_and(|numbers| numbers.remove(|number| tuples.contains_key(&number))) {
+                by_start.remove(&start);
             }
         }
         if let Some(expires) = tuple.expires_ms {
@@ -85,14 +92,13 @@ impl Space {
 
     /// The tuples that a pattern means, oldest first, after one with this number.
     pub(super) fn find<'a>(&'a self, pattern: &Pattern, after: Option<u64>) -> impl Iterator<Item = (u64, &'a Tuple)> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let numbers = self.by_start.get(&pattern.start);
         let one = numbers.and_then(|numbers| match numbers {
             Numbers::One(number) if after.is_none_or(|after| *number > after) => Some(*number),
             _ => None,
         });
         let many = numbers.and_then(|numbers| match numbers {
-            Numbers::Many(numbers) => Some(numbers.range((from, Bound::Unbounded)).copied()),
+            Numbers::Many(line) => Some(line.after(after)),
             Numbers::One(_) => None,
         });
         let found = one.into_iter().chain(many.into_iter().flatten());
@@ -113,22 +119,48 @@ impl Space {
 impl Numbers {
     fn insert(&mut self, number: u64) {
         match self {
-            Self::One(known) => *self = Self::Many(BTreeSet::from([*known, number])),
-            Self::Many(numbers) => drop(numbers.insert(number)),
+            Self::One(known) => {
+                let numbers = VecDeque::from([number.min(*known), number.max(*known)]);
+                *self = Self::Many(Line { numbers, gone: 0 });
+            }
+            Self::Many(line) => line.insert(number),
         }
     }
 
-    /// True when none is left.
-    fn remove(&mut self, number: u64) -> bool {
+    /// Forgets a tuple that is not there any more; true when none is left.
+    fn remove(&mut self, is_there: impl Fn(u64) -> bool) -> bool {
         match self {
-            Self::One(known) => *known == number,
-            Self::Many(numbers) => {
-                numbers.remove(&number);
-                if let (1, Some(last)) = (numbers.len(), numbers.first()) {
-                    *self = Self::One(*last);
-                }
-                false
-            }
+            Self::One(_) => true,
+            Self::Many(line) => line.forget_one(is_there),
         }
+    }
+}
+
+impl Line {
+    fn insert(&mut self, number: u64) {
+        match self.numbers.binary_search(&number) {
+            // One that comes back before its place was forgotten.
+            Ok(_) => self.gone -= 1,
+            Err(place) => self.numbers.insert(place, number),
+        }
+    }
+
+    fn after(&self, after: Option<u64>) -> impl Iterator<Item = u64> {
+        let from = after.map_or(0, |after| self.numbers.partition_point(|number| *number <= after));
+        self.numbers.range(from..).copied()
+    }
+
+    fn forget_one(&mut self, is_there: impl Fn(u64) -> bool) -> bool {
+        self.gone += 1;
+        while self.numbers.front().is_some_and(|number| !is_there(*number)) {
+            self.numbers.pop_front();
+            self.gone -= 1;
+        }
+        if self.gone * 2 > self.numbers.len() {
+            self.numbers.retain(|number| is_there(*number));
+            self.numbers.shrink_to(self.numbers.len() * 2);
+            self.gone = 0;
+        }
+        self.numbers.is_empty()
     }
 }

@@ -1,1 +1,131 @@
-//! What a tuple space does, without a node.
+//! The index of tuples and the matching of patterns, against a list that is looked through.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::pattern::{self, Pattern};
+use super::space::{Space, Tuple};
+
+/// Few values, so that many are equal, and numbers in both of their forms.
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(json!(null)),
+        Just(json!(true)),
+        (0..3).prop_map(|number| json!(number)),
+        (0..3).prop_map(|number| json!(f64::from(number))),
+        Just(json!(0.5)),
+        "[ab]{0,1}".prop_map(|text| json!(text)),
+        Just(json!([1, "a"])),
+        Just(json!([1.0, "a"])),
+        Just(json!({"x": 1, "y": [null]})),
+        Just(json!({"y": [null], "x": 1.0})),
+    ]
+}
+
+fn wanted() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        3 => Just(json!(null)),
+        5 => value(),
+        1 => value().prop_map(|value| json!({"$eq": value})),
+        1 => value().prop_map(|value| json!({"$ne": value})),
+        1 => (0..3).prop_map(|bound| json!({"$gt": bound, "$lte": 2})),
+        1 => Just(json!({"$type": "integer"})),
+        1 => Just(json!({"$prefix": "a"})),
+    ]
+}
+
+/// Whether a tuple is meant, said as plainly as can be.
+fn means(pattern: &[Value], tuple: &[Value]) -> bool {
+    pattern.len() == tuple.len() && pattern.iter().zip(tuple).all(|(wanted, value)| element_means(wanted, value))
+}
+
+fn element_means(wanted: &Value, value: &Value) -> bool {
+    let Some(conditions) = wanted.as_object().filter(|members| members.keys().any(|key| key.starts_with('$'))) else {
+        return wanted.is_null() || same(wanted, value);
+    };
+    conditions.iter().all(|(name, bound)| match name.as_str() {
+        "$eq" => same(bound, value),
+        "$ne" => !same(bound, value),
+        "$gt" => value.as_f64() > bound.as_f64() && value.is_number(),
+        "$lte" => value.as_f64() <= bound.as_f64() && value.is_number(),
+        "$type" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
+        "$prefix" => value.as_str().is_some_and(|text| text.starts_with('a')),
+        other => panic!("{other}"),
+    })
+}
+
+fn same(one: &Value, other: &Value) -> bool {
+    plain(one) == plain(other)
+}
+
+/// The same value with all numbers in one form.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => json!(number.as_f64()),
+        Value::Array(values) => values.iter().map(plain).collect(),
+        Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), plain(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write(Vec<Value>),
+    /// Removes the nth of those that are there.
+    Remove(usize),
+    /// Puts the nth of those that were removed back under its number.
+    Back(usize),
+    Find(Vec<Value>, Option<u64>),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => prop::collection::vec(value(), 1..4).prop_map(Step::Write),
+        3 => any::<usize>().prop_map(Step::Remove),
+        1 => any::<usize>().prop_map(Step::Back),
+        4 => (prop::collection::vec(wanted(), 1..4), prop::option::of(0..40_u64)).prop_map(|(pattern, after)| Step::Find(pattern, after)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn the_index_finds_what_looking_through_all_finds(steps in prop::collection::vec(step(), 1..120)) {
+        let (mut space, mut there, mut removed, mut last) = (Space::default(), Vec::<(u64, Vec<Value>)>::new(), Vec::new(), 0);
+        for step in steps {
+            match step {
+                Step::Write(tuple) => {
+                    last += 1;
+                    space.insert(last, Tuple::parse(&Value::from(tuple.clone()).to_string(), None).unwrap());
+                    there.push((last, tuple));
+                }
+                Step::Remove(nth) if !there.is_empty() => {
+                    let (number, tuple) = there.remove(nth % there.len());
+                    prop_assert!(space.remove(number).is_some());
+                    removed.push((number, tuple));
+                }
+                Step::Back(nth) if !removed.is_empty() => {
+                    let (number, tuple) = removed.remove(nth % removed.len());
+                    space.insert(number, Tuple::parse(&Value::from(tuple.clone()).to_string(), None).unwrap());
+                    there.push((number, tuple));
+                    there.sort_by_key(|(number, _)| *number);
+                }
+                Step::Remove(_) | Step::Back(_) => {}
+                Step::Find(pattern, after) => {
+                    let parsed = Pattern::parse(pattern.clone()).unwrap();
+                    let found: Vec<u64> = space.find(&parsed, after).map(|(number, _)| number).collect();
+                    let wanted = there.iter().filter(|(number, tuple)| after.is_none_or(|after| *number > after) && means(&pattern, tuple));
+                    prop_assert_eq!(found, wanted.map(|(number, _)| *number).collect::<Vec<_>>(), "{:?}", pattern);
+                }
+            }
+            prop_assert_eq!(space.len(), there.len());
+        }
+    }
+
+    #[test]
+    fn equal_values_have_one_hash(one in value(), other in value()) {
+        prop_assert_eq!(pattern::equal(&one, &other), same(&one, &other));
+        prop_assert!(!pattern::equal(&one, &other) || pattern::hash(&one) == pattern::hash(&other));
+    }
+}
