@@ -28,7 +28,7 @@ mod bindings {
 }
 
 use bindings::exports::plexspaces::actor::guest;
-use bindings::plexspaces::actor::{context, durability, http, key_value, lifecycle, logging, messaging, timers, types};
+use bindings::plexspaces::actor::{context, durability, http, key_value, lifecycle, logging, messaging, services, timers, types};
 
 /// The raw store's data.
 struct Raw {
@@ -142,6 +142,12 @@ impl timers::Host for Raw {
         absent()
     }
     async fn cancel(&mut self, _: String, _: bool) -> wasmtime::Result<Result<bool, types::Error>> {
+        absent()
+    }
+}
+
+impl services::Host for Raw {
+    async fn request(&mut self, _: String, _: String, _: String, _: String) -> wasmtime::Result<Result<String, types::Error>> {
         absent()
     }
 }
