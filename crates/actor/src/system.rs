@@ -87,9 +87,9 @@ pub struct Effects<'a> {
     now_ms: u64,
     writes: Vec<Write>,
     bytes: usize,
-    /// How many writes there were when the present message came.
-    mark: usize,
-    /// With each answer, whether anything was changed for it.
+    /// How many writes and messages there were when the present message came.
+    mark: (usize, usize),
+    /// With each answer, whether anything was changed or sent for it.
     answers: Vec<(u64, Result<Payload, Failure>, bool)>,
     tells: Vec<(ActorId, String, Payload)>,
     /// Actors to watch, and whether they are given time to appear.
@@ -99,7 +99,7 @@ pub struct Effects<'a> {
 
 impl<'a> Effects<'a> {
     fn new(now_ms: u64, open: &'a mut HashMap<u64, Open>) -> Self {
-        Self { now_ms, writes: Vec::new(), bytes: 0, mark: 0, answers: Vec::new(), tells: Vec::new(), watches: Vec::new(), open }
+        Self { now_ms, writes: Vec::new(), bytes: 0, mark: (0, 0), answers: Vec::new(), tells: Vec::new(), watches: Vec::new(), open }
     }
 
     /// Milliseconds since the Unix epoch.
@@ -123,7 +123,8 @@ impl<'a> Effects<'a> {
 
     /// Answers a request that waits.
     pub fn answer(&mut self, ticket: u64, result: Result<Payload, Failure>) {
-        self.answers.push((ticket, result, self.writes.len() > self.mark));
+        let did_something = self.writes.len() > self.mark.0 || self.tells.len() > self.mark.1;
+        self.answers.push((ticket, result, did_something));
     }
 
     /// Whether somebody still waits for the answer to a request. What is given to nobody should be given to the next.
@@ -148,7 +149,7 @@ impl<'a> Effects<'a> {
     }
 
     fn begin(&mut self) {
-        self.mark = self.writes.len();
+        self.mark = (self.writes.len(), self.tells.len());
     }
 
     /// Whether it is time to commit.

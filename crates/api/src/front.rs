@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
-use futures::FutureExt as _;
+use futures::{FutureExt as _, TryFutureExt as _};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method as Verb, Request, Response};
 use matchit::Params;
 use metrics::{SharedString, counter, histogram};
+use plexspaces_proto::dynamic::DynamicCodec;
 use plexspaces_proto::v1::actor_service_server::ActorServiceServer;
 use plexspaces_proto::v1::application_service_server::ApplicationServiceServer;
 use plexspaces_proto::v1::dead_letter_service_server::DeadLetterServiceServer;
@@ -57,7 +58,13 @@ struct Front {
     routes: matchit::Router<Route>,
     grpc: axum::Router,
     /// The methods by their gRPC path.
-    grpc_methods: HashMap<String, &'static Method>,
+    grpc_methods: HashMap<String, GrpcMethod>,
+}
+
+struct GrpcMethod {
+    method: &'static Method,
+    /// For a method that a service of the node carries out: its code, which HTTP calls as well.
+    dynamic: Option<(Arc<Call>, MessageDescriptor)>,
 }
 
 /// Everything that one path template reaches.
@@ -90,15 +97,17 @@ impl Front {
         let openapi = openapi::document()?.to_string().into();
         let pages = Pages::new(&config.page_key, config.clock.clone());
         let api = Api(Arc::new(Shared { services, auth: Auth::new(&config.auth), pages, limits: config.limits, openapi }));
-        let mut calls = calls(&api, &pool)?;
+        let mut calls = calls(&api, pool)?;
         let mut grpc_methods = HashMap::new();
         let mut routes: Vec<Route> = Vec::new();
-        for descriptor in methods(&pool) {
+        for descriptor in methods(pool) {
             let name = descriptor.full_name();
             let missing = || Error::Descriptors(format!("the method {name} is not registered"));
             let method = method(name).ok_or_else(missing)?;
-            grpc_methods.insert(format!("/{}/{}", descriptor.parent_service().full_name(), descriptor.name()), method);
             let call = Arc::new(calls.remove(name).ok_or_else(missing)?);
+            let dynamic = method.operation.map(|_| (call.clone(), descriptor.input()));
+            let path = format!("/{}/{}", descriptor.parent_service().full_name(), descriptor.name());
+            grpc_methods.insert(path, GrpcMethod { method, dynamic });
             for rule in rules(&descriptor)? {
                 if matches!(rule.body, RuleBody::Raw(_)) && !matches!(*call, Call::Hook(_)) {
                     return Err(Error::Descriptors(format!("{name}: a body of bytes needs code that reads it")));
@@ -214,7 +223,7 @@ impl Front {
     }
 
     async fn grpc(&self, mut parts: Parts, body: Body, trace: TraceContext) -> (SharedString, Option<&'static Method>, Response<Body>) {
-        let Some((path, method)) = self.grpc_methods.get_key_value(parts.uri.path()) else {
+        let Some((path, GrpcMethod { method, dynamic })) = self.grpc_methods.get_key_value(parts.uri.path()) else {
             let failure = tonic::Status::unimplemented("there is no such method");
             return (UNMATCHED.into(), None, failure.into_http());
         };
@@ -225,7 +234,14 @@ impl Front {
             Err(failure) => return refused(failure),
         };
         parts.extensions.insert(caller);
-        let answer = AssertUnwindSafe(self.grpc.clone().call(Request::from_parts(parts, body))).catch_unwind().await;
+        let request = Request::from_parts(parts, body);
+        let answered = async {
+            match dynamic {
+                Some((call, input)) => Ok(dynamic_grpc(call, input, (method.body_limit)(&self.api.0.limits), request).await),
+                None => self.grpc.clone().call(request).await,
+            }
+        };
+        let answer = AssertUnwindSafe(answered).catch_unwind().await;
         match answer {
             Ok(Ok(response)) => (label, Some(method), response),
             Ok(Err(never)) => match never {},
@@ -247,6 +263,25 @@ impl Front {
         let permit = parts.extensions.get::<Budget>().map(|budget| budget.take().ok_or_else(overloaded)).transpose()?;
         Ok((caller, permit))
     }
+}
+
+/// Carries out a method whose messages have no types of their own here.
+async fn dynamic_grpc(call: &Call, input: &MessageDescriptor, limit: usize, request: Request<Body>) -> Response<Body> {
+    let codec = DynamicCodec::new(input.clone());
+    let mut grpc = tonic::server::Grpc::new(codec).max_decoding_message_size(limit.saturating_add(ENVELOPE));
+    let response = match call {
+        Call::Unary(call) => {
+            let call = call.clone();
+            grpc.unary(service_fn(move |request| call(request)), request).await
+        }
+        Call::Streaming(call) => {
+            let call = call.clone();
+            let stream = move |request| call(request).map_ok(|messages| tonic::Response::new(messages.stream));
+            grpc.server_streaming(service_fn(stream), request).await
+        }
+        Call::Hook(_) => tonic::Status::internal("the method reads the HTTP request itself").into_http(),
+    };
+    response.map(Body::new)
 }
 
 /// This request's part of the trace that it came with, or of a new one.

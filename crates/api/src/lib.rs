@@ -18,6 +18,7 @@ mod journals;
 mod logbook;
 mod methods;
 mod openapi;
+mod operations;
 mod page;
 mod rules;
 mod serve;

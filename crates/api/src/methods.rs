@@ -1,6 +1,7 @@
 //! Which code carries out which method, and what its descriptor does not say.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::body::Body;
 use futures::future::BoxFuture;
@@ -21,6 +22,7 @@ use tonic::Status;
 use crate::Limits;
 use crate::error::status;
 use crate::front::Error;
+use crate::operations::{self, Operation};
 use crate::services::Api;
 use crate::transcode::Incoming;
 
@@ -42,6 +44,8 @@ pub(crate) struct Method {
     pub(crate) query: &'static [Parameter],
     /// How large the body may be.
     pub(crate) body_limit: fn(&Limits) -> usize,
+    /// What a service of the node does for it; `None` when there is code for it here.
+    pub(crate) operation: Option<Operation>,
 }
 
 /// A query parameter that is no field.
@@ -61,6 +65,7 @@ const CONTROL: Method = Method {
     aliases: &[],
     query: &[],
     body_limit: |limits| limits.request_bytes,
+    operation: None,
 };
 const SYSTEM: Method = Method { while_starting: true, ..CONTROL };
 const PUBLIC: Method = Method { public: true, quiet: true, ..SYSTEM };
@@ -113,7 +118,56 @@ pub(crate) const METHODS: &[Method] = &[
     Method { name: "plexspaces.v1.SystemService.TailLogs", ..SYSTEM },
     Method { name: "plexspaces.v1.SystemService.GetMetrics", ..PUBLIC },
     Method { name: "plexspaces.v1.SystemService.GetOpenApi", ..SYSTEM },
+    of("plexspaces.v1.TupleService.WriteTuple", Operation::new("tuples", "write")),
+    of("plexspaces.v1.TupleService.WriteTupleOnce", Operation::new("tuples", "write_once")),
+    of("plexspaces.v1.TupleService.ReplaceTuple", Operation::new("tuples", "replace")),
+    of("plexspaces.v1.TupleService.ReadTuple", Operation::new("tuples", "read")),
+    of("plexspaces.v1.TupleService.TakeTuple", Operation::new("tuples", "take")),
+    of("plexspaces.v1.TupleService.ListTuples", Operation::new("tuples", "read_all")),
+    of("plexspaces.v1.TupleService.TakeTuples", Operation::new("tuples", "take_all")),
+    of("plexspaces.v1.TupleService.CountTuples", Operation::new("tuples", "count")),
+    of("plexspaces.v1.TupleService.ConfirmTuple", Operation::new("tuples", "confirm")),
+    of("plexspaces.v1.TupleService.ReleaseTuple", Operation::new("tuples", "release")),
+    of("plexspaces.v1.TupleService.WatchTuples", Operation::new("tuples", "read").feed(operations::TUPLES)),
+    of("plexspaces.v1.ChannelService.SendMessage", Operation::new("channels", "send")),
+    of("plexspaces.v1.ChannelService.ReceiveMessage", Operation::new("channels", "receive")),
+    of("plexspaces.v1.ChannelService.AckMessage", Operation::new("channels", "ack")),
+    of("plexspaces.v1.ChannelService.NackMessage", Operation::new("channels", "nack")),
+    of("plexspaces.v1.ChannelService.PublishMessage", Operation::new("channels", "publish")),
+    of("plexspaces.v1.ChannelService.SubscribeChannel", Operation::new("channels", "tail").feed(operations::MESSAGES)),
+    of("plexspaces.v1.ChannelService.CreateSubscriber", Operation::new("channels", "subscribe")),
+    of("plexspaces.v1.ChannelService.NextMessage", Operation::new("channels", "next")),
+    of("plexspaces.v1.ChannelService.DeleteSubscriber", Operation::new("channels", "unsubscribe")),
+    of("plexspaces.v1.ChannelService.GetChannel", Operation::new("channels", "status")),
+    of("plexspaces.v1.ChannelService.ListChannelDeadLetters", Operation::new("channels", "dead_letters")),
+    of("plexspaces.v1.ChannelService.RedriveChannelDeadLetters", Operation::new("channels", "redrive")),
+    of("plexspaces.v1.GroupService.ListGroups", Operation::new("groups", "list")),
+    of("plexspaces.v1.GroupService.ListGroupMembers", Operation::new("groups", "members")),
+    of("plexspaces.v1.GroupService.JoinGroup", Operation::new("groups", "join")),
+    of("plexspaces.v1.GroupService.LeaveGroup", Operation::new("groups", "leave")),
+    of("plexspaces.v1.GroupService.PublishToGroup", Operation::new("groups", "publish")),
+    of("plexspaces.v1.LockService.AcquireLock", Operation::new("locks", "acquire")),
+    of("plexspaces.v1.LockService.RenewLock", Operation::new("locks", "renew")),
+    of("plexspaces.v1.LockService.ReleaseLock", Operation::new("locks", "release")),
+    of("plexspaces.v1.LockService.GetLock", Operation::new("locks", "get").shows("lock")),
+    of("plexspaces.v1.LockService.ListLocks", Operation::new("locks", "list")),
+    of("plexspaces.v1.KvService.GetPair", Operation::new("kv", "get").shows("value")),
+    of("plexspaces.v1.KvService.PutPair", Operation::new("kv", "put")),
+    of("plexspaces.v1.KvService.DeletePair", Operation::new("kv", "delete")),
+    of("plexspaces.v1.KvService.CompareAndSwapPair", Operation::new("kv", "cas")),
+    of("plexspaces.v1.KvService.ListPairs", Operation::new("kv", "list")),
+    of("plexspaces.v1.KvService.WatchPairs", Operation::new("kv", "watch").feed(operations::CHANGES)),
+    of("plexspaces.v1.RegistryService.Register", Operation::new("registry", "register")),
+    of("plexspaces.v1.RegistryService.RenewRegistration", Operation::new("registry", "renew")),
+    of("plexspaces.v1.RegistryService.Unregister", Operation::new("registry", "unregister")),
+    of("plexspaces.v1.RegistryService.Lookup", Operation::new("registry", "lookup").shows("entry")),
+    of("plexspaces.v1.RegistryService.ListRegistrations", Operation::new("registry", "find")),
 ];
+
+/// A method that a service of the node carries out.
+const fn of(name: &'static str, operation: Operation) -> Method {
+    Method { name, quiet: true, body_limit: |limits| limits.payload_bytes, operation: Some(operation), ..CONTROL }
+}
 
 /// What is known of a method.
 pub(crate) fn method(name: &str) -> Option<&'static Method> {
@@ -121,11 +175,19 @@ pub(crate) fn method(name: &str) -> Option<&'static Method> {
 }
 
 type Unary =
-    Box<dyn Fn(tonic::Request<DynamicMessage>) -> BoxFuture<'static, Result<tonic::Response<DynamicMessage>, Status>> + Send + Sync>;
-type Streaming = Box<dyn Fn(tonic::Request<DynamicMessage>) -> BoxFuture<'static, Result<Messages, Status>> + Send + Sync>;
+    Arc<dyn Fn(tonic::Request<DynamicMessage>) -> BoxFuture<'static, Result<tonic::Response<DynamicMessage>, Status>> + Send + Sync>;
+type Streaming = Arc<dyn Fn(tonic::Request<DynamicMessage>) -> BoxFuture<'static, Result<Messages, Status>> + Send + Sync>;
 /// Reads the HTTP request itself.
 pub(crate) type Hook = for<'a> fn(&'a Api, Incoming<'a>) -> BoxFuture<'a, Result<Response<Body>, Failure>>;
-pub(crate) type Messages = BoxStream<'static, Result<DynamicMessage, Status>>;
+
+/// Messages one after the other.
+pub(crate) struct Messages {
+    pub(crate) stream: BoxStream<'static, Result<DynamicMessage, Status>>,
+    /// The field by which a client says where to go on.
+    pub(crate) id: Option<&'static str>,
+    /// From where the first message goes on.
+    pub(crate) start: Option<u64>,
+}
 
 /// How a method is called from HTTP.
 pub(crate) enum Call {
@@ -165,6 +227,11 @@ pub(crate) fn calls(api: &Api, pool: &DescriptorPool) -> Result<HashMap<&'static
         ("GetInfo", get_info) ("GetHealth", get_health) ("GetLiveness", get_liveness) ("GetDeepHealth", get_deep_health)
         ("Shutdown", shutdown) ("GetMetrics", get_metrics) ("GetOpenApi", get_open_api));
     register!(streaming SystemService ("TailLogs", tail_logs));
+    for method in crate::rules::methods(pool) {
+        if let Some(Method { name, operation: Some(operation), .. }) = self::method(method.full_name()) {
+            calls.insert(name, operations::call(api, name, operation, &method.output()));
+        }
+    }
     Ok(calls)
 }
 
@@ -175,7 +242,7 @@ where
     F: Future<Output = Result<tonic::Response<U>, Status>> + Send + 'static,
 {
     let api = api.clone();
-    Call::Unary(Box::new(move |request| {
+    Call::Unary(Arc::new(move |request| {
         let (api, call, output) = (api.clone(), call.clone(), output.clone());
         async move {
             let (metadata, response, extensions) = call(api, typed(request)?).await?.into_parts();
@@ -197,11 +264,12 @@ where
     F: Future<Output = Result<tonic::Response<S>, Status>> + Send + 'static,
 {
     let api = api.clone();
-    Call::Streaming(Box::new(move |request| {
+    Call::Streaming(Arc::new(move |request| {
         let (api, call, output) = (api.clone(), call.clone(), output.clone());
         async move {
             let messages = call(api, typed(request)?).await?.into_inner();
-            Ok(messages.and_then(move |message| futures::future::ready(dynamic(output.clone(), &message))).boxed())
+            let stream = messages.and_then(move |message| futures::future::ready(dynamic(output.clone(), &message))).boxed();
+            Ok(Messages { stream, id: None, start: None })
         }
         .boxed()
     }))
@@ -232,11 +300,11 @@ mod tests {
     #[test]
     fn every_method_is_known_and_nothing_else_is() {
         let pool = pool().unwrap();
-        let described: BTreeSet<_> = methods(&pool).iter().map(|method| method.full_name().to_owned()).collect();
+        let described: BTreeSet<_> = methods(pool).iter().map(|method| method.full_name().to_owned()).collect();
         let known: Vec<_> = METHODS.iter().map(|method| method.name.to_owned()).collect();
         assert_eq!(known.len(), described.len());
         assert_eq!(known.into_iter().collect::<BTreeSet<_>>(), described);
-        for descriptor in methods(&pool) {
+        for descriptor in methods(pool) {
             assert!(!rules(&descriptor).unwrap().is_empty(), "{} has no HTTP rule", descriptor.full_name());
             let input = descriptor.input();
             for (alias, field) in method(descriptor.full_name()).unwrap().aliases {
@@ -261,7 +329,7 @@ mod tests {
                 assert_eq!(field.name(), field.name().to_ascii_lowercase(), "{}", field.full_name());
             }
         }
-        for descriptor in methods(&pool).into_iter().filter(|method| method.name().starts_with("List")) {
+        for descriptor in methods(pool).into_iter().filter(|method| method.name().starts_with("List")) {
             let (input, output) = (descriptor.input(), descriptor.output());
             assert!(input.get_field_by_name("page_size").is_some_and(|field| matches!(field.kind(), Kind::Int32)));
             assert!(input.get_field_by_name("page_token").is_some());

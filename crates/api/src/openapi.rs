@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::front::Error;
 use crate::methods::{Method, method};
 use crate::rules::{Rule, RuleBody, is_http_body, methods, pool, rules, variables};
+use crate::transcode::is_document;
 
 /// The OpenAPI document of the whole HTTP interface.
 pub fn document() -> Result<Value, Error> {
@@ -15,7 +16,7 @@ pub fn document() -> Result<Value, Error> {
     let mut schemas = Schemas::default();
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut tags = BTreeMap::new();
-    for descriptor in methods(&pool) {
+    for descriptor in methods(pool) {
         let service = descriptor.parent_service();
         tags.insert(service.name().to_owned(), comment(&service.parent_file(), service.path()));
         let missing = || Error::Descriptors(format!("the method {} is not registered", descriptor.full_name()));
@@ -86,9 +87,21 @@ fn parameters(schemas: &mut Schemas, descriptor: &MethodDescriptor, method: &Met
     if rule.body == RuleBody::None && method.query.is_empty() {
         for field in input.fields().filter(|field| !variables(&rule.template).any(|variable| variable == field.name())) {
             let description = comment(&input.parent_file(), field.path());
-            let schema = schemas.single(&field);
-            parameters.push(json!({ "name": field.name(), "in": "query", "description": description, "schema": schema }));
+            let schema = schemas.field(&field);
+            let mut parameter = json!({ "name": field.name(), "in": "query", "description": description });
+            if let Some(members) = parameter.as_object_mut() {
+                if is_document(&field) {
+                    members.insert("content".to_owned(), json!({ "application/json": { "schema": schema } }));
+                } else {
+                    members.insert("schema".to_owned(), schema);
+                }
+            }
+            parameters.push(parameter);
         }
+    }
+    if method.operation.is_some_and(|operation| operation.feed.is_some()) {
+        let description = "The id of the last event that was received: goes on after it.";
+        parameters.push(json!({ "name": "Last-Event-ID", "in": "header", "description": description, "schema": { "type": "integer" } }));
     }
     if input.get_field_by_name("client_token").or(input.get_field_by_name("idempotency_key")).is_some() {
         let schema = json!({ "type": "string", "minLength": 16, "maxLength": 128 });
@@ -161,6 +174,7 @@ impl Schemas {
     fn message(&mut self, message: &MessageDescriptor) -> Value {
         match message.full_name() {
             "google.protobuf.Timestamp" => return json!({ "type": "string", "format": "date-time" }),
+            "google.protobuf.ListValue" => return json!({ "type": "array", "items": {} }),
             "google.protobuf.Struct" => return json!({ "type": "object" }),
             "google.protobuf.Value" | "google.api.HttpBody" => return json!({}),
             _ => {}

@@ -1,7 +1,6 @@
 //! Reads the HTTP rules out of the descriptors.
 
 use http::Method;
-use plexspaces_proto::DESCRIPTORS;
 use plexspaces_proto::google::api::HttpRule;
 use plexspaces_proto::google::api::http_rule::Pattern;
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
@@ -30,8 +29,8 @@ pub(crate) enum RuleBody {
 }
 
 /// The contract's descriptors.
-pub(crate) fn pool() -> Result<DescriptorPool, Error> {
-    DescriptorPool::decode(DESCRIPTORS).map_err(|error| Error::Descriptors(error.to_string()))
+pub(crate) fn pool() -> Result<&'static DescriptorPool, Error> {
+    plexspaces_proto::dynamic::pool().map_err(|error| Error::Descriptors(error.to_owned()))
 }
 
 /// The methods of the contract.

@@ -13,8 +13,10 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use matchit::Params;
+use plexspaces_proto::dynamic::from_json;
+use plexspaces_proto::json::{Defaults, to_text};
 use plexspaces_types::{Code, Failure};
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, SerializeOptions, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _, Value};
 
 use crate::auth::Caller;
 use crate::body::Limited;
@@ -59,6 +61,16 @@ pub(crate) async fn message(
         let field = known.field(&name)?;
         set_once(&mut message, &field, text_value(&field, &value)?)?;
     }
+    // A client that comes back sends the query that it began with, and where it stopped.
+    if let (Some(id), Some(field), true) = (
+        parts.headers.get("last-event-id"),
+        input.get_field_by_name("after"),
+        method.operation.is_some_and(|operation| operation.feed.is_some()),
+    ) {
+        let id = id.to_str().unwrap_or_default();
+        let id = id.parse().map_err(|_| Failure::invalid("Last-Event-ID", format!("expected the id of an event, found {id:?}")))?;
+        message.set_field(&field, Value::U64(id));
+    }
     for (name, value) in params.iter() {
         let field = input.get_field_by_name(name).ok_or_else(|| Failure::invalid(name, "unknown field in the path"))?;
         set_once(&mut message, &field, text_value(&field, &decode(value)?)?)?;
@@ -88,11 +100,14 @@ pub(crate) fn response(rule: &Rule, response: tonic::Response<DynamicMessage>) -
     Ok(plain(status, None, to_json(&message)?.into()))
 }
 
-/// Server-sent events, one for each message. They end after the first error, which is an event named `error`.
+/// Server-sent events, one for each message. They end after the first error, which is an event named `error`. Where the messages can be
+/// followed from each of them on, it has an id; an event without data, which no client shows, says from where the first one does.
 pub(crate) fn events(messages: Messages, request_id: String) -> Response<Body> {
-    let events = messages.scan(false, move |ended, message| {
-        let sent = (!*ended).then(|| match message.map_err(|status| error::failure(&status)).and_then(|message| to_json(&message)) {
-            Ok(json) => Event::default().data(String::from_utf8_lossy(&json)),
+    let Messages { stream, id: key, start } = messages;
+    let start = futures::stream::iter(start.map(|start| Event::default().id(start.to_string())));
+    let events = stream.scan(false, move |ended, message| {
+        let sent = (!*ended).then(|| match message.map_err(|status| error::failure(&status)).and_then(|message| event(&message, key)) {
+            Ok(event) => event,
             Err(failure) => {
                 *ended = true;
                 Event::default().event("error").data(error::json(&failure, &request_id))
@@ -100,8 +115,14 @@ pub(crate) fn events(messages: Messages, request_id: String) -> Response<Body> {
         });
         futures::future::ready(sent)
     });
-    let events = events.map(Ok::<_, Infallible>);
+    let events = start.chain(events).map(Ok::<_, Infallible>);
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+fn event(message: &DynamicMessage, key: Option<&str>) -> Result<Event, Failure> {
+    let event = Event::default().data(String::from_utf8_lossy(&to_json(message)?));
+    let id = key.and_then(|key| message.get_field_by_name(key)).and_then(|id| id.as_u64());
+    Ok(id.map(|id| id.to_string()).into_iter().fold(event, Event::id))
 }
 
 /// A response with a body, JSON unless something else is said.
@@ -204,11 +225,8 @@ fn json(input: MessageDescriptor, body: &Bytes) -> Result<DynamicMessage, Failur
 
 /// Fields without presence are always sent, so that a response has one shape.
 fn to_json(message: &DynamicMessage) -> Result<Vec<u8>, Failure> {
-    let options = SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(false).skip_default_fields(false);
-    let mut writer = serde_json::Serializer::new(Vec::with_capacity(256));
-    let written = message.serialize_with_options(&mut writer, &options);
-    written.map_err(|error| Failure::new(Code::Internal, format!("the response cannot be written as JSON: {error}")))?;
-    Ok(writer.into_inner())
+    to_text(message, Defaults::Written)
+        .map_err(|error| Failure::new(Code::Internal, format!("the response cannot be written as JSON: {error}")))
 }
 
 fn set_once(message: &mut DynamicMessage, field: &FieldDescriptor, value: Value) -> Result<(), Failure> {
@@ -223,11 +241,25 @@ fn text_value(field: &FieldDescriptor, text: &str) -> Result<Value, Failure> {
     let expected =
         |what: &str| Failure::invalid(field.name(), format!("expected {what}, found {:?}", text.chars().take(40).collect::<String>()));
     match field.kind() {
-        _ if field.is_list() || field.is_map() => Err(Failure::invalid(field.name(), "cannot be given as text")),
+        _ if is_document(field) => document(field, text),
         Kind::String => Ok(Value::String(text.to_owned())),
         Kind::Bool => text.parse().map(Value::Bool).map_err(|_| expected("true or false")),
         Kind::Int32 => text.parse().map(Value::I32).map_err(|_| expected("a whole number")),
         Kind::Uint32 => text.parse().map(Value::U32).map_err(|_| expected("a whole number that is not negative")),
+        Kind::Uint64 => text.parse().map(Value::U64).map_err(|_| expected("a whole number that is not negative")),
         _ => Err(Failure::invalid(field.name(), "cannot be given as text")),
     }
+}
+
+/// Whether a field is given as JSON where it is given as text.
+pub(crate) fn is_document(field: &FieldDescriptor) -> bool {
+    field.is_list() || field.is_map() || matches!(field.kind(), Kind::Message(kind) if kind.full_name() != "google.protobuf.Timestamp")
+}
+
+/// The value of a field in a message that has no other.
+fn document(field: &FieldDescriptor, text: &str) -> Result<Value, Failure> {
+    let failed = |error: serde_json::Error| Failure::invalid(field.name(), format!("expected JSON: {error}"));
+    let value: serde_json::Value = serde_json::from_str(text).map_err(failed)?;
+    let mut message = from_json(field.parent_message().clone(), serde_json::json!({ field.name(): value })).map_err(failed)?;
+    message.take_field(field).ok_or_else(|| Failure::invalid(field.name(), "expected a value, found null"))
 }

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod services;
+
+pub(crate) use services::{Channel, Group, Kv, Lock, Once, Registry, Ts};
+
 /// An application server for durable, supervised, sandboxed actors.
 #[derive(Debug, Parser)]
 #[command(name = "plexspaces", version, propagate_version = true, max_term_width = 120)]
@@ -96,6 +100,54 @@ pub(crate) enum Command {
         /// The component
         #[arg(long, value_name = "FILE")]
         wasm: PathBuf,
+    },
+    /// Write, read and take tuples
+    Ts {
+        /// Whose
+        #[arg(long, global = true, default_value = "default")]
+        namespace: String,
+        #[command(subcommand)]
+        command: Ts,
+    },
+    /// Send, receive, publish and subscribe
+    Channel {
+        /// Whose
+        #[arg(long, global = true, default_value = "default")]
+        namespace: String,
+        #[command(subcommand)]
+        command: Channel,
+    },
+    /// List process groups, change them, send to their members
+    Group {
+        /// Whose
+        #[arg(long, global = true, default_value = "default")]
+        namespace: String,
+        #[command(subcommand)]
+        command: Group,
+    },
+    /// Acquire and release locks
+    Lock {
+        /// Whose
+        #[arg(long, global = true, default_value = "default")]
+        namespace: String,
+        #[command(subcommand)]
+        command: Lock,
+    },
+    /// Show, change and watch shared key-value pairs
+    Kv {
+        /// Whose
+        #[arg(long, global = true, default_value = "default")]
+        namespace: String,
+        #[command(subcommand)]
+        command: Kv,
+    },
+    /// Register names and look them up
+    Registry {
+        /// Whose
+        #[arg(long, global = true, default_value = "default")]
+        namespace: String,
+        #[command(subcommand)]
+        command: Registry,
     },
     /// Check and show configurations
     Config {

@@ -10,7 +10,9 @@ mod dev;
 mod facets;
 mod inspect;
 mod journal;
+mod lock;
 mod operate;
+mod services;
 mod start;
 mod table;
 mod target;
@@ -57,6 +59,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Workflow { command } => journal::workflow(&cli.remote, &command).await,
         Command::Journal { command } => journal::journal(&cli.remote, &command).await,
         Command::Replay { file, wasm } => journal::replay(&file, &wasm).await,
+        Command::Ts { namespace, command } => services::ts(&cli.remote, &namespace, &command).await,
+        Command::Channel { namespace, command } => services::channel(&cli.remote, &namespace, &command).await,
+        Command::Group { namespace, command } => services::group(&cli.remote, &namespace, &command).await,
+        Command::Lock { namespace, command } => lock::run(&cli.remote, &namespace, &command).await,
+        Command::Kv { namespace, command } => services::kv(&cli.remote, &namespace, &command).await,
+        Command::Registry { namespace, command } => services::registry(&cli.remote, &namespace, &command).await,
         Command::Config { command } => config::run(&command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "plexspaces", &mut std::io::stdout());

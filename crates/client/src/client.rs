@@ -34,8 +34,8 @@ const OCTETS: &str = "application/octet-stream";
 /// A connection to a node. Clones share it; it comes back by itself when it breaks.
 #[derive(Clone)]
 pub struct Client {
-    wire: Wire,
-    url: Arc<str>,
+    pub(crate) wire: Wire,
+    pub(crate) url: Arc<str>,
 }
 
 /// A message to an actor.
@@ -412,7 +412,7 @@ impl Client {
     }
 }
 
-fn unexpected(message: &str) -> Error {
+pub(crate) fn unexpected(message: &str) -> Error {
     Error::Node { failure: Failure::new(Code::Internal, message), request_id: None }
 }
 

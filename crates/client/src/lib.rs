@@ -5,6 +5,7 @@
 mod client;
 mod error;
 mod retry;
+mod services;
 mod wire;
 
 pub use client::{Client, Invoke, Logs, Order, Reply};

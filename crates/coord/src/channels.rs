@@ -6,6 +6,7 @@
 //! | `d` number | a dead letter of the queue |
 //! | `t` number | a message of the topic |
 //! | `s` name | the place of a subscriber: the number of the last message that it was given |
+//! | `v` | up to which number those of the topic are reserved |
 
 use plexspaces_actor::{Effects, Nature, SystemActor, SystemRequest, SystemType};
 use plexspaces_types::{Code, Failure, Payload};
@@ -188,7 +189,7 @@ impl SystemActor for Channel {
     fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         match key.split_first() {
             Some((kind @ (b'q' | b'd'), number)) => self.queue.load(*kind, number, value),
-            Some((kind @ (b't' | b's'), key)) => self.topic.load(*kind, key, value),
+            Some((kind @ (b't' | b's' | b'v'), key)) => self.topic.load(*kind, key, value),
             _ => Err(unreadable("row of a channel")),
         }
     }

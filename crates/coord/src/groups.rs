@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::request::{List, arguments, check_key, decode, encode, number, reply, row_key, unknown, unreadable};
+use crate::request::{List, arguments, check_key, decode, encode, number, page_limit, reply, row_key, unknown, unreadable};
 
 /// Process groups. There is one service of them in each namespace, named `default`.
 pub const TYPE: SystemType = SystemType { name: "groups", make: |_| Box::<Groups>::default(), nature };
@@ -72,6 +72,11 @@ struct Members {
     group: String,
     #[serde(default)]
     topic: Option<String>,
+    /// The `next` of the page before.
+    #[serde(default)]
+    after: Option<u64>,
+    #[serde(default)]
+    limit: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -143,9 +148,13 @@ impl SystemActor for Groups {
                 Ok(Some(Payload::empty()))
             }
             "members" => {
-                let Members { group, topic } = arguments(request.payload)?;
-                let members: Vec<_> = self.addressed(&group, topic.as_deref()).map(|actor| actor.to_string()).collect();
-                reply(&json!({"members": members}))
+                let Members { group, topic, after, limit } = arguments(request.payload)?;
+                let limit = limit.map_or(Ok(usize::MAX), |limit| page_limit(Some(limit)))?;
+                let mut all = self.addressed(&group, topic.as_deref(), after.map_or(0, |after| after.saturating_add(1)));
+                let page: Vec<_> = all.by_ref().take(limit).collect();
+                let next = all.next().and(page.last().map(|(order, _)| *order));
+                let members: Vec<_> = page.into_iter().map(|(_, actor)| actor.to_string()).collect();
+                reply(&json!({"members": members, "next": next}))
             }
             "list" => {
                 let list: List = arguments(request.payload)?;
@@ -156,7 +165,7 @@ impl SystemActor for Groups {
             "publish" => {
                 let Publish { group, operation, payload, topic } = arguments(request.payload)?;
                 let operation = operation.as_deref().filter(|operation| !operation.is_empty()).unwrap_or(MESSAGE);
-                for actor in self.addressed(&group, topic.as_deref()) {
+                for (_, actor) in self.addressed(&group, topic.as_deref(), 0) {
                     effects.tell(actor.clone(), operation, Payload::Json(payload.get().to_owned()));
                 }
                 Ok(Some(Payload::empty()))
@@ -224,14 +233,14 @@ impl Groups {
         }
     }
 
-    /// The members that hear of a topic, in the order in which they joined.
-    fn addressed<'a>(&'a self, group: &str, topic: Option<&'a str>) -> impl Iterator<Item = &'a ActorId> {
-        let members = self.groups.get(group).into_iter().flat_map(BTreeMap::values);
-        let hears = move |member: &&Member| match topic {
+    /// The members that hear of a topic, in the order in which they joined, from one on.
+    fn addressed<'a>(&'a self, group: &str, topic: Option<&'a str>, from: u64) -> impl Iterator<Item = (u64, &'a ActorId)> {
+        let members = self.groups.get(group).into_iter().flat_map(move |members| members.range(from..));
+        let hears = move |(_, member): &(&u64, &Member)| match topic {
             Some(topic) => member.topics.is_empty() || member.topics.iter().any(|known| known == topic),
             None => true,
         };
-        members.filter(hears).map(|member| &member.actor)
+        members.filter(hears).map(|(order, member)| (*order, &member.actor))
     }
 }
 

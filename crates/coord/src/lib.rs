@@ -7,6 +7,7 @@ pub mod channels;
 pub mod groups;
 pub mod kv;
 pub mod locks;
+mod numbers;
 pub mod registry;
 mod request;
 pub mod tuples;

@@ -23,7 +23,12 @@ pub(crate) fn arguments<T: DeserializeOwned>(payload: &Payload) -> Result<T, Fai
         // The position is one in text that the caller has not seen.
         let message = error.to_string();
         let message = message.split_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
-        Failure::new(Code::InvalidArgument, message)
+        let named = ["missing field `", "unknown field `"].iter().find_map(|start| message.strip_prefix(start)?.split('`').next());
+        let failure = Failure::new(Code::InvalidArgument, message);
+        match named {
+            Some(field) => failure.with_field(field),
+            None => failure,
+        }
     })
 }
 

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `t` number | a tuple, with its time to live and the lease under which it is taken |
 //! | `s` id | a subscription |
+//! | `v` | up to which number they are reserved |
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -24,6 +25,7 @@ use pattern::Pattern;
 use space::{Space, Tuple};
 use waiters::{Waiter, Waiters, Wish};
 
+use crate::numbers::Numbers;
 use crate::request::{arguments, expiry, unknown, unreadable, until};
 
 /// Tuple spaces. There is one in each namespace, named `default`.
@@ -50,7 +52,7 @@ const EXPIRE_AT_ONCE: usize = 500;
 #[derive(Default)]
 struct TupleSpace {
     space: Space,
-    last_number: u64,
+    numbers: Numbers,
     /// What was taken and is not confirmed yet, by lease.
     leased: HashMap<String, Leased>,
     lease_ends: BTreeSet<(u64, String)>,
@@ -168,7 +170,6 @@ impl SystemActor for TupleSpace {
                 let number = u64::from_be_bytes(number.try_into().map_err(|_| unreadable("tuple"))?);
                 let row: Row<'_> = postcard::from_bytes(value).map_err(|_| unreadable("tuple"))?;
                 let tuple = Tuple::parse(row.text, row.expires_ms)?;
-                self.last_number = self.last_number.max(number);
                 match row.lease {
                     None => self.space.insert(number, tuple),
                     Some((lease, until_ms)) => self.lend(lease, Leased { number, tuple, until_ms }),
@@ -184,6 +185,7 @@ impl SystemActor for TupleSpace {
                 let subscription = parse().ok_or_else(|| unreadable("subscription"))?;
                 self.subscriptions.insert(String::from_utf8_lossy(id).into_owned(), subscription);
             }
+            Some((b'v', [])) => self.numbers.load(value)?,
             _ => return Err(unreadable("row of a tuple space")),
         }
         Ok(())
@@ -300,8 +302,7 @@ impl TupleSpace {
 
     /// Adds a tuple: whoever waits for it is given it first.
     fn write(&mut self, tuple: Tuple, effects: &mut Effects<'_>) {
-        self.last_number += 1;
-        let number = self.last_number;
+        let number = self.numbers.next(b"v", effects);
         for (id, subscription) in &self.subscriptions {
             if tuple.is_meant_by(&subscription.pattern) {
                 let payload = format!(r#"{{"tuple":{},"subscription":"{id}"}}"#, tuple.text);

@@ -1,7 +1,11 @@
 //! JSON documents and the messages that stand for them.
 
+use std::io;
+
+use prost_reflect::{DynamicMessage, SerializeOptions};
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct};
+use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 use serde_json::{Map, Value};
 
 /// From here on a whole number in a message need not be the one that was sent: messages hold all numbers as floating ones.
@@ -52,6 +56,35 @@ pub fn to_value(message: prost_types::Value) -> Result<Value, String> {
         Some(Kind::ListValue(list)) => list.values.into_iter().map(to_value).collect::<Result<Vec<_>, _>>()?.into(),
         Some(Kind::StructValue(fields)) => to_object(fields)?.into(),
     })
+}
+
+/// Whether fields that nobody has set are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defaults {
+    /// All but those that have presence.
+    Written,
+    /// None.
+    Skipped,
+}
+
+/// A message as JSON text, with the names of the contract. A whole number is written as one, also where the message holds it as a floating
+/// one: what was sent as `1` comes back as `1`.
+pub fn to_text(message: &DynamicMessage, defaults: Defaults) -> Result<Vec<u8>, serde_json::Error> {
+    let options = SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(false);
+    let mut writer = Serializer::with_formatter(Vec::with_capacity(256), Whole);
+    message.serialize_with_options(&mut writer, &options.skip_default_fields(defaults == Defaults::Skipped))?;
+    Ok(writer.into_inner())
+}
+
+struct Whole;
+
+impl Formatter for Whole {
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, number: f64) -> io::Result<()> {
+        if number.fract() == 0.0 && number.abs() < INEXACT {
+            return write!(writer, "{number}");
+        }
+        CompactFormatter.write_f64(writer, number)
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod plexspaces {
     }
 }
 
+pub mod dynamic;
 pub mod json;
 
 pub use plexspaces::v1;
@@ -30,9 +31,7 @@ pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
 /// `message` is not one of it.
 #[must_use]
 pub fn to_json(name: &str, message: &impl prost::Message) -> Option<serde_json::Value> {
-    let pool = prost_reflect::DescriptorPool::decode(DESCRIPTORS).ok()?;
-    let descriptor = pool.get_message_by_name(name)?;
+    let descriptor = dynamic::pool().ok()?.get_message_by_name(name)?;
     let message = prost_reflect::DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok()?;
-    let options = prost_reflect::SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(false);
-    message.serialize_with_options(serde_json::value::Serializer, &options).ok()
+    serde_json::from_slice(&json::to_text(&message, json::Defaults::Skipped).ok()?).ok()
 }

@@ -27,7 +27,7 @@ async fn facets_of_the_configuration_stand_over_those_of_the_code() {
     assert_eq!(deploy(&node, declared, configured).await.status, 201);
     let expected = json!([
         {"type": "tracing", "priority": 750, "config": {}},
-        {"type": "metrics", "priority": 700, "config": {"max_operations": 5.0}},
+        {"type": "metrics", "priority": 700, "config": {"max_operations": 5}},
         {"type": "caching", "priority": 75, "config": {"operations": ["list"], "ttl": "10m"}},
     ]);
     assert_eq!(facets(&node).await, expected);

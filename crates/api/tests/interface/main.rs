@@ -7,6 +7,8 @@ mod auth;
 mod connections;
 mod errors;
 mod facets;
+mod feeds;
 mod invoke;
+mod services;
 mod support;
 mod system;

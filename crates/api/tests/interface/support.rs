@@ -107,7 +107,8 @@ impl Node {
         let directory = TempDir::new().unwrap();
         let store = Arc::new(Memory::new());
         let node_id = Name::new("node", "node-1").unwrap();
-        let runtime = Runtime::new(actor::Config::new(node_id, store.clone(), clock.clone()));
+        let config = actor::Config::new(node_id, store.clone(), clock.clone());
+        let runtime = Runtime::new(actor::Config { services: plexspaces_coord::services(), ..config });
         let mut engine = plexspaces_wasm::Config::new(directory.path().join("cache"));
         engine.instances = 10;
         let config = plexspaces_app::Config {

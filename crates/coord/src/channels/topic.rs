@@ -7,6 +7,7 @@ use plexspaces_types::{Code, Failure, Payload};
 use serde_json::{Map, Value, json};
 
 use super::{From, Message};
+use crate::numbers::Numbers;
 use crate::request::{decode, encode, number, page_limit, row_key, text};
 use crate::waiting::Waiting;
 
@@ -25,7 +26,7 @@ pub(super) struct Topic {
     messages: BTreeMap<u64, Message>,
     /// By name, the number of the last message that it was given.
     places: BTreeMap<String, u64>,
-    last_number: u64,
+    numbers: Numbers,
     waiting: Waiting<Wish>,
 }
 
@@ -38,25 +39,25 @@ enum Wish {
 
 impl Topic {
     pub(super) fn load(&mut self, kind: u8, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        if kind == b'v' {
+            return self.numbers.load(value);
+        }
         if kind == b's' {
             let place = number("place of a subscriber", value)?;
-            self.last_number = self.last_number.max(place);
             self.places.insert(text("subscriber", key)?, place);
             return Ok(());
         }
         let (number, message): (_, Message) = (number("message", key)?, decode("message", value)?);
-        self.last_number = self.last_number.max(number);
         self.messages.insert(number, message);
         Ok(())
     }
 
     pub(super) fn last_number(&self) -> u64 {
-        self.last_number
+        self.numbers.last()
     }
 
     pub(super) fn publish(&mut self, message: Message, channel: &str, effects: &mut Effects<'_>) {
-        self.last_number += 1;
-        let number = self.last_number;
+        let number = self.numbers.next(b"v", effects);
         effects.put(&row_key(b't', &number.to_be_bytes()), encode(&message));
         let shown = message.shown(channel);
         self.messages.insert(number, message);
@@ -108,8 +109,8 @@ impl Topic {
             return Err(Failure::new(Code::Overloaded, format!("the topic has {MAX_SUBSCRIBERS} subscribers")));
         }
         let place = match from {
-            From::Earliest => self.messages.first_key_value().map_or(self.last_number, |(number, _)| number - 1),
-            From::Latest => self.last_number,
+            From::Earliest => self.messages.first_key_value().map_or(self.numbers.last(), |(number, _)| number - 1),
+            From::Latest => self.numbers.last(),
         };
         self.put_place(subscriber, place, effects);
         Ok(place)

@@ -196,3 +196,15 @@ async fn no_acknowledged_message_is_lost_or_given_twice() {
     assert_eq!(done, (1..=600).collect::<Vec<_>>());
     eventually("all is acknowledged", async || node.ask("status", json!({})).await["in_flight"] == json!(0)).await;
 }
+
+#[tokio::test]
+async fn positions_of_a_topic_rise_though_the_node_is_started_anew() {
+    let node = Node::named("channels", "news");
+    node.ask("publish", json!({"payload": 1})).await;
+    let next = node.ask("tail", json!({"after": 0})).await["next"].clone();
+    let node = node.restart();
+    node.ask("publish", json!({"payload": 2})).await;
+    let tail = node.ask("tail", json!({"after": next})).await;
+    assert_eq!(tail["messages"][0]["payload"], json!(2));
+    assert!(tail["next"].as_u64() > next.as_u64());
+}

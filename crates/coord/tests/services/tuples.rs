@@ -269,3 +269,23 @@ async fn only_the_last_activation_of_a_space_writes() {
     assert_eq!(code, "fenced", "the first believes that the tuple is there, and may not take it");
     assert_eq!(read(&first, json!(["mine"])).await, Value::Null, "it has read the store anew");
 }
+
+#[tokio::test]
+async fn positions_rise_though_nothing_is_left_and_the_node_is_started_anew() {
+    let node = Node::new("tuples");
+    write(&node, json!(["a", 1])).await;
+    let before = node.ask("read", json!({"pattern": ["a", null]})).await["position"].as_u64().unwrap();
+    take(&node, json!(["a", null])).await;
+    let node = node.restart();
+    write(&node, json!(["a", 2])).await;
+    let after = node.ask("read", json!({"pattern": ["a", null], "after": before})).await;
+    assert_eq!(after["tuple"], json!(["a", 2]));
+    assert!(after["position"].as_u64().unwrap() > before);
+}
+
+#[tokio::test]
+async fn an_argument_that_is_missing_or_unknown_is_named() {
+    let node = Node::new("tuples");
+    assert_eq!(node.refused("write", json!({})).await.1.as_deref(), Some("tuple"));
+    assert_eq!(node.refused("take", json!({"pattern": [1], "timeout": 5})).await.1.as_deref(), Some("timeout"));
+}

@@ -1,0 +1,201 @@
+//! What actors share, as operators and programs outside use it: the command line, the documented requests, the Python client.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use http::Method;
+use serde_json::{Value, json};
+use support::{Http, Node, PLEXSPACES, cli, root, stderr, stdout};
+
+/// What a command prints, after it has succeeded.
+#[track_caller]
+fn said(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
+    stdout(output).trim_end().to_owned()
+}
+
+/// Why a command has failed.
+#[track_caller]
+fn failed(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(output));
+    stderr(output).trim_end().to_owned()
+}
+
+#[test]
+fn the_commands_for_shared_things_go_round() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path());
+    let wasm = data.path().join("echo.wasm");
+    std::fs::write(&wasm, plexspaces_testkit::guests::echo()).unwrap();
+    said(&node.cli(&["deploy", "--app", "echo", "--wasm", wasm.to_str().unwrap()]));
+    let run = |line: &str| {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        node.cli(&arguments)
+    };
+    let json = |line: &str| -> Value { serde_json::from_str(&said(&run(&format!("{line} --json")))).unwrap() };
+
+    assert_eq!(said(&run(r#"ts write ["job",1,1.5,null] --idempotency-key 0123456789abcdef"#)), "written");
+    assert_eq!(said(&run(r#"ts write ["job",1,1.5,null] --idempotency-key 0123456789abcdef"#)), "written");
+    assert_eq!(said(&run(r#"ts count ["job",null,null,null]"#)), "1");
+    assert_eq!(said(&run(r#"ts read ["job",null,{"$gt":1},null]"#)), r#"["job",1,1.5,null]"#);
+    assert_eq!(said(&run(r#"ts watch ["job",null,null,null] -n 1"#)), r#"["job",1,1.5,null]"#);
+    assert_eq!(json(r#"ts read-all ["job",null,null,null]"#), json!({"tuples": [["job", 1, 1.5, null]]}));
+    let taken = said(&run(r#"ts take ["job",null,null,null] --lease 10m"#));
+    let lease = taken.lines().last().unwrap();
+    assert_eq!(said(&run(&format!("ts release {lease}"))), "released");
+    assert_eq!(said(&run(r#"ts take ["job",1,null,null] --wait 10s"#)), r#"["job",1,1.5,null]"#);
+    assert_eq!(failed(&run(r#"ts take ["job",1,null,null]"#)), "error: no tuple matches");
+    assert!(failed(&run("ts write 7")).contains("is not a JSON array"));
+    assert_eq!(run("ts write").status.code(), Some(2));
+
+    assert_eq!(said(&run(r#"channel send jobs {"n":1} --msg-id m1 --type job"#)), "m1");
+    let received = json("channel receive jobs --wait 1s");
+    assert_eq!((&received["message"]["payload"], &received["message"]["delivery_count"]), (&json!({"n": 1}), &json!(1)));
+    assert_eq!(failed(&run("channel receive jobs")), "error: no message waits");
+    assert_eq!(said(&run("channel nack jobs m1 --dead")), "a dead letter");
+    assert!(said(&run("channel dead-letters jobs")).contains("m1"));
+    assert_eq!(said(&run("channel redrive jobs")), "sent again: 1");
+    said(&run("channel receive jobs"));
+    assert_eq!(said(&run("channel ack jobs m1")), "acknowledged");
+    assert_eq!(json("channel status jobs")["in_flight"], json!(0));
+    assert_eq!(said(&run("channel publish news [1]")).len(), 32);
+    assert_eq!(said(&run("channel subscribe news --after 0 -n 1")), "[1]");
+
+    assert_eq!(said(&run("group join all default/echo/bob --topic t")), "joined");
+    assert_eq!(said(&run("group members all")), "default/echo/bob");
+    assert_eq!(json("group list")["groups"], json!([{"group": "all", "members": 1}]));
+    assert_eq!(said(&run("group publish all heard")), "sent");
+    assert_eq!(said(&run("group leave all default/echo/bob")), "left");
+
+    let version = said(&run("lock acquire l --holder me"));
+    assert_eq!(failed(&run("lock acquire l --holder you")), "error: the lock is held by me");
+    assert!(said(&run("lock list")).contains("me") && said(&run("lock get l")).contains("me"));
+    assert_eq!(said(&run(&format!("lock renew l {version} --ttl 1m"))), "renewed");
+    assert_eq!(said(&run(&format!("lock release l {version}"))), "released");
+    assert_eq!(failed(&run(&format!("lock release l {version}"))), "error: the lock is another's or free");
+    assert!(failed(&run("lock get l")).contains("not_found"));
+    let held = cli(&["--node", &node.url, "lock", "run", "l", "--", "sh", "-c", "echo $PLEXSPACES_LOCK_VERSION; exit 3"]);
+    assert!(failed(&held).contains("exit status: 3"));
+    assert_eq!(stdout(&held), "2\n");
+    assert_eq!(said(&run("lock list")), "no lock is held");
+
+    assert_eq!(said(&run("kv put a/b 1 --ttl 1h")), "set");
+    assert_eq!(said(&run("kv get a/b")), "1");
+    assert_eq!(failed(&run("kv cas a/b 2")), "error: the pair has another value: 1");
+    assert_eq!(said(&run("kv cas a/b 2 --expected 1")), "set");
+    assert_eq!(said(&run("kv watch a/ --after 0 -n 1")), "a/b = 2");
+    assert_eq!(json("kv list a/"), json!({"pairs": [{"key": "a/b", "value": "2", "version": 2}]}));
+    assert_eq!(said(&run("kv list --namespace other")), "no pairs");
+    assert_eq!(said(&run("kv delete a/b")), "deleted");
+    assert!(failed(&run("kv get a/b")).contains("not_found"));
+
+    assert_eq!(said(&run(r#"registry register p default/p/1 --label floor=2 --metadata {"n":1} --ttl 1h"#)), "registered");
+    assert_eq!(said(&run("registry lookup p")), "default/p/1");
+    assert_eq!(json("registry find --label floor=2 --healthy")["entries"][0]["metadata"], json!({"n": 1}));
+    assert_eq!(said(&run("registry find --label floor=3")), "no entries");
+    assert_eq!(said(&run("registry unregister p")), "unregistered");
+}
+
+/// The commands of the page, each with what it should print.
+fn documented(page: &str) -> Vec<(String, Option<String>)> {
+    let (_, section) = page.split_once("## From outside").unwrap();
+    let block = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let mut commands: Vec<(String, Option<String>)> = Vec::new();
+    for line in block.lines() {
+        match line.strip_prefix("# ") {
+            Some(printed) => commands.last_mut().unwrap().1 = Some(printed.to_owned()),
+            None => commands.push((line.to_owned(), None)),
+        }
+    }
+    commands
+}
+
+#[test]
+fn the_documented_requests_do_what_the_page_says() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path());
+    let page = std::fs::read_to_string(root().join("docs/services.md")).unwrap();
+    let bin = Path::new(PLEXSPACES).parent().unwrap().to_str().unwrap();
+    let commands = documented(&page);
+    assert!(commands.len() > 10);
+    for (command, expected) in commands {
+        let command = command.replace("http://127.0.0.1:8080", &node.url).replace("curl ", "curl -sS --fail-with-body ");
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &command]).env("PATH", format!("{bin}:{}", std::env::var("PATH").unwrap())).env("PLEXSPACES_NODE", &node.url);
+        let output = shell.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{command}: {}{}", stdout(&output), stderr(&output));
+        if let Some(expected) = expected {
+            assert_eq!(stdout(&output).trim_end(), expected, "{command}");
+        }
+    }
+}
+
+/// A Python program with the client that prints the messages of `news` as they come.
+fn subscriber(node: &Node) -> (Child, BufReader<std::process::ChildStdout>) {
+    let program = "\
+import sys
+from plexspaces.client import Client
+news = Client(sys.argv[1]).channel_subscribe('news')
+print('subscribed', flush=True)
+while True:
+    print(news.next(), flush=True)
+";
+    let mut python = Command::new("python3");
+    python.args(["-c", program, &node.url]).env("PYTHONPATH", root().join("sdk/python/src")).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = python.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap());
+    (child, lines)
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_kill_and_a_subscriber_misses_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    // The address is the same after the node is started again, so that the subscriber finds it.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let start = || {
+        let mut command = Command::new(PLEXSPACES);
+        command.args(["start", "--listen-addr", &address, "--no-default-ports", "--data-dir"]).arg(data.path());
+        Node::spawn(command)
+    };
+    // A client that has no connection to the node that was killed.
+    let send = async |node: &Node, method: Method, path: &str, body: Value| {
+        let answer = Http::new().send(method, &format!("{}/api/v1{path}", node.url), &[], body.to_string()).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    };
+    let publish = async |node: &Node, number: u64| send(node, Method::POST, "/channels/news/publish", json!({"payload": number})).await;
+    let node = start();
+    let (mut python, mut lines) = subscriber(&node);
+    let mut line = async || {
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    };
+    assert_eq!(line().await, "subscribed");
+    publish(&node, 1).await;
+    assert_eq!(line().await, "1");
+    send(&node, Method::POST, "/tuples", json!({"tuple": ["kept", 1]})).await;
+    send(&node, Method::PUT, "/kv/k", json!({"value": "v"})).await;
+    send(&node, Method::PUT, "/registry/n", json!({"target": "t"})).await;
+    let lock = send(&node, Method::POST, "/locks/l/acquire", json!({"ttl_ms": 600_000, "holder": "me"})).await;
+    send(&node, Method::POST, "/channels/jobs/messages", json!({"payload": 1, "msg_id": "m"})).await;
+    let key = json!({"pattern": ["kept", null], "client_token": "the-key-of-a-take"});
+    assert_eq!(send(&node, Method::POST, "/tuples:take", key.clone()).await, json!({"tuple": ["kept", 1]}));
+    node.kill();
+
+    let node = start();
+    publish(&node, 2).await;
+    assert_eq!(line().await, "2");
+    assert_eq!(send(&node, Method::POST, "/tuples:take", key).await, json!({"tuple": ["kept", 1]}), "the answer is there as well");
+    assert_eq!(Http::new().get(&node, "/api/v1/kv/k").await.body["value"], json!("v"));
+    assert_eq!(Http::new().get(&node, "/api/v1/registry/n").await.body["target"], json!("t"));
+    assert_eq!(Http::new().get(&node, "/api/v1/locks/l").await.body["version"], lock["version"]);
+    let received = send(&node, Method::POST, "/channels/jobs/messages:receive", json!({})).await;
+    assert_eq!(received["message"]["msg_id"], json!("m"));
+    python.kill().unwrap();
+    python.wait().unwrap();
+}
