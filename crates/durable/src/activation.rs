@@ -66,8 +66,9 @@ const TURN_WEIGHT: usize = 512;
 const ANCHOR_TURNS: u64 = 64;
 const ANCHOR_BYTES: usize = 256 << 10;
 
-/// How many turns are removed from the history at once.
+/// How many turns are removed from the history at once, and how many when there are more than that.
 const STALE_AT_ONCE: u64 = 64;
+const STALE_AT_MOST: u64 = 256;
 
 /// A state up to this size is compared with the last one, so that a turn that changed nothing costs no commit.
 const COMPARED_BYTES: usize = 16 << 10;
@@ -83,6 +84,8 @@ pub struct Activation {
     turn: u64,
     /// How many records the turn that is under way has; 0 between turns.
     chunks: u32,
+    /// From this turn on each turn has one record: what is to be removed need not be looked up.
+    single_from: u64,
     /// A batch was made of which it is not known whether it is committed.
     in_doubt: bool,
     anchor: Anchor,
@@ -113,6 +116,7 @@ impl Activation {
             tenure: Tenure::of(None)?,
             turn: 0,
             chunks: 0,
+            single_from: u64::MAX,
             in_doubt: false,
             anchor: Anchor::default(),
             since_anchor: 0,
@@ -147,6 +151,8 @@ impl Activation {
             self.turn = last.turn;
             self.chunks = if last.end().is_some() { 0 } else { last.chunks };
         }
+        let last_of_many = history.iter().rev().find(|recorded| recorded.chunks > 1).map(|recorded| recorded.turn + 1);
+        self.single_from = last_of_many.or_else(|| history.first().map(|recorded| recorded.turn)).unwrap_or(0);
         let kept = history.iter().rev().find_map(|recorded| {
             let state = recorded.end().and_then(|end| end.state.as_ref());
             state.map(|state| (recorded.turn, state)).or_else(|| recorded.base().map(|base| (recorded.turn - 1, base)))
@@ -218,11 +224,18 @@ impl Activation {
         Some(Range { start: record::expiry_key(0, ""), end: Some(end) })
     }
 
-    /// The range of the records of turns that the history need not hold any more; `None` while there are few.
+    /// The range of the records of turns that the history need not hold any more; `None` while there are few, and where the activation
+    /// knows them without looking.
     #[must_use]
     pub fn stale_range(&self) -> Option<Range> {
+        let end = self.stale_end()?;
+        (self.anchor.oldest < self.single_from).then(|| journal::range(0, Some(end)))
+    }
+
+    /// The first turn that the history must hold, when there are many before it.
+    fn stale_end(&self) -> Option<u64> {
         let end = self.turn.saturating_sub(self.keeping.history).min(self.anchor.turn);
-        (end >= self.anchor.oldest + STALE_AT_ONCE).then(|| journal::range(0, Some(end)))
+        (end >= self.anchor.oldest + STALE_AT_ONCE).then_some(end)
     }
 
     /// Makes the batch of a turn or of a part of it. An activation whose batch failed must not be used again: what the store holds is
@@ -274,10 +287,20 @@ impl Activation {
             batch.delete(key);
         }
         for key in changes.stale {
+            // The last may have more records than were found.
             if let Some((turn, _)) = journal::parse_key(&key) {
-                self.anchor.oldest = self.anchor.oldest.max(turn + 1);
+                self.anchor.oldest = self.anchor.oldest.max(turn);
             }
             batch.delete(key);
+        }
+        if self.anchor.oldest >= self.single_from
+            && let Some(end) = self.stale_end()
+        {
+            let end = end.min(self.anchor.oldest + STALE_AT_MOST);
+            for turn in self.anchor.oldest..end {
+                batch.delete(journal::key(turn, 0));
+            }
+            self.anchor.oldest = end;
         }
         if let Some((key, fingerprint, reply)) = changes.answer {
             let expires_ms = now_ms.saturating_add(RETENTION_MS);
@@ -347,6 +370,9 @@ impl Activation {
         batch.put(journal::key(self.turn, self.chunks), value);
         self.chunks += 1;
         let Some(state) = end else { return };
+        if self.chunks > 1 {
+            self.single_from = self.turn + 1;
+        }
         self.chunks = 0;
         self.weight += TURN_WEIGHT;
         let Some(state) = state else { return };

@@ -223,6 +223,34 @@ fn the_history_is_bounded_and_recovery_reads_little_of_it() {
 }
 
 #[test]
+fn old_turns_go_whatever_the_number_of_their_records_and_are_looked_up_only_where_there_may_be_several() {
+    let mut disk = Disk::default();
+    let keeping = Keeping { history: 100, ..Keeping::default() };
+    let (mut actor, _) = disk.recall(keeping);
+    let mut looked = Vec::new();
+    for turn in 1..=3000_u64 {
+        if turn == 600 {
+            (actor, _) = disk.recall(keeping);
+        }
+        looked.extend(actor.stale_range().map(|_| turn));
+        let mut last = state(&turn.to_string());
+        if (1000..1500).contains(&turn) {
+            disk.commit(&mut actor, entries(vec![begin("set"), step("a")]), 0).unwrap();
+            disk.commit(&mut actor, entries(vec![step("b")]), 0).unwrap();
+            last.entries.remove(0);
+        }
+        disk.commit(&mut actor, last, 0).unwrap();
+    }
+    let looks = |turns: std::ops::Range<u64>| looked.iter().filter(|turn| turns.contains(turn)).count();
+    assert_eq!((looks(1..600), looks(800..1000), looks(1800..3001)), (0, 0, 0), "{looked:?}");
+    assert!(looks(1000..1800) > 0, "{looked:?}");
+    let mut history = Vec::new();
+    Recorded::collect(&mut history, &disk.scan(&journal::range(0, None))).unwrap();
+    assert!((100..=100 + 2 * 64).contains(&history.len()), "{} turns", history.len());
+    assert!(history.iter().all(|recorded| recorded.chunks == 1));
+}
+
+#[test]
 fn a_record_of_another_layout_is_refused_by_name() {
     let entries = [(Bytes::from_static(EPOCH), Bytes::from_static(&[9, 0]))];
     let error = Activation::recover(partition(), Keeping::default(), &entries).unwrap_err();
