@@ -1,6 +1,7 @@
 //! PostgreSQL passes the suite, and keeps its promises while connections and servers end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
 
+mod faults;
 mod support;
 
 use std::sync::Arc;

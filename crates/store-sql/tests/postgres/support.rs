@@ -22,6 +22,8 @@ pub(crate) async fn connect(url: &str) -> Client {
 
 pub(crate) struct Schema {
     pub(crate) url: String,
+    /// The name by which the server knows the store's connections.
+    pub(crate) application: String,
 }
 
 impl Schema {
@@ -30,11 +32,11 @@ impl Schema {
         let name = format!("s{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let url = server().url();
         connect(&url).await.batch_execute(&format!("CREATE SCHEMA {name}")).await.unwrap();
-        Self { url: format!("{url}?options=-csearch_path%3D{name}") }
+        Self { url: format!("{url}?options=-csearch_path%3D{name}"), application: format!("store-{name}") }
     }
 
     pub(crate) fn config(&self) -> Config {
-        Config::new(&self.url)
+        Config::new(format!("{}&application_name={}", self.url, self.application))
     }
 
     pub(crate) fn store(&self) -> Postgres {
