@@ -34,7 +34,9 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ("wasmtime", &["wasm"]),
     ("wasmtime-wasi", &["wasm"]),
     ("rusqlite", &["store-sql"]),
-    ("rustls", &["outbound"]),
+    ("tokio-postgres", &["store-sql"]),
+    ("deadpool", &["store-sql"]),
+    ("rustls", &["outbound", "store-sql"]),
     ("tonic", &["proto", "api", "client"]),
 ];
 

@@ -74,6 +74,8 @@ pub struct StoreConfig {
     pub backend: StoreBackend,
     /// Where the database of the backend `postgres` is: `postgres://user:password@host:port/database`.
     pub url: Option<StoreUrl>,
+    /// Certificates in PEM of authorities that are trusted besides those of the system, for a URL with `?sslmode=require`.
+    pub ca_file: Option<PathBuf>,
     /// Connections to that database at most, at least 2. Without it 8.
     pub pool_size: Option<u32>,
     /// How long that database may take for one operation. Without it 10 s.
@@ -85,7 +87,7 @@ pub struct StoreConfig {
 impl StoreConfig {
     /// What the types of single keys cannot say.
     fn check(&self) -> Result<(), &'static str> {
-        let is_set = self.url.is_some() || self.pool_size.is_some() || self.timeout.is_some();
+        let is_set = self.url.is_some() || self.ca_file.is_some() || self.pool_size.is_some() || self.timeout.is_some();
         match (self.backend, &self.url) {
             (StoreBackend::Postgres, _) if self.verify => Err("store.verify is for store.backend = \"sqlite\""),
             (StoreBackend::Postgres, Some(url)) if url.shown().is_none() => Err(
@@ -97,7 +99,7 @@ impl StoreConfig {
             }
             // The file may leave the URL, which is secret, to the environment.
             (StoreBackend::Postgres, _) => Ok(()),
-            _ if is_set => Err("store.url, store.pool_size and store.timeout are for store.backend = \"postgres\""),
+            _ if is_set => Err("store.url, store.ca_file, store.pool_size and store.timeout are for store.backend = \"postgres\""),
             _ => Ok(()),
         }
     }

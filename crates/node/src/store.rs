@@ -34,6 +34,7 @@ impl OpenStore {
             StoreBackend::Postgres => {
                 let missing = || ConfigError::new("the configuration", "store.backend is \"postgres\" and store.url is missing");
                 let mut settings = postgres::Config::new(&config.store.url.as_ref().ok_or_else(missing)?.0);
+                settings.ca_file.clone_from(&config.store.ca_file);
                 if let Some(size) = config.store.pool_size {
                     settings.connections = size as usize;
                 }

@@ -13,6 +13,7 @@ mod fault;
 mod group;
 mod handle;
 mod schema;
+mod tls;
 
 pub use config::{Config, masked};
 pub use handle::Postgres;

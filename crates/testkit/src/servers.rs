@@ -3,9 +3,10 @@
 //! A server ends with the process that started it, however that ends: a shell waits for the end of its standard input, which that process
 //! holds, and then stops the server by its number.
 
+use std::fs::Permissions;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -135,6 +136,17 @@ impl Postgres {
             thread::sleep(Duration::from_millis(20));
         }
         Ok(false)
+    }
+
+    /// Gives it a certificate and its key, in PEM, which it uses from the next time that its configuration is read with `ssl = on`.
+    pub fn certify(&self, certificate: &str, key: &str) -> Result<()> {
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.data().join(name);
+            std::fs::write(&path, text)?;
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+            own(&path)?;
+        }
+        Ok(())
     }
 
     /// Stops it: connections are ended, and what was committed is kept.

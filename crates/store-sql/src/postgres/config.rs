@@ -1,5 +1,6 @@
 //! What can be configured.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use plexspaces_store::{Durability, Error, Limits};
@@ -9,8 +10,11 @@ use tokio_postgres::config::Host;
 #[derive(Clone)]
 pub struct Config {
     /// `postgres://user:password@host:port/database`. Everything is kept in the first schema of the `search_path`, which the URL can
-    /// set: `?options=-csearch_path%3Dname`.
+    /// set: `?options=-csearch_path%3Dname`. With `?sslmode=require` connections are encrypted and the server's certificate is checked,
+    /// name included; without it neither.
     pub url: String,
+    /// Certificates in PEM of authorities that are trusted besides those of the system.
+    pub ca_file: Option<PathBuf>,
     /// Connections at most, at least two. They are made when they are needed.
     pub connections: usize,
     /// How long an operation may take that finds a connection. What waits longer for one is refused, so that each operation ends
@@ -21,7 +25,7 @@ pub struct Config {
 impl Config {
     /// The defaults: eight connections, ten seconds.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), connections: 8, timeout: Duration::from_secs(10) }
+        Self { url: url.into(), ca_file: None, connections: 8, timeout: Duration::from_secs(10) }
     }
 
     /// The URL's meaning. Errors do not quote it, since it holds a password.
@@ -37,6 +41,7 @@ impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Config")
             .field("url", &masked(&self.url))
+            .field("ca_file", &self.ca_file)
             .field("connections", &self.connections)
             .field("timeout", &self.timeout)
             .finish()

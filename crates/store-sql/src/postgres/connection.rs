@@ -5,7 +5,9 @@ use std::time::Duration;
 use deadpool::managed::{Manager, Metrics, Pool, PoolError, RecycleError, RecycleResult, TimeoutType, Timeouts};
 use plexspaces_store::Error;
 use tokio::time::Instant;
-use tokio_postgres::{Client, NoTls, Row, Statement};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Client, NoTls, Row, Socket, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::{Fault, Place};
 use super::schema;
@@ -36,19 +38,35 @@ pub(super) struct Backend {
 /// Makes connections.
 pub(super) struct Connector {
     config: tokio_postgres::Config,
+    tls: Option<MakeRustlsConnect>,
     place: Place,
     timeout: Duration,
 }
 
 impl Connector {
-    pub(super) fn new(mut config: tokio_postgres::Config, place: Place, timeout: Duration) -> Self {
+    pub(super) fn new(mut config: tokio_postgres::Config, tls: Option<MakeRustlsConnect>, place: Place, timeout: Duration) -> Self {
         if config.get_application_name().is_none() {
             config.application_name("plexspaces");
         }
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(timeout);
         }
-        Self { config, place, timeout }
+        Self { config, tls, place, timeout }
+    }
+
+    async fn connect<T>(&self, tls: T) -> Result<Client, Error>
+    where
+        T: MakeTlsConnect<Socket, Stream: Send + 'static, TlsConnect: Send> + Send,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
+        let (client, connection) = self.config.connect(tls).await.map_err(|error| self.place.unreachable(&error))?;
+        // It ends with the client, or with the server's side.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to the database ended");
+            }
+        });
+        Ok(client)
     }
 
     /// Finds out what the server is and prepares the connection.
@@ -102,13 +120,10 @@ impl Manager for Connector {
     type Error = Error;
 
     async fn create(&self) -> Result<Link, Error> {
-        let (client, connection) = self.config.connect(NoTls).await.map_err(|error| self.place.unreachable(&error))?;
-        // It ends with the client, or with the server's side.
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the database ended");
-            }
-        });
+        let client = match self.tls.clone() {
+            Some(tls) => self.connect(tls).await?,
+            None => self.connect(NoTls).await?,
+        };
         self.prepare(client).await
     }
 

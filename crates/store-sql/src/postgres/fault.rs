@@ -34,8 +34,11 @@ impl Place {
     pub(super) fn unreachable(&self, error: &tokio_postgres::Error) -> Error {
         let Some(found) = error.as_db_error() else {
             let what = cause(error);
-            return match error.source() {
-                Some(cause) if cause.is::<std::io::Error>() => Error::Unavailable(format!("the database cannot be reached: {what}")),
+            let io = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+            return match io {
+                // What a server says in place of a handshake, or in one, is not passing.
+                Some(io) if io.kind() == std::io::ErrorKind::InvalidData => self.failed(&format!("no encrypted connection: {what}")),
+                Some(_) => Error::Unavailable(format!("the database cannot be reached: {what}")),
                 _ if error.is_closed() => Error::Unavailable("the database closed a connection that was being made".to_owned()),
                 _ => self.failed(&format!("no connection: {what}")),
             };

@@ -8,6 +8,7 @@ use deadpool::Runtime;
 use deadpool::managed::{Object, Pool};
 use plexspaces_store::{Batch, Error, Limits, Page, Partition, Range, Store};
 use tokio::time::timeout_at;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
@@ -16,6 +17,7 @@ use super::config::{Config, LIMITS, masked};
 use super::connection::{Connector, Link, take};
 use super::doubt::Doubt;
 use super::fault::{Fault, Place};
+use super::tls;
 use crate::metrics::Metrics;
 
 /// A database of PostgreSQL, 14 or newer. Commits of many callers share one transaction and one round trip.
@@ -39,7 +41,12 @@ impl Postgres {
         let parsed = config.parse()?;
         let place = Place::new(&masked(&config.url).unwrap_or_default());
         let connections = config.connections.max(2);
-        let connector = Connector::new(parsed, place.clone(), config.timeout);
+        let tls = match (parsed.get_ssl_mode(), &config.ca_file) {
+            (SslMode::Require, ca_file) => Some(tls::connector(ca_file.as_deref())?),
+            (_, Some(_)) => return Err(Error::Failed("a ca_file is for a URL with sslmode=require".to_owned())),
+            (_, None) => None,
+        };
+        let connector = Connector::new(parsed, tls, place.clone(), config.timeout);
         let pool = Pool::builder(connector).max_size(connections).runtime(Runtime::Tokio1).build();
         let pool = pool.map_err(|error| Error::Failed(error.to_string()))?;
         let shared = Shared { place, pool, timeout: config.timeout, doubt: Doubt::default(), metrics: Metrics::new() };

@@ -288,3 +288,39 @@ async fn what_stands_in_the_way_is_told_without_the_password() {
     operator.batch_execute("COMMENT ON TABLE plexspaces_entries IS 'plexspaces store, version 7'").await.unwrap();
     assert!(matches!(outcome(schema.url.clone()).await, Error::Corrupt(text) if text.contains("version 7")));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_is_encrypted_with_a_server_whose_certificate_is_trusted() {
+    let server = tokio::task::spawn_blocking(|| servers::Postgres::start().unwrap()).await.unwrap();
+    let operator = connect(&server.url()).await;
+    let secure = format!("{}?sslmode=require&application_name=secure", server.url());
+    let outcome = async |config: &Config| put(&Postgres::open(config).unwrap(), &partition("here"), "k", "v").await;
+    let error = outcome(&Config::new(&secure)).await.unwrap_err();
+    assert!(matches!(&error, Error::Failed(text) if text.contains("TLS")), "{error}");
+
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    server.certify(&own.cert.pem(), &own.signing_key.serialize_pem()).unwrap();
+    operator.batch_execute("ALTER SYSTEM SET ssl = on").await.unwrap();
+    operator.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    // The server reads its configuration a moment later.
+    let error = loop {
+        match outcome(&Config::new(&secure)).await.unwrap_err() {
+            Error::Failed(text) if text.contains("certificate") => break text,
+            _ => tokio::task::yield_now().await,
+        }
+    };
+    assert!(error.contains("UnknownIssuer"), "{error}");
+
+    let directory = tempfile::tempdir().unwrap();
+    let ca_file = directory.path().join("ca.pem");
+    std::fs::write(&ca_file, own.cert.pem()).unwrap();
+    let config = Config { ca_file: Some(ca_file), ..Config::new(&secure) };
+    let store = Postgres::open(&config).unwrap();
+    put(&store, &partition("here"), "k", "v").await.unwrap();
+    let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'secure'";
+    assert_eq!(operator.query_one(encrypted, &[]).await.unwrap().get::<_, Option<bool>>(0), Some(true));
+    // The certificate is for another name.
+    let elsewhere = Config { url: secure.replace("127.0.0.1", "localhost"), ..config };
+    let error = outcome(&elsewhere).await.unwrap_err();
+    assert!(matches!(&error, Error::Failed(text) if text.contains("certificate")), "{error}");
+}
