@@ -88,11 +88,9 @@ impl Readiness {
     }
 
     /// Says what the node lacks to do its work, or that it lacks nothing. While it lacks something its health is bad; requests are taken
-    /// all the same, and those that do not need it succeed. Returns what it lacked before.
-    pub fn lacks(&self, what: Option<String>) -> Option<String> {
-        let mut before = None;
-        self.0.send_modify(|now| before = std::mem::replace(&mut now.1, what));
-        before
+    /// all the same, and those that do not need it succeed.
+    pub fn lacks(&self, what: Option<String>) {
+        self.0.send_modify(|now| now.1 = what);
     }
 
     /// The state.

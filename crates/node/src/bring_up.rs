@@ -34,14 +34,17 @@ impl BringUp {
 
     /// Goes it again until it is gone, and from then on looks whether the store answers.
     pub(crate) async fn tend(self, mut failed: Option<Error>, shutdown: CancellationToken) {
+        let mut told = None;
         loop {
             let lack = failed.as_ref().map(|_| format!("the store ({}) does not answer", self.store.backend()));
-            let before = self.readiness.lacks(lack);
-            match (&failed, before.is_some()) {
-                (Some(error), false) => tracing::error!(%error, "the store does not answer; the node is not ready until it does"),
-                (None, true) => tracing::info!("the store answers again"),
+            self.readiness.lacks(lack);
+            let tell = failed.as_ref().map(ToString::to_string);
+            match &tell {
+                Some(why) if told != tell => tracing::error!(why, "the store does not answer; the node is not ready until it does"),
+                None if told.is_some() => tracing::info!("the store answers again"),
                 _ => {}
             }
+            told = tell;
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(PERIOD) => {}

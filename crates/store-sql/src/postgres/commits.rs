@@ -5,13 +5,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use deadpool::managed::{Object, Pool};
 use parking_lot::Mutex;
 use plexspaces_store::{Batch, Error};
 use tokio::sync::oneshot;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Connector, take};
 use super::doubt::Doubt;
@@ -38,8 +38,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn deadline(&self) -> tokio::time::Instant {
-        tokio::time::Instant::now() + self.timeout
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
     }
 }
 
@@ -119,15 +119,15 @@ impl Lane {
         let outcomes = match self.attempt(&jobs).await {
             Ok(outcomes) => outcomes,
             // One that cannot be written must not fail those that can.
-            Err(Failed { error: _, alone: true }) if jobs.len() > 1 => {
+            Err(Ended::Refused(_)) if jobs.len() > 1 => {
                 let mut outcomes = Vec::with_capacity(jobs.len());
                 for job in &jobs {
                     let own = self.attempt(std::slice::from_ref(job)).await;
-                    outcomes.push(own.map_or_else(|failed| Err(failed.error), |mut own| own.pop().unwrap_or(Ok(()))));
+                    outcomes.push(own.map_or_else(|ended| Err(ended.into_error()), |mut own| own.pop().unwrap_or(Ok(()))));
                 }
                 outcomes
             }
-            Err(Failed { error, .. }) => vec![Err(error); jobs.len()],
+            Err(ended) => vec![Err(ended.into_error()); jobs.len()],
         };
         self.shared.metrics.group(jobs.len());
         for (job, outcome) in jobs.into_iter().zip(outcomes) {
@@ -140,21 +140,21 @@ impl Lane {
     }
 
     /// Commits the jobs together, again where another transaction stood in the way, and gives the outcome of each.
-    async fn attempt(&self, jobs: &[Job]) -> Result<Vec<Outcome>, Failed> {
+    async fn attempt(&self, jobs: &[Job]) -> Result<Vec<Outcome>, Ended> {
+        // Waiting for a turn and for a connection are one time, the work itself is another.
+        let oldest = jobs.iter().map(|job| job.since).min().unwrap_or_else(Instant::now);
+        let deadline = oldest + self.shared.timeout;
         let mut attempt = 1;
         loop {
-            match self.transaction(jobs).await {
-                Err(Ended::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
-                Err(Ended::Conflict(error) | Ended::Refused(error)) => return Err(Failed { error, alone: true }),
-                Err(Ended::Whole(error)) => return Err(Failed { error, alone: false }),
-                Ok(outcomes) => return Ok(outcomes),
+            match self.transaction(jobs, deadline).await {
+                Err(Ended::Conflict(_)) if attempt < ATTEMPTS && Instant::now() < deadline => attempt += 1,
+                ended => return ended,
             }
         }
     }
 
-    async fn transaction(&self, jobs: &[Job]) -> Result<Vec<Outcome>, Ended> {
+    async fn transaction(&self, jobs: &[Job], deadline: Instant) -> Result<Vec<Outcome>, Ended> {
         let shared = &self.shared;
-        let deadline = shared.deadline();
         shared.doubt.settle(&shared.place, &shared.pool, deadline).await.map_err(Ended::Whole)?;
         let link = take(&shared.pool, deadline).await.map_err(Ended::Whole)?;
         let group = Group::of(jobs.iter().map(|job| &job.batch));
@@ -177,6 +177,8 @@ impl Lane {
         };
         match fault {
             Fault::Conflict(error) => Err(Ended::Conflict(error)),
+            // Not for anything in it.
+            Fault::Refused(error @ Error::Unavailable(_)) => Err(Ended::Whole(error)),
             Fault::Refused(error) => Err(Ended::Refused(error)),
             Fault::Lost(what) => {
                 shared.doubt.add(link.backend.clone());
@@ -197,10 +199,12 @@ enum Ended {
     Whole(Error),
 }
 
-struct Failed {
-    error: Error,
-    /// Nothing was kept, and the jobs may fare better alone.
-    alone: bool,
+impl Ended {
+    fn into_error(self) -> Error {
+        match self {
+            Self::Conflict(error) | Self::Refused(error) | Self::Whole(error) => error,
+        }
+    }
 }
 
 /// The task of a lane. If it is dropped before its end, which happens when its runtime ends, another may begin.

@@ -51,6 +51,10 @@ impl Connector {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(timeout);
         }
+        // What the other side has not taken by then is lost with the connection, which would otherwise stay for as long as the system likes.
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(timeout);
+        }
         Self { config, tls, place, timeout }
     }
 

@@ -74,7 +74,7 @@ impl Place {
             class if ["53", "57", "40", "08", "55"].iter().any(|prefix| class.starts_with(prefix)) => {
                 Error::Unavailable(format!("the database refuses work: {message}"))
             }
-            class if class.starts_with("XX") => {
+            class @ ("XX001" | "XX002") => {
                 tracing::error!(store = self.name(), code = class, message, "the store is damaged");
                 Error::Corrupt(format!("{}: {message} (SQLSTATE {class}); restore the database from a backup", self.name()))
             }
