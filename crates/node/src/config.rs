@@ -314,7 +314,7 @@ mod tests {
         assert!(error("[store]\nbackend = \"sqlit\"").ends_with("did you mean `sqlite`?"));
         assert!(error("[store]\nbackend = \"postgres\"\npool_size = 1").contains("at least 2"));
         assert!(error("[store]\npool_size = 4").contains("are for store.backend = \"postgres\""));
-        let unreadable = error("[store]\nbackend = \"postgres\"\nurl = \"postgres://plex:s3/cret@db\"");
+        let unreadable = error("[store]\nbackend = \"postgres\"\nurl = \"postgres://plex:s3cret@db:port\"");
         assert!(unreadable.contains("percent-encoded") && !unreadable.contains("cret"), "{unreadable}");
     }
 
