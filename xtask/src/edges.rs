@@ -37,7 +37,9 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ("wasmtime-wasi", &["wasm"]),
     ("rusqlite", &["store-sql"]),
     ("object_store", &["objects"]),
-    ("rustls", &["outbound"]),
+    ("tokio-postgres", &["store-sql"]),
+    ("deadpool", &["store-sql"]),
+    ("rustls", &["outbound", "store-sql"]),
     ("tonic", &["proto", "api", "client"]),
 ];
 

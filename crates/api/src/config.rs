@@ -1,6 +1,6 @@
 //! What an operator can set of the interface.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use plexspaces_types::Clock;
@@ -41,8 +41,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// How large requests may be.
     pub limits: Limits,
-    /// Seals page tokens. Nodes that serve the same clients share it.
-    pub page_key: [u8; 32],
+    /// Seals page tokens. Nodes that serve the same clients share it. It is known before [`crate::State::Ready`].
+    pub page_key: Arc<OnceLock<[u8; 32]>>,
     /// The wall clock.
     pub clock: Clock,
 }
@@ -50,7 +50,7 @@ pub struct Config {
 impl Config {
     /// The defaults.
     #[must_use]
-    pub fn new(auth: AuthConfig, page_key: [u8; 32]) -> Self {
+    pub fn new(auth: AuthConfig, page_key: Arc<OnceLock<[u8; 32]>>) -> Self {
         Self { auth, limits: Limits::default(), page_key, clock: Clock::system() }
     }
 }

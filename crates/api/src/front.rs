@@ -95,7 +95,7 @@ impl Front {
     fn new(services: Services, config: &Config) -> Result<Self, Error> {
         let pool = pool()?;
         let openapi = openapi::document()?.to_string().into();
-        let pages = Pages::new(&config.page_key, config.clock.clone());
+        let pages = Pages::new(config.page_key.clone(), config.clock.clone());
         let api = Api(Arc::new(Shared { services, auth: Auth::new(&config.auth), pages, limits: config.limits, openapi }));
         let mut calls = calls(&api, pool)?;
         let mut grpc_methods = HashMap::new();

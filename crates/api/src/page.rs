@@ -1,5 +1,7 @@
 //! Page tokens: sealed, so that nobody reads, makes or changes one, and bound to the tenant and the filter that they were made for.
 
+use std::sync::{Arc, OnceLock};
+
 use aes_gcm::aead::{Aead as _, AeadCore as _, KeyInit as _, OsRng, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use base64::Engine as _;
@@ -27,7 +29,7 @@ pub(crate) fn size(asked: i32) -> Result<usize, Failure> {
 
 /// Makes and reads the page tokens of all lists.
 pub(crate) struct Pages {
-    cipher: Aes256Gcm,
+    key: Arc<OnceLock<[u8; 32]>>,
     clock: Clock,
 }
 
@@ -50,8 +52,13 @@ pub(crate) struct List<'a> {
 }
 
 impl Pages {
-    pub(crate) fn new(key: &[u8; 32], clock: Clock) -> Self {
-        Self { cipher: Aes256Gcm::new(Key::<Aes256Gcm>::from_slice(key)), clock }
+    pub(crate) fn new(key: Arc<OnceLock<[u8; 32]>>, clock: Clock) -> Self {
+        Self { key, clock }
+    }
+
+    fn cipher(&self) -> Result<Aes256Gcm, Failure> {
+        let key = self.key.get().ok_or_else(|| Failure::new(Code::Unavailable, "the node is starting"))?;
+        Ok(Aes256Gcm::new(Key::<Aes256Gcm>::from_slice(key)))
     }
 
     /// A token that goes on after `cursor`.
@@ -66,7 +73,7 @@ impl Pages {
         let failed = || Failure::new(Code::Internal, "the page token could not be made");
         let plain = serde_json::to_vec(&token).map_err(|_| failed())?;
         let nonce = Aes256Gcm::generate_nonce(&mut OsRng);
-        let sealed = self.cipher.encrypt(&nonce, Payload { msg: &plain, aad: list.name.as_bytes() }).map_err(|_| failed())?;
+        let sealed = self.cipher()?.encrypt(&nonce, Payload { msg: &plain, aad: list.name.as_bytes() }).map_err(|_| failed())?;
         Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
     }
 
@@ -80,7 +87,7 @@ impl Pages {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| unreadable())?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE_BYTES).ok_or_else(unreadable)?;
         let payload = Payload { msg: sealed, aad: list.name.as_bytes() };
-        let plain = self.cipher.decrypt(Nonce::from_slice(nonce), payload).map_err(|_| unreadable())?;
+        let plain = self.cipher()?.decrypt(Nonce::from_slice(nonce), payload).map_err(|_| unreadable())?;
         let token: Token = serde_json::from_slice(&plain).map_err(|_| unreadable())?;
         if token.version != VERSION {
             return Err(unreadable());
@@ -105,7 +112,7 @@ mod tests {
     #[test]
     fn a_token_serves_its_own_list_for_a_day() {
         let clock = Clock::manual(1_000);
-        let pages = Pages::new(&[7; 32], clock.clone());
+        let pages = Pages::new(Arc::new([7; 32].into()), clock.clone());
         let (acme, other) = (Name::default_scope(), Name::new("tenant", "other").unwrap());
         let list = List { name: "applications", tenant: &acme, filter: "namespace=a" };
         let token = pages.seal(list, "a/b".to_owned()).unwrap();

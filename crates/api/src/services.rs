@@ -1,13 +1,13 @@
 //! What the interface reaches of the node.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use plexspaces_actor::Runtime;
 use plexspaces_app::Applications;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
@@ -61,8 +61,8 @@ pub struct Check {
 }
 
 /// Whether the node takes requests. It is set by the node; clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicU8>);
+#[derive(Clone, Debug)]
+pub struct Readiness(Arc<watch::Sender<(State, Option<String>)>>);
 
 /// The node's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,20 +75,40 @@ pub enum State {
     Draining,
 }
 
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new((State::Starting, None))))
+    }
+}
+
 impl Readiness {
     /// Changes the state; at first it is [`State::Starting`].
     pub fn set(&self, state: State) {
-        self.0.store(state as u8, Ordering::Relaxed);
+        self.0.send_modify(|now| now.0 = state);
+    }
+
+    /// Says what the node lacks to do its work, or that it lacks nothing. While it lacks something its health is bad; requests are taken
+    /// all the same, and those that do not need it succeed.
+    pub fn lacks(&self, what: Option<String>) {
+        self.0.send_modify(|now| now.1 = what);
     }
 
     /// The state.
     #[must_use]
     pub fn get(&self) -> State {
-        match self.0.load(Ordering::Relaxed) {
-            0 => State::Starting,
-            1 => State::Ready,
-            _ => State::Draining,
-        }
+        self.0.borrow().0
+    }
+
+    /// What the node lacks.
+    #[must_use]
+    pub fn lack(&self) -> Option<String> {
+        self.0.borrow().1.clone()
+    }
+
+    /// Waits until the node takes requests, or will never do so.
+    pub async fn started(&self) -> State {
+        let mut now = self.0.subscribe();
+        now.wait_for(|(state, _)| *state != State::Starting).await.map_or(State::Draining, |now| now.0)
     }
 }
 

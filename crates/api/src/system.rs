@@ -40,6 +40,9 @@ impl SystemService for Api {
 
     async fn get_health(&self, _request: Request<v1::GetHealthRequest>) -> Result<Response<Health>, Status> {
         self.ready().map_err(status)?;
+        if let Some(what) = self.0.services.readiness.lack() {
+            return Err(status(Failure::new(Code::Unavailable, what)));
+        }
         Ok(Response::new(well(Vec::new(), Vec::new())))
     }
 
@@ -106,7 +109,10 @@ impl Api {
     pub(crate) fn ready(&self) -> Result<(), Failure> {
         match self.0.services.readiness.get() {
             State::Ready => Ok(()),
-            State::Starting => Err(Failure::new(Code::Unavailable, "the node is starting")),
+            State::Starting => {
+                let lack = self.0.services.readiness.lack().map(|what| format!(": {what}")).unwrap_or_default();
+                Err(Failure::new(Code::Unavailable, format!("the node is starting{lack}")))
+            }
             State::Draining => Err(Failure::new(Code::Unavailable, "the node is shutting down")),
         }
     }

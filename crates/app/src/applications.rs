@@ -150,23 +150,35 @@ struct Inner {
 }
 
 impl Applications {
-    /// Brings back what was deployed earlier. An application that cannot be brought back is listed as failed; the others run.
+    /// The applications of a node, with what was deployed earlier.
     pub async fn open(config: Config, store: Arc<dyn Store>, runtime: Runtime, engine: Engine) -> Result<Self, Failure> {
+        let applications = Self::new(config, store, runtime, engine)?;
+        applications.bring_back().await?;
+        Ok(applications)
+    }
+
+    /// The applications of a node before [`Applications::bring_back`]: none, without a look at the store.
+    pub fn new(config: Config, store: Arc<dyn Store>, runtime: Runtime, engine: Engine) -> Result<Self, Failure> {
         let files = ComponentFiles::open(config.components.clone())?;
         let entries = RwLock::default();
         let changing = tokio::sync::Mutex::default();
-        let applications = Self(Arc::new(Inner { config, files, store, runtime, engine, entries, changing }));
-        for record in applications.stored().await? {
-            let entry = match applications.load(&record).await {
+        Ok(Self(Arc::new(Inner { config, files, store, runtime, engine, entries, changing })))
+    }
+
+    /// Brings back what was deployed earlier. An application that cannot be brought back is listed as failed; the others run. When the
+    /// store cannot be read, nothing is brought back, and it may be tried again.
+    pub async fn bring_back(&self) -> Result<(), Failure> {
+        for record in self.stored().await? {
+            let entry = match self.load(&record).await {
                 Ok(entry) => entry,
                 Err(failure) => {
                     tracing::error!(app = %record.app, namespace = %record.namespace, %failure, "an application could not be brought back");
                     Entry { record, types: Vec::new(), actor_ids: Vec::new(), failed: Some(failure.message), running: None }
                 }
             };
-            applications.0.entries.write().insert(entry.record.key(), entry);
+            self.0.entries.write().insert(entry.record.key(), entry);
         }
-        Ok(applications)
+        Ok(())
     }
 
     /// Deploys an application or replaces the one of the same name. It returns when the application answers; then it also survives a

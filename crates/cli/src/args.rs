@@ -181,6 +181,9 @@ pub(crate) struct Start {
     /// Where everything is kept [default: ./plexspaces-data]
     #[arg(long, value_name = "DIR", env = "PLEXSPACES_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Where the database is, for store.backend = "postgres"
+    #[arg(long, value_name = "URL", env = "PLEXSPACES_STORE_URL", hide_env_values = true)]
+    pub(crate) store_url: Option<String>,
     /// The administrator's token
     #[arg(long, value_name = "TOKEN", env = "PLEXSPACES_ADMIN_TOKEN", hide_env_values = true)]
     pub(crate) admin_token: Option<String>,

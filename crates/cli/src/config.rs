@@ -13,11 +13,7 @@ pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<()> {
     match command {
         ConfigCommand::Check { file, app } => check(file, *app),
         ConfigCommand::Dump(start) => {
-            let mut config = configuration(start)?;
-            if config.security.admin_token.is_some() {
-                config.security.admin_token = Some("(not shown: it is secret)".to_owned());
-            }
-            print!("{}", config.to_toml()?);
+            print!("{}", configuration(start)?.masked().to_toml()?);
             Ok(())
         }
         ConfigCommand::Schema { app } => {

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use anyhow::Context as _;
-use plexspaces_node::{Addresses, Config, FacetRegistry, Node, init_telemetry};
+use plexspaces_node::{Addresses, Config, FacetRegistry, Node, StoreUrl, init_telemetry};
 use plexspaces_types::Name;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ pub(crate) fn configuration(start: &Start) -> anyhow::Result<Config> {
     if let Some(directory) = &start.data_dir {
         config.node.data_dir.clone_from(directory);
     }
+    config.store.url = start.store_url.clone().map(StoreUrl).or(config.store.url);
     config.security.admin_token = start.admin_token.clone().or(config.security.admin_token);
     if let Ok(value) = std::env::var("PLEXSPACES_DISABLE_AUTH") {
         config.security.disable_auth = match value.to_ascii_lowercase().as_str() {
@@ -43,8 +44,18 @@ pub(crate) async fn run(start: &Start) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     stop_on_signal(shutdown.clone())?;
     let node = Node::start(&config, FacetRegistry::builtin(), &telemetry, shutdown).await?;
-    announce(node.addresses());
-    if node.run().await { Ok(()) } else { anyhow::bail!("not everything that was under way was finished before the node stopped") }
+    if !node.is_ready() {
+        wait_line(node.addresses());
+    }
+    let (addresses, started) = (node.addresses().clone(), node.started());
+    let announced = tokio::spawn(async move {
+        if started.await {
+            announce(&addresses);
+        }
+    });
+    let finished = node.run().await;
+    announced.abort();
+    if finished { Ok(()) } else { anyhow::bail!("not everything that was under way was finished before the node stopped") }
 }
 
 /// Cancels at the first SIGTERM or SIGINT; a second one ends the process at once.
@@ -64,6 +75,13 @@ pub(crate) fn stop_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> 
         }
     });
     Ok(())
+}
+
+/// For people, who would wait for the other line.
+fn wait_line(addresses: &Addresses) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "plexspaces waits for its store; meanwhile only its health can be asked on http://{}", addresses.data);
+    let _ = out.flush();
 }
 
 /// For people and for programs that wait for this line.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use plexspaces_app::{ByteSize, ConfigError, Duration, LimitsConfig, parse_strict};
+use plexspaces_store_sql::postgres::masked;
 use plexspaces_types::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -73,9 +74,59 @@ impl Default for NodeConfig {
 pub struct StoreConfig {
     /// What keeps durable state.
     pub backend: StoreBackend,
-    /// Checks the whole database when the node starts; it takes as long as reading the file.
+    /// Where the database of the backend `postgres` is: `postgres://user:password@host:port/database`.
+    pub url: Option<StoreUrl>,
+    /// Certificates in PEM of authorities that are trusted besides those of the system, for a URL with `?sslmode=require`.
+    pub ca_file: Option<PathBuf>,
+    /// Connections to that database at most, at least 2. Without it 8.
+    pub pool_size: Option<u32>,
+    /// How long that database may take for one operation. Without it 10 s.
+    pub timeout: Option<Duration>,
+    /// Checks the whole file of the backend `sqlite` when the node starts; it takes as long as reading it.
     pub verify: bool,
 }
+
+impl StoreConfig {
+    /// What the types of single keys cannot say.
+    fn check(&self) -> Result<(), &'static str> {
+        let is_set = self.url.is_some() || self.ca_file.is_some() || self.pool_size.is_some() || self.timeout.is_some();
+        match (self.backend, &self.url) {
+            (StoreBackend::Postgres, _) if self.verify => Err("store.verify is for store.backend = \"sqlite\""),
+            (StoreBackend::Postgres, Some(url)) if url.shown().is_none() => Err(
+                "store.url cannot be read, expected postgres://user:password@host:port/database with special characters percent-encoded",
+            ),
+            (StoreBackend::Postgres, _) if self.pool_size.is_some_and(|size| size < 2) => Err("store.pool_size must be at least 2"),
+            (StoreBackend::Postgres, _) if self.timeout.is_some_and(|timeout| timeout.0.is_zero()) => {
+                Err("store.timeout must be more than 0 s")
+            }
+            // The file may leave the URL, which is secret, to the environment.
+            (StoreBackend::Postgres, _) => Ok(()),
+            _ if is_set => Err("store.url, store.ca_file, store.pool_size and store.timeout are for store.backend = \"postgres\""),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where a database is, with a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct StoreUrl(pub String);
+
+impl StoreUrl {
+    /// Without the password.
+    fn shown(&self) -> Option<String> {
+        masked(&self.0)
+    }
+}
+
+impl std::fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown().unwrap_or_else(|| HIDDEN.to_owned()))
+    }
+}
+
+/// Stands where a secret is.
+const HIDDEN: &str = "(not shown: it is secret)";
 
 /// What keeps durable state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -84,6 +135,8 @@ pub enum StoreBackend {
     /// A file in the data directory; an acknowledged change is on disk.
     #[default]
     Sqlite,
+    /// A database of PostgreSQL.
+    Postgres,
     /// Memory: everything is gone when the node ends. For tests.
     Memory,
 }
@@ -224,7 +277,16 @@ impl Config {
         if self.security.admin_token.is_some() && self.security.disable_auth {
             return wrong("security.admin_token and security.disable_auth contradict one another");
         }
-        Ok(())
+        self.store.check().or_else(wrong)
+    }
+
+    /// The same with its secrets hidden, to be shown.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        let mut shown = self.clone();
+        shown.security.admin_token = self.security.admin_token.as_ref().map(|_| HIDDEN.to_owned());
+        shown.store.url = self.store.url.as_ref().map(|url| StoreUrl(url.shown().unwrap_or_else(|| HIDDEN.to_owned())));
+        shown
     }
 
     /// The whole configuration, defaults included, as a file.
@@ -270,6 +332,22 @@ mod tests {
         assert!(error("[wasm]\ninstances = 0").contains("expected at least 1"));
         assert!(error("[security]\nadmin_token = \"short\"").contains("at least 16"));
         assert!(error("[store]\nbackend = \"sqlit\"").ends_with("did you mean `sqlite`?"));
+        assert!(error("[store]\nbackend = \"postgres\"\npool_size = 1").contains("at least 2"));
+        assert!(error("[store]\npool_size = 4").contains("are for store.backend = \"postgres\""));
+        let unreadable = error("[store]\nbackend = \"postgres\"\nurl = \"postgres://plex:s3cret@db:port\"");
+        assert!(unreadable.contains("percent-encoded") && !unreadable.contains("cret"), "{unreadable}");
+    }
+
+    #[test]
+    fn secrets_are_shown_nowhere() {
+        let text = "[store]\nbackend = \"postgres\"\nurl = \"postgres://plex:s3cret@db:5433/state\"\n\
+                    [security]\nadmin_token = \"0123456789s3cret\"";
+        let config = Config::parse("node.toml", text).unwrap();
+        let shown = config.masked().to_toml().unwrap();
+        assert!(shown.contains("postgres://plex:(hidden)@db:5433/state") && !shown.contains("s3cret"), "{shown}");
+        assert!(!format!("{:?}", config.store).contains("s3cret"));
+        // What a start makes of flags and file is the same as the file.
+        assert_eq!(Config::parse("dump", &config.to_toml().unwrap()), Ok(config));
     }
 
     #[test]

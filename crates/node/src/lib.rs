@@ -2,16 +2,19 @@
 //!
 //! Nothing here decides anything about actors, messages or storage; it only composes.
 
+mod bring_up;
 mod config;
 mod error;
 mod lock;
 mod node;
 mod probe;
 mod replay;
+mod store;
 mod telemetry;
 
 pub use config::{
-    ApiConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig, ServiceLinksConfig, StoreBackend, StoreConfig, WasmConfig,
+    ApiConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig, ServiceLinksConfig, StoreBackend, StoreConfig, StoreUrl,
+    WasmConfig,
 };
 pub use error::Error;
 pub use node::{Addresses, Node};

@@ -1,7 +1,7 @@
 //! A node's life: lock, listen, store, engine, actors, interface; and the same backwards.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use plexspaces_actor::{self as actor, FacetRegistry, Runtime};
@@ -9,16 +9,16 @@ use plexspaces_api::{self as api, AuthConfig, Budget, NodeInfo, Readiness, Serve
 use plexspaces_app::{self as app, Applications};
 use plexspaces_objects::Kept;
 use plexspaces_outbound::{self as outbound, Client, SecretsConfig};
-use plexspaces_store::{Batch, Memory, Partition, Store};
-use plexspaces_store_sql::{Sqlite, sqlite};
 use plexspaces_types::Clock;
 use plexspaces_wasm::Engine;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::bring_up::{BringUp, is_passing};
 use crate::lock::DataDirLock;
-use crate::{Config, Error, StoreBackend, Telemetry};
+use crate::store::OpenStore;
+use crate::{Config, Error, Telemetry};
 
 /// Where a node can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,28 +44,13 @@ pub struct Node {
     _lock: DataDirLock,
 }
 
-/// The store; SQLite wants to be closed.
-enum OpenStore {
-    Sqlite(Arc<Sqlite>),
-    Memory(Arc<Memory>),
-}
-
-impl OpenStore {
-    fn handle(&self) -> Arc<dyn Store> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.clone(),
-            Self::Memory(memory) => memory.clone(),
-        }
-    }
-}
-
 impl Node {
     /// Starts a node whose actors can have these facets; it answers when this returns. It runs until `shutdown` is cancelled, by the caller
-    /// or through its interface.
+    /// or through its interface. Where its store is elsewhere and cannot be reached, it refuses requests until it can: [`Node::started`].
     pub async fn start(config: &Config, facets: FacetRegistry, telemetry: &Telemetry, shutdown: CancellationToken) -> Result<Self, Error> {
         let lock = DataDirLock::acquire(&config.node.data_dir)?;
         let (data, control) = listen(config).await?;
-        let store = open_store(config).await?;
+        let store = OpenStore::open(config).await?;
         let engine = Engine::new(plexspaces_wasm::Config {
             cache_dir: config.node.data_dir.join("compiled"),
             instances: config.wasm.instances,
@@ -85,7 +70,7 @@ impl Node {
         let components = config.node.data_dir.join("components");
         let outbound = Client::new(outbound_config(config))?;
         let app_config = app::Config { components, limits, outbound, clock: clock.clone() };
-        let applications = Applications::open(app_config, store.handle(), runtime.clone(), engine).await.map_err(Error::Applications)?;
+        let applications = Applications::new(app_config, store.handle(), runtime.clone(), engine).map_err(Error::Applications)?;
 
         let exposed = ![&data, control.as_ref().unwrap_or(&data)].into_iter().all(is_loopback);
         let (auth, made_token) = authentication(config, exposed);
@@ -101,7 +86,8 @@ impl Node {
             metrics: Arc::new(move || metrics.render()),
             shutdown: shutdown.clone(),
         };
-        let mut api_config = api::Config::new(auth, page_key(&*store.handle()).await?);
+        let page_key = Arc::<OnceLock<_>>::default();
+        let mut api_config = api::Config::new(auth, page_key.clone());
         api_config.limits.deploy_bytes = usize::try_from(config.api.max_deploy_size.0).unwrap_or(usize::MAX);
         api_config.limits.payload_bytes = usize::try_from(config.api.max_request_size.0).unwrap_or(usize::MAX);
         let router = api::router(services, &api_config)?;
@@ -115,7 +101,13 @@ impl Node {
             let serve_config = ServeConfig { grace, ..ServeConfig::new(Budget::new(concurrency as usize)) };
             servers.spawn(api::serve(listener, router.clone(), serve_config, shutdown.clone()));
         }
-        readiness.set(State::Ready);
+        let bring_up = BringUp { store: store.handle(), applications: applications.clone(), page_key, readiness: readiness.clone() };
+        let failed = bring_up.go().await.err();
+        match failed {
+            Some(error) if !store.is_remote() || !is_passing(&error) => return Err(error),
+            failed if store.is_remote() => drop(tokio::spawn(bring_up.tend(failed, shutdown.clone()))),
+            _ => {}
+        }
         Ok(Self { addresses, applications, runtime, readiness, store, servers, shutdown, grace, _lock: lock })
     }
 
@@ -123,6 +115,18 @@ impl Node {
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// Whether it takes requests already.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.readiness.get() == State::Ready
+    }
+
+    /// Waits until it takes requests, or ends before it does; says which.
+    pub fn started(&self) -> impl Future<Output = bool> + Send + use<> {
+        let readiness = self.readiness.clone();
+        async move { readiness.started().await == State::Ready }
     }
 
     /// Its applications.
@@ -139,11 +143,7 @@ impl Node {
         self.readiness.set(State::Draining);
         while self.servers.join_next().await.is_some() {}
         let drained = self.runtime.shutdown(self.grace).await;
-        if let OpenStore::Sqlite(sqlite) = &self.store
-            && let Err(error) = sqlite.close().await
-        {
-            tracing::error!(%error, "the store was not closed cleanly; everything acknowledged is in it");
-        }
+        self.store.close().await;
         tracing::info!(drained, "stopped");
         drained
     }
@@ -167,25 +167,6 @@ async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), E
     }
 }
 
-async fn open_store(config: &Config) -> Result<OpenStore, Error> {
-    let path = config.node.data_dir.join("plexspaces.db");
-    let opened = match config.store.backend {
-        StoreBackend::Memory => {
-            tracing::warn!(backend = "memory", "storage initialized: everything is gone when the node ends");
-            OpenStore::Memory(Arc::new(Memory::new()))
-        }
-        StoreBackend::Sqlite => {
-            let settings = sqlite::Config { verify: config.store.verify, ..sqlite::Config::new(&path) };
-            let opened = tokio::task::spawn_blocking(move || Sqlite::open(settings)).await;
-            let failed = |error: tokio::task::JoinError| plexspaces_store::Error::Failed(error.to_string());
-            let sqlite = opened.map_err(failed)??;
-            tracing::info!(db_path = %path.display(), backend = "SQLite", "storage initialized");
-            OpenStore::Sqlite(Arc::new(sqlite))
-        }
-    };
-    Ok(opened)
-}
-
 fn blob_store(config: &Config) -> Result<actor::BlobStore, Error> {
     let directory = config.blobs.dir.clone().unwrap_or_else(|| config.node.data_dir.join("blobs"));
     let objects = Arc::new(Kept::in_directory(&directory).map_err(Error::Blobs)?);
@@ -197,21 +178,6 @@ fn outbound_config(config: &Config) -> outbound::Config {
     let env_prefix = Some(settings.secrets_env_prefix.clone()).filter(|prefix| !prefix.is_empty());
     let secrets = SecretsConfig { dir: settings.secrets_dir.clone(), env_prefix };
     outbound::Config { secrets, ca_file: settings.ca_file.clone() }
-}
-
-/// Page tokens are sealed with a key that outlives a restart, so that a client can go on with its list.
-async fn page_key(store: &dyn Store) -> Result<[u8; 32], Error> {
-    let partition = Partition::node("keys");
-    if let Some(key) = store.get(&partition, b"page").await?
-        && let Ok(key) = key.as_ref().try_into()
-    {
-        return Ok(key);
-    }
-    let key: [u8; 32] = rand::random();
-    let mut batch = Batch::new(partition);
-    batch.put("page", key.to_vec());
-    store.commit(batch).await?;
-    Ok(key)
 }
 
 /// Who may come in: see `[security]`.

@@ -1,4 +1,4 @@
-//! The SQLite store against plain SQLite that writes the same rows in the same groups: what the contract costs.
+//! The SQLite store against plain SQLite that writes the same rows in the same groups: what the contract costs. The same with PostgreSQL.
 //!
 //! `cargo bench -p plexspaces-store-sql` prints one table. The plain side has the same settings and no checksums, threads or tasks. It
 //! writes groups of the sizes that the store made, and, for comparison, groups of as many rows as there are callers.
@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use plexspaces_store::{Batch, Partition, Store};
-use plexspaces_store_sql::Sqlite;
 use plexspaces_store_sql::sqlite::Config;
+use plexspaces_store_sql::{Sqlite, postgres};
 use plexspaces_testkit::GroupSizes;
+use plexspaces_testkit::servers::Postgres;
 use plexspaces_types::Name;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio_postgres::NoTls;
 
 const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_millis(800);
@@ -30,6 +32,10 @@ fn main() {
     );
     for callers in [1, 16, 256] {
         commits(callers, &sizes);
+    }
+    match Postgres::start() {
+        Ok(server) => postgres(&server, &sizes),
+        Err(error) => println!("\nno PostgreSQL: {error:#}"),
     }
     println!("\nreads of one 200-byte value among {READS}; reads per second");
     println!("{:>8} {:>10} {:>12} {:>7}", "callers", "store", "plain, 1", "ratio");
@@ -60,10 +66,56 @@ fn commits(callers: usize, sizes: &GroupSizes) {
     println!("{callers:>8} {store:>10.0} {groups:>10.1} {same:>12.0} {to_same:>7.2} {full:>14.0} {to_full:>7.2}");
 }
 
+/// The same on PostgreSQL, against one connection that inserts groups of the same sizes, each with one statement.
+fn postgres(server: &Postgres, sizes: &GroupSizes) {
+    println!("\nPostgreSQL on this machine: the same commits; rows per second");
+    println!("{:>8} {:>10} {:>10} {:>12} {:>7}", "callers", "store", "mean group", "plain, same", "ratio");
+    let runtime = runtime();
+    let client = runtime.block_on(async {
+        let (client, connection) = ok(tokio_postgres::connect(&server.url(), NoTls).await);
+        tokio::spawn(connection);
+        ok(client.batch_execute("CREATE TABLE plain (partition bytea, key bytea, value bytea, PRIMARY KEY (partition, key))").await);
+        client
+    });
+    for callers in [1, 16, 256] {
+        let (mut store, mut plain, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            sizes.take();
+            let opened =
+                runtime.block_on(async { Arc::new(ok(plexspaces_store_sql::Postgres::open(&postgres::Config::new(server.url())))) });
+            store.push(through(opened, &runtime, callers));
+            let made = sizes.take();
+            groups.push(made.iter().sum::<usize>() as f64 / made.len().max(1) as f64);
+            plain.push(runtime.block_on(plain_postgres(&client, callers, made)));
+            ok(runtime.block_on(client.batch_execute("TRUNCATE plain; TRUNCATE plexspaces_entries")));
+        }
+        let ratio = median(store.iter().zip(&plain).map(|(store, plain)| store / plain).collect());
+        println!("{callers:>8} {:>10.0} {:>10.1} {:>12.0} {ratio:>7.2}", median(store), median(groups), median(plain));
+    }
+}
+
+async fn plain_postgres(client: &tokio_postgres::Client, callers: usize, groups: Vec<usize>) -> f64 {
+    let insert = ok(client.prepare("INSERT INTO plain SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])").await);
+    let partitions: Vec<_> = (0..callers).map(partition).collect();
+    let mut next = (0_u64..).flat_map(|n| partitions.iter().map(move |partition| (partition.as_bytes(), n.to_be_bytes().to_vec())));
+    let (begin, mut rows) = (Instant::now(), 0);
+    for size in groups.into_iter().cycle() {
+        let (partitions, keys): (Vec<_>, Vec<_>) = next.by_ref().take(size).unzip();
+        ok(client.execute(&insert, &[&partitions, &keys, &vec![&VALUE[..]; size]]).await);
+        rows += size;
+        if begin.elapsed() >= ROUND {
+            break;
+        }
+    }
+    rows as f64 / begin.elapsed().as_secs_f64()
+}
+
 fn through_store(callers: usize) -> f64 {
     let directory = directory();
-    let store = open(&directory);
-    let runtime = runtime();
+    through(open(&directory), &runtime(), callers)
+}
+
+fn through(store: Arc<impl Store>, runtime: &Runtime, callers: usize) -> f64 {
     let stop = Arc::new(AtomicBool::new(false));
     let begin = Instant::now();
     let tasks: Vec<_> = (0..callers)

@@ -200,8 +200,8 @@ impl Limits {
 /// An ordered, transactional key-value store. Its handle is cheap to clone behind an `Arc` and may be used from any task.
 ///
 /// Within one partition commits are linearizable: a `get` or `scan` that begins after a commit was acknowledged sees it, through any
-/// handle. Commits whose futures were first polled one after the other are applied in that order, also when none was awaited to its
-/// end before the next. Dropping a `commit` future does not undo it: it may still be applied. The key may be empty.
+/// handle. Commits of one partition whose futures were first polled one after the other are applied in that order, also when none was
+/// awaited to its end before the next. Dropping a `commit` future does not undo it: it may still be applied. The key may be empty.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The backend's name, for logs.

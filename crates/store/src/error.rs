@@ -33,7 +33,11 @@ pub enum Error {
     /// The backend failed.
     #[error("the store failed: {0}")]
     Failed(String),
-    /// The connection broke while a commit was under way: it may have happened.
+    /// The connection broke while a commit was under way, or its end was not heard in time: it was applied as a whole or not at all.
+    ///
+    /// Whoever gets this forgets what it believes of the partition and reads it again: a read or commit through the same handle that
+    /// begins after this error finds the outcome settled. To repeat the batch without a look is right only if its preconditions no longer
+    /// hold once it was applied.
     #[error("the outcome of a commit is unknown: {0}")]
     Unknown(String),
 }

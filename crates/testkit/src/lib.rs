@@ -1,9 +1,10 @@
 //! What tests and benchmarks need and nothing else does: tiny guest components, guests built from the examples, the sizes of the store's
-//! groups.
+//! groups, and real servers.
 
 mod groups;
 pub mod guests;
 pub mod python;
+pub mod servers;
 
 pub use groups::GroupSizes;
 

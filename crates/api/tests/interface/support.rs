@@ -96,7 +96,7 @@ impl Node {
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup {
-            api: Config::new(AuthConfig::Open, [7; 32]),
+            api: Config::new(AuthConfig::Open, Arc::new([7; 32].into())),
             serve: ServeConfig::new(Budget::new(100)),
             metrics: Arc::new(|| "plexspaces_up 1\n".to_owned()),
             failing: false,

@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Histogram};
 use parking_lot::{Condvar, Mutex};
 use plexspaces_store::{Batch, Error, Precondition, Write as Change};
 use rusqlite::{CachedStatement, Connection};
@@ -16,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::fault::Place;
 use super::table::{Read, Write};
+use crate::metrics::Metrics;
 
 /// Bytes at which a group takes no more: it keeps the log and the wait of the first in it short.
 const GROUP_BYTES: usize = 16 << 20;
@@ -156,13 +156,10 @@ impl Commits {
             // Who has gone does not need the answer.
             let _ = job.reply.map(|reply| reply.send(outcome));
             if kept {
-                self.metrics.commits.increment(1);
-                self.metrics.seconds.record(job.since.elapsed());
+                self.metrics.acknowledged(job.since.elapsed());
             }
         }
-        if size > 0 {
-            self.metrics.group.record(u32::try_from(size).unwrap_or(u32::MAX));
-        }
+        self.metrics.group(size);
     }
 
     /// Lets nothing more in. What waits is still written.
@@ -359,26 +356,6 @@ impl Failed {
     fn into_error(self) -> Error {
         match self {
             Self::Write(error) | Self::Commit(error) => error,
-        }
-    }
-}
-
-struct Metrics {
-    seconds: Histogram,
-    group: Histogram,
-    commits: Counter,
-}
-
-impl Metrics {
-    fn new() -> Self {
-        use metrics::Unit::{Count, Seconds};
-        metrics::describe_histogram!("plexspaces_store_commit_seconds", Seconds, "From handing over a commit to its acknowledgement");
-        metrics::describe_histogram!("plexspaces_store_group_size", Count, "Commits in one transaction of the store");
-        metrics::describe_counter!("plexspaces_store_commits_total", Count, "Acknowledged commits");
-        Self {
-            seconds: metrics::histogram!("plexspaces_store_commit_seconds"),
-            group: metrics::histogram!("plexspaces_store_group_size"),
-            commits: metrics::counter!("plexspaces_store_commits_total"),
         }
     }
 }

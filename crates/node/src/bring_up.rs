@@ -1,0 +1,94 @@
+//! What a node needs of its store before it takes requests, also where the store comes later; and whether the store is still there.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use plexspaces_api::{Readiness, State};
+use plexspaces_app::Applications;
+use plexspaces_store::{Batch, Error as StoreError, Partition, Store};
+use plexspaces_types::Code;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+
+/// How often a store that is elsewhere is looked after.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// The way from a start to a node that takes requests.
+pub(crate) struct BringUp {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) applications: Applications,
+    pub(crate) page_key: Arc<OnceLock<[u8; 32]>>,
+    pub(crate) readiness: Readiness,
+}
+
+impl BringUp {
+    /// Goes it; the node is ready when this returns.
+    pub(crate) async fn go(&self) -> Result<(), Error> {
+        let key = page_key(&*self.store).await?;
+        let _ = self.page_key.set(key);
+        self.applications.bring_back().await.map_err(Error::Applications)?;
+        self.readiness.set(State::Ready);
+        Ok(())
+    }
+
+    /// Goes it again until it is gone, and from then on looks whether the store answers.
+    pub(crate) async fn tend(self, mut failed: Option<Error>, shutdown: CancellationToken) {
+        let mut told = None;
+        loop {
+            let lack = failed.as_ref().map(|_| format!("the store ({}) does not answer", self.store.backend()));
+            self.readiness.lacks(lack);
+            let tell = failed.as_ref().map(ToString::to_string);
+            match &tell {
+                Some(why) if told != tell => tracing::error!(why, "the store does not answer; the node is not ready until it does"),
+                None if told.is_some() => tracing::info!("the store answers again"),
+                _ => {}
+            }
+            told = tell;
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(PERIOD) => {}
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                outcome = self.look() => failed = outcome.err(),
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<(), Error> {
+        if self.readiness.get() == State::Starting {
+            return self.go().await;
+        }
+        self.store.get(&Partition::node("keys"), b"page").await?;
+        Ok(())
+    }
+}
+
+/// Whether a start may succeed later without anybody doing anything to the node.
+pub(crate) fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::Store(StoreError::Unavailable(_) | StoreError::Unknown(_)) => true,
+        Error::Applications(failure) => failure.code == Code::Unavailable,
+        _ => false,
+    }
+}
+
+/// Page tokens are sealed with a key that outlives a restart, so that a client can go on with its list.
+async fn page_key(store: &dyn Store) -> Result<[u8; 32], StoreError> {
+    let partition = Partition::node("keys");
+    loop {
+        let stored = store.get(&partition, b"page").await?;
+        if let Some(Ok(key)) = stored.as_deref().map(TryInto::try_into) {
+            return Ok(key);
+        }
+        let key: [u8; 32] = rand::random();
+        let mut batch = Batch::new(partition.clone());
+        batch.require("page", stored).put("page", key.to_vec());
+        match store.commit(batch).await {
+            // Another node was first.
+            Err(StoreError::Precondition { .. }) => {}
+            done => return done.map(|()| key),
+        }
+    }
+}
