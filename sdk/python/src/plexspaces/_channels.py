@@ -43,11 +43,11 @@ class Channels:
     def receive(
         self, scope: str, channel: str, timeout_ms: int = 0, *, visibility_ms: int | None = None
     ) -> tuple[dict[str, Any] | None, bool, str | None]:
-        """Takes the next message of a channel's queue and returns ``(message, True, None)``, or ``(None, False, None)`` when none has come in
-        ``timeout_ms`` milliseconds. An error after which one may try again is the third value; others are raised.
+        """Takes the next message of a channel's queue and returns ``(message, True, None)``, or ``(None, False, None)`` when none has come
+        in ``timeout_ms`` milliseconds. An error after which one may try again is the third value; others are raised.
 
-        A message has ``msg_id``, ``msg_type``, ``payload``, ``channel``, ``timestamp`` and ``delivery_count``. Unless it is acknowledged within
-        ``visibility_ms`` milliseconds (30 000), it is given out again.
+        A message has ``msg_id``, ``msg_type``, ``payload``, ``channel``, ``timestamp`` and ``delivery_count``. Unless it is acknowledged
+        within ``visibility_ms`` milliseconds (30 000), it is given out again.
         """
         _service.check_scope("channel.receive", scope)
         arguments = {"timeout_ms": timeout_ms, "visibility_ms": lifetime(visibility_ms, "visibility_ms")}
@@ -71,8 +71,8 @@ class Channels:
         self._settle("nack", scope, channel, msg_id, requeue=requeue)
 
     def status(self, scope: str, channel: str) -> dict[str, int]:
-        """How much there is: ``ready``, ``delayed``, ``in_flight`` and ``dead`` in the queue, ``published`` and ``subscribers`` of the topic. A stage
-        of a pipeline that looks at the next one's queue before it goes on holds back what it could not do."""
+        """How much there is: ``ready``, ``delayed``, ``in_flight`` and ``dead`` in the queue, ``published`` and ``subscribers`` of the topic.
+        A stage of a pipeline that looks at the next one's queue before it goes on holds back what that one could not do."""
         _service.check_scope("channel.status", scope)
         return _service.ask("channel.status", "channels", "status", {}, filled(channel, "channel"))
 
