@@ -15,6 +15,7 @@ mod guardian;
 mod inbox;
 mod links;
 mod mailbox;
+mod objects;
 mod outbound;
 mod registry;
 mod restarts;
@@ -31,8 +32,10 @@ pub use describe::{Behavior, Description, FacetUse, HandlerInfo, HandlerKind, Sd
 pub use facet::{Call, Facet, FacetError, FacetFactory, FacetRegistry, FacetSettings, FacetSpec, InterceptResult};
 pub use factory::{Factory, Fault, Instance, Limits, Reply, Spec};
 pub use mailbox::Standing;
+pub use objects::{Content, Objects, Written};
 pub use outbound::{HttpRequest, HttpResponse, Outbound, Outgoing};
 pub use plexspaces_durable::journal;
+pub use runtime::blobs::{BlobInfo, BlobStore};
 pub use runtime::history::{Exported, Moment, Rerun, rerun};
 pub use runtime::inspect::{ActorFilter, ActorInfo, ActorOrder, Level};
 pub use runtime::pressure::Budget;

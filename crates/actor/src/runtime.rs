@@ -30,6 +30,7 @@ use crate::timers::{Fire, Timers};
 use crate::{Application, Behavior, FacetRegistry, SystemType};
 
 mod address;
+pub(crate) mod blobs;
 mod facets;
 pub(crate) mod history;
 pub(crate) mod inspect;
@@ -64,13 +65,15 @@ pub struct Config {
     pub facets: FacetRegistry,
     /// The services that there are beside applications.
     pub services: Vec<SystemType>,
+    /// Where blobs are kept, if they are.
+    pub blobs: Option<blobs::BlobStore>,
 }
 
 impl Config {
     /// A node whose actors may take up what there is.
     #[must_use]
     pub fn new(node_id: Name, store: Arc<dyn Store>, clock: Clock) -> Self {
-        Self { node_id, store, clock, budget: Budget::default(), facets: FacetRegistry::builtin(), services: Vec::new() }
+        Self { node_id, store, clock, budget: Budget::default(), facets: FacetRegistry::builtin(), services: Vec::new(), blobs: None }
     }
 }
 

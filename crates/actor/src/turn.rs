@@ -13,6 +13,7 @@ use crate::registry::Kind;
 use crate::timers::Change;
 use crate::{Address, Limits, Profile, Runtime};
 
+mod blobs;
 mod http;
 mod key_value;
 mod lifecycle;

@@ -2,6 +2,7 @@
 //!
 //! Each service is a [`plexspaces_actor::SystemActor`]: it knows rows and requests, and neither a store nor a clock.
 
+pub mod blobs;
 pub mod channels;
 pub mod groups;
 pub mod kv;
@@ -16,5 +17,5 @@ use plexspaces_actor::SystemType;
 /// All services of this crate.
 #[must_use]
 pub fn services() -> Vec<SystemType> {
-    vec![tuples::TYPE, locks::TYPE, kv::TYPE, groups::TYPE, registry::TYPE, channels::TYPE]
+    vec![tuples::TYPE, locks::TYPE, kv::TYPE, groups::TYPE, registry::TYPE, channels::TYPE, blobs::TYPE]
 }

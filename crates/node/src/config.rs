@@ -18,6 +18,8 @@ pub struct Config {
     pub node: NodeConfig,
     /// Where durable state is kept.
     pub store: StoreConfig,
+    /// Where large objects are kept.
+    pub blobs: BlobsConfig,
     /// How guests run.
     pub wasm: WasmConfig,
     /// What an actor may use, unless its application says otherwise.
@@ -84,6 +86,24 @@ pub enum StoreBackend {
     Sqlite,
     /// Memory: everything is gone when the node ends. For tests.
     Memory,
+}
+
+/// `[blobs]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BlobsConfig {
+    /// The directory of their bytes. Without it `blobs` in the data directory.
+    pub dir: Option<PathBuf>,
+    /// The largest blob.
+    pub max_size: ByteSize,
+    /// What all blobs of one namespace may have together.
+    pub namespace_quota: ByteSize,
+}
+
+impl Default for BlobsConfig {
+    fn default() -> Self {
+        Self { dir: None, max_size: ByteSize(1 << 30), namespace_quota: ByteSize(100 << 30) }
+    }
 }
 
 /// `[wasm]`

@@ -46,6 +46,9 @@ pub enum Error {
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] plexspaces_store::Error),
+    /// There is no place for blobs.
+    #[error("{}", .0.message)]
+    Blobs(Failure),
     /// The engine does not start.
     #[error("the wasm engine does not start: {0}")]
     Wasm(#[from] plexspaces_wasm::Error),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use plexspaces_actor::{self as actor, FacetRegistry, Runtime};
 use plexspaces_api::{self as api, AuthConfig, Budget, NodeInfo, Readiness, ServeConfig, Services, State};
 use plexspaces_app::{self as app, Applications};
+use plexspaces_objects::Kept;
 use plexspaces_outbound::{self as outbound, Client, SecretsConfig};
 use plexspaces_store::{Batch, Memory, Partition, Store};
 use plexspaces_store_sql::{Sqlite, sqlite};
@@ -77,7 +78,9 @@ impl Node {
             actors: Some(config.wasm.instances as usize * 9 / 10),
         };
         let actor_config = actor::Config::new(config.node.id.clone(), store.handle(), clock.clone());
-        let runtime = Runtime::new(actor::Config { budget, facets, services: plexspaces_coord::services(), ..actor_config });
+        let services = plexspaces_coord::services();
+        let blobs = Some(blob_store(config)?);
+        let runtime = Runtime::new(actor::Config { budget, facets, services, blobs, ..actor_config });
         let limits = config.limits.over(actor::Limits::default());
         let components = config.node.data_dir.join("components");
         let outbound = Client::new(outbound_config(config))?;
@@ -181,6 +184,12 @@ async fn open_store(config: &Config) -> Result<OpenStore, Error> {
         }
     };
     Ok(opened)
+}
+
+fn blob_store(config: &Config) -> Result<actor::BlobStore, Error> {
+    let directory = config.blobs.dir.clone().unwrap_or_else(|| config.node.data_dir.join("blobs"));
+    let objects = Arc::new(Kept::in_directory(&directory).map_err(Error::Blobs)?);
+    Ok(actor::BlobStore { objects, max_bytes: config.blobs.max_size.0, quota_bytes: config.blobs.namespace_quota.0 })
 }
 
 fn outbound_config(config: &Config) -> outbound::Config {

@@ -125,6 +125,8 @@ codes! {
     Rejected = "rejected", Conflict, 409, 9, false;
     /// A mailbox, a queue or the instance pool is full.
     Overloaded = "overloaded", Throttling, 429, 8, true;
+    /// What was asked for is more than the tenant or the namespace may have.
+    QuotaExceeded = "quota_exceeded", ServiceQuotaExceeded, 402, 8, false;
     /// The deadline passed before the reply came; the operation may have happened.
     DeadlineExceeded = "deadline_exceeded", DeadlineExceeded, 504, 4, true;
     /// The node or the actor is starting, restarting after failures, or shutting down.

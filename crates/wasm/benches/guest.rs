@@ -28,7 +28,7 @@ mod bindings {
 }
 
 use bindings::exports::plexspaces::actor::guest;
-use bindings::plexspaces::actor::{context, durability, http, key_value, lifecycle, logging, messaging, timers, types};
+use bindings::plexspaces::actor::{blobs, context, durability, http, key_value, lifecycle, logging, messaging, services, timers, types};
 
 /// The raw store's data.
 struct Raw {
@@ -148,6 +148,30 @@ impl timers::Host for Raw {
 
 impl http::Host for Raw {
     async fn fetch(&mut self, _: String, _: http::Request) -> wasmtime::Result<Result<http::Response, types::Error>> {
+        absent()
+    }
+}
+
+impl services::Host for Raw {
+    async fn request(&mut self, _: String, _: String, _: String, _: String) -> wasmtime::Result<Result<String, types::Error>> {
+        absent()
+    }
+}
+
+impl blobs::Host for Raw {
+    async fn put(&mut self, _: String, _: String, _: blobs::Content) -> wasmtime::Result<Result<blobs::Info, types::Error>> {
+        absent()
+    }
+    async fn get(&mut self, _: String, _: u64, _: Option<u64>) -> wasmtime::Result<Result<(blobs::Info, blobs::Content), types::Error>> {
+        absent()
+    }
+    async fn head(&mut self, _: String) -> wasmtime::Result<Result<blobs::Info, types::Error>> {
+        absent()
+    }
+    async fn delete(&mut self, _: String) -> wasmtime::Result<Result<bool, types::Error>> {
+        absent()
+    }
+    async fn list_blobs(&mut self, _: String, _: Option<String>, _: u32) -> wasmtime::Result<Result<Vec<blobs::Info>, types::Error>> {
         absent()
     }
 }

@@ -12,6 +12,7 @@ wasmtime::component::bindgen!({
         "plexspaces:actor/lifecycle@0.1.0.spawn": async | trappable,
         "plexspaces:actor/durability@0.1.0.sleep-until": async | trappable,
         "plexspaces:actor/http@0.1.0": async | trappable,
+        "plexspaces:actor/blobs@0.1.0": async | trappable,
         "plexspaces:actor/services@0.1.0": async | trappable,
         "plexspaces:actor/timers@0.1.0": async | trappable,
         default: trappable,

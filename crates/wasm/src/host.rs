@@ -1,5 +1,6 @@
 //! What a guest can reach: the data of its store and the linker that all components share.
 
+mod blobs;
 mod constancy;
 mod context;
 mod durability;

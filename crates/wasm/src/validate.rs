@@ -14,7 +14,7 @@ const GUEST: &str = "plexspaces:actor/guest@0.1.0";
 const IMPORTS: &[(&str, &[&str], &str)] = &[
     (
         "plexspaces:actor/",
-        &["context", "durability", "http", "key-value", "lifecycle", "logging", "messaging", "services", "timers", "types"],
+        &["blobs", "context", "durability", "http", "key-value", "lifecycle", "logging", "messaging", "services", "timers", "types"],
         "0.1.",
     ),
     ("wasi:cli/", &[], "0.2."),

@@ -14,6 +14,8 @@ impl Runtime {
         if self.0.draining.load(Ordering::SeqCst) {
             return Err(Failure::new(Code::Unavailable, "the node is shutting down"));
         }
+        // It refuses what is not for everybody.
+        (self.0.systems.kind(service)?.nature)(&request.operation, &request.payload)?;
         let id = system::identity(&ctx.tenant, &ctx.namespace, service, name)?;
         self.ask_from(Place::Asker, ctx.clone(), id, message(request, MessageKind::Call)).await
     }

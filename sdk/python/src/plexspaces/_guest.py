@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports.guest import Failure, FailureKind, Message, MessageKind, Reply
-from wit_world.imports import context, durability, http, key_value, lifecycle, logging, messaging, services, timers
+from wit_world.imports import blobs, context, durability, http, key_value, lifecycle, logging, messaging, services, timers
 from wit_world.imports.types import Error, Payload, Payload_Bytes, Payload_Json
 
 from . import _backend, _image
@@ -289,12 +289,33 @@ class _Imports:
     def publish(self, state: str) -> None:
         _served(lambda: durability.publish(Payload_Json(state)))
 
+    def blob_put(self, name: str, content_type: str, content: str | bytes) -> _backend.BlobInfo:
+        lowered = blobs.Content_Text(content) if isinstance(content, str) else blobs.Content_Bytes(content)
+        return _blob(_served(lambda: blobs.put(name, content_type, lowered)))
+
+    def blob_get(self, name: str, offset: int, length: int | None) -> tuple[_backend.BlobInfo, str | bytes]:
+        info, content = _served(lambda: blobs.get(name, offset, length))
+        return _blob(info), content.value
+
+    def blob_head(self, name: str) -> _backend.BlobInfo:
+        return _blob(_served(lambda: blobs.head(name)))
+
+    def blob_delete(self, name: str) -> bool:
+        return _served(lambda: blobs.delete(name))
+
+    def blob_list(self, prefix: str, after: str | None, limit: int) -> list[_backend.BlobInfo]:
+        return [_blob(info) for info in _served(lambda: blobs.list_blobs(prefix, after, limit))]
+
     def request(self, service: str, name: str, operation: str, arguments: str) -> str:
         return _served(lambda: services.request(service, name, operation, arguments))
 
     def fresh_id(self) -> str:
         # The host's random numbers: in a durable actor they are the same when a turn is run again.
         return os.urandom(16).hex()
+
+
+def _blob(info: blobs.Info) -> _backend.BlobInfo:
+    return _backend.BlobInfo(info.name, info.size, info.sha256, info.content_type, int(info.created_ms))
 
 
 class _Rehearsal(_Imports):

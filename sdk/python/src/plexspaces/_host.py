@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from . import _course, _http, _steps, _unavailable
 from ._arguments import MAX_TIME, filled, json_text, milliseconds, text
 from ._backend import Level, Schedule, current
+from ._blobs import Blobs
 from ._channels import Channels
 from ._groups import ProcessGroups
 from ._json import decode, printable
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 
 
-class Host(Locks, Names, _unavailable.Methods):
+class Host(Blobs, Locks, Names, _unavailable.Methods):
     """The host API. There is one object of it: ``host``."""
 
     kv = KeyValue()

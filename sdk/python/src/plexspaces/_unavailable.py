@@ -21,10 +21,6 @@ METHODS = (
     "pool_checkin",
     "pool_stats",
     "application_metrics_add",
-    "blob_put",
-    "blob_get",
-    "blob_delete",
-    "blob_list",
     "blob_presign",
 )
 

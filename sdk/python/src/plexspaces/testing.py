@@ -277,6 +277,29 @@ class MemoryHost:
         """See `Backend`."""
         self.published = state
 
+    def blob_put(self, name: str, content_type: str, content: str | bytes) -> _backend.BlobInfo:
+        """See `Backend`."""
+        return self.world.blobs.put(self._namespace(), name, content_type, content, self.clock_ms)
+
+    def blob_get(self, name: str, offset: int, length: int | None) -> tuple[_backend.BlobInfo, str | bytes]:
+        """See `Backend`."""
+        return self.world.blobs.get(self._namespace(), name, offset, length)
+
+    def blob_head(self, name: str) -> _backend.BlobInfo:
+        """See `Backend`."""
+        return self.world.blobs.head(self._namespace(), name)
+
+    def blob_delete(self, name: str) -> bool:
+        """See `Backend`."""
+        return self.world.blobs.delete(self._namespace(), name)
+
+    def blob_list(self, prefix: str, after: str | None, limit: int) -> list[_backend.BlobInfo]:
+        """See `Backend`."""
+        return self.world.blobs.list(self._namespace(), prefix, after, limit)
+
+    def _namespace(self) -> str:
+        return self._actor_id.partition("/")[0]
+
     def request(self, service: str, name: str, operation: str, arguments: str) -> str:
         """See `Backend`. Whoever waits lets the time pass at once, up to what happens by itself."""
         given = decode(arguments)

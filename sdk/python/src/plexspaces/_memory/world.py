@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from .._json import decode, encode
 from ..errors import ActorNotFoundError, InvalidArgumentError
 from . import SERVICES
+from .blobs import Blobs
 from .groups import Groups
 from .service import Service
 
@@ -43,6 +44,7 @@ class World:
         self.clock_ms = now_ms
         self._actors: dict[str, Receiver] = {}
         self._letters: deque[Letter] = deque()
+        self.blobs = Blobs()
         self._services: dict[tuple[str, str, str], Service] = {}
 
     def deliver(self) -> int:

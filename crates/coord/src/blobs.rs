@@ -1,0 +1,136 @@
+//! The names of a namespace's blobs. The bytes are elsewhere, in objects that never change.
+//!
+//! | row | value |
+//! | --- | --- |
+//! | `b` name | what the name stands for |
+
+use std::collections::BTreeMap;
+
+use plexspaces_actor::{Effects, Nature, SystemActor, SystemRequest, SystemType};
+use plexspaces_types::{Code, Failure, Payload};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::request::{List, arguments, check_key, decode, encode, reply, row_key, text, unknown, unreadable};
+
+/// The names of blobs. There is one service in each namespace, named `default`; only the node itself asks it.
+pub const TYPE: SystemType = SystemType { name: "blobs", make: |_| Box::<Blobs>::default(), nature };
+
+/// Blobs of one namespace.
+const MAX_BLOBS: usize = 10_000_000;
+
+/// Bytes of a media type.
+const MAX_TYPE_BYTES: usize = 256;
+
+#[derive(Default)]
+struct Blobs {
+    blobs: BTreeMap<String, Blob>,
+    bytes: u64,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Blob {
+    object: String,
+    size: u64,
+    sha256: String,
+    content_type: String,
+    created_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Put {
+    name: String,
+    object: String,
+    size: u64,
+    sha256: String,
+    content_type: String,
+    quota_bytes: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    name: String,
+}
+
+/// A guest that could name objects could name those of others.
+fn nature(_: &str, _: &Payload) -> Result<Nature, Failure> {
+    Err(Failure::new(Code::PermissionDenied, "blobs are read and written by functions of their own"))
+}
+
+impl SystemActor for Blobs {
+    fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        let Some((b'b', name)) = key.split_first() else { return Err(unreadable("row of blobs")) };
+        let blob: Blob = decode("blob", value)?;
+        self.bytes = self.bytes.saturating_add(blob.size);
+        self.blobs.insert(text("blob", name)?, blob);
+        Ok(())
+    }
+
+    fn handle(&mut self, request: &SystemRequest<'_>, effects: &mut Effects<'_>) -> Result<Option<Payload>, Failure> {
+        match request.operation {
+            "put" => {
+                let put: Put = arguments(request.payload)?;
+                self.put(put, effects)
+            }
+            "get" => {
+                let Named { name } = arguments(request.payload)?;
+                reply(&json!({"blob": self.blobs.get(&name).map(|blob| shown(&name, blob))}))
+            }
+            "delete" => {
+                let Named { name } = arguments(request.payload)?;
+                let deleted = self.blobs.remove(&name);
+                if let Some(blob) = &deleted {
+                    self.bytes = self.bytes.saturating_sub(blob.size);
+                    effects.delete(&row_key(b'b', name.as_bytes()));
+                }
+                reply(&json!({"deleted": deleted.map(|blob| blob.object)}))
+            }
+            "list" => {
+                let list: List = arguments(request.payload)?;
+                let (page, next) = list.page(&self.blobs, |_| true)?;
+                let blobs: Vec<_> = page.into_iter().map(|(name, blob)| shown(name, blob)).collect();
+                reply(&json!({"blobs": blobs, "next": next}))
+            }
+            other => Err(unknown("blobs", other)),
+        }
+    }
+}
+
+impl Blobs {
+    fn put(&mut self, put: Put, effects: &mut Effects<'_>) -> Result<Option<Payload>, Failure> {
+        let Put { name, object, size, sha256, content_type, quota_bytes } = put;
+        check_key("name", &name)?;
+        if name.starts_with('/') || name.chars().any(char::is_control) {
+            return Err(Failure::invalid("name", "the name of a blob begins with no '/' and has no control characters"));
+        }
+        if content_type.len() > MAX_TYPE_BYTES || !content_type.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            let message = format!("a media type has at most {MAX_TYPE_BYTES} printable ASCII characters");
+            return Err(Failure::invalid("content_type", message));
+        }
+        let before = self.blobs.get(&name);
+        let bytes = self.bytes.saturating_sub(before.map_or(0, |blob| blob.size)).saturating_add(size);
+        if bytes > quota_bytes || (before.is_none() && self.blobs.len() >= MAX_BLOBS) {
+            let message = format!("with this blob the namespace would have {bytes} bytes of blobs, the quota is {quota_bytes}");
+            return Err(Failure::new(Code::QuotaExceeded, message).with_field("content"));
+        }
+        let blob = Blob { object, size, sha256, content_type, created_ms: effects.now_ms() };
+        effects.put(&row_key(b'b', name.as_bytes()), encode(&blob));
+        self.bytes = bytes;
+        let shown = shown(&name, &blob);
+        let replaced = self.blobs.insert(name, blob).map(|blob| blob.object);
+        reply(&json!({"blob": shown, "replaced": replaced}))
+    }
+}
+
+fn shown(name: &str, blob: &Blob) -> Value {
+    json!({
+        "name": name,
+        "object": blob.object,
+        "size": blob.size,
+        "sha256": blob.sha256,
+        "content_type": blob.content_type,
+        "created_ms": blob.created_ms,
+    })
+}
