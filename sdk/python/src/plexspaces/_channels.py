@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _service
-from ._arguments import MAX_TIME, filled, json_text, lifetime, milliseconds, optional
+from ._arguments import MAX_TIME, filled, lifetime, milliseconds, optional
 from ._backend import current
 from .errors import InvalidArgumentError, PlexSpacesError
 
@@ -92,7 +92,6 @@ class Channels:
     def _put(self, operation: str, channel: str, payload: Any, msg_id: str | None, **arguments: Any) -> str:
         # Made here: the request of a durable actor leaves with its turn, and has no reply.
         made = optional(msg_id, "msg_id") or current(f"channel.{operation}").fresh_id()
-        json_text(payload, "payload")
         given = {"payload": {} if payload is None else payload, "msg_id": made, **arguments}
         _service.ask(f"channel.{operation}", "channels", operation, given, filled(channel, "channel"))
         return made
