@@ -227,7 +227,7 @@ impl Turn {
             Known::Told(told) => return self.told_again(told).await,
             Known::New(call) => call,
         };
-        let prepared = self.resolve(target).and_then(|(runtime, id)| {
+        let prepared = self.look_up(target).await.and_then(|(runtime, id)| {
             let (ctx, message) = self.asking(&id, operation, payload, timeout)?;
             Ok((runtime, ctx, id, message))
         });
@@ -284,7 +284,7 @@ impl Turn {
             Known::Told(told) => return self.sent_before(told),
             Known::New(call) => call,
         };
-        let sent = match self.resolve(target) {
+        let sent = match self.look_up(target).await {
             Err(failure) => Err(failure),
             Ok((runtime, id)) => match self.telling(&id, operation, payload) {
                 Ok(Some((ctx, message))) => runtime.tell_actor(ctx, &id, message, None).await,

@@ -251,7 +251,7 @@ async fn a_facet_that_cannot_be_attached_keeps_its_actor_from_living() {
 #[tokio::test]
 async fn an_unknown_facet_and_a_wrong_configuration_are_refused() {
     for (facet, part) in [
-        (spec("lock", None, json!({})), "unknown facet \"lock\", expected one of a, authentication, authorization,"),
+        (spec("mobility", None, json!({})), "unknown facet \"mobility\", expected one of a, authentication, authorization,"),
         (spec("metrisc", None, json!({})), "did you mean `metrics`?"),
         (spec("durability", None, json!({})), "the facet durability decides how an actor lives"),
         (
@@ -266,6 +266,9 @@ async fn an_unknown_facet_and_a_wrong_configuration_are_refused() {
         (spec("logging", None, json!({"level": "loud"})), "facet logging: level is \"loud\": unknown variant"),
         (spec("logging", None, json!({"redact": ["x"]})), "no payload is logged without payload = true"),
         (spec("authorization", None, json!({})), "facet authorization: it has no rule"),
+        (spec("lock", None, json!({})), "facet lock: key is missing"),
+        (spec("process_group", None, json!({"groups": []})), "facet process_group: groups has no name"),
+        (spec("registry", None, json!({"name": ""})), "facet registry: name is empty"),
         (spec("event_emitter", None, json!({})), "facet event_emitter: target is missing"),
         (spec("timer", None, json!({"schedules": [{"name": "t", "operation": "add"}]})), "schedule \"t\": expected exactly one of"),
         (spec("reminder", None, json!({"schedules": [{"name": "t", "operation": "add", "after": "1s"}]})), "expected every or cron"),
@@ -310,7 +313,7 @@ async fn a_facet_that_fails_to_attach_changes_nothing() {
     let refused = lab.runtime.attach_facet(&lab.ctx(), probe("x"), spec("a", None, json!({"attach": {"do": "reject"}}))).await;
     assert_eq!(refused.unwrap_err().code, Code::Rejected);
     assert_eq!(
-        lab.runtime.attach_facet(&lab.ctx(), probe("x"), spec("lock", None, json!({}))).await.unwrap_err().code,
+        lab.runtime.attach_facet(&lab.ctx(), probe("x"), spec("mobility", None, json!({}))).await.unwrap_err().code,
         Code::InvalidConfig
     );
     assert_eq!(lab.runtime.facets(&lab.ctx(), probe("x")), Ok(Vec::new()));

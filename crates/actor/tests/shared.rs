@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use plexspaces_actor::{Address, Profile};
+use plexspaces_actor::{Address, FacetSpec, Profile};
 use plexspaces_store::Memory;
 use plexspaces_types::{ActorId, Key};
 use scripts::{Cut, Node, ctx, name};
@@ -184,6 +184,51 @@ async fn a_tuple_is_told_to_those_who_have_subscribed_to_its_kind() {
     node.service("tuples", "default", "write", json!({"tuple": ["news", 2]})).await;
     let told = |number: u64| json!({"tuple": ["news", number], "subscription": subscription});
     node.notes("script/reader", &json!([told(1), told(2)])).await;
+}
+
+fn facet(name: &str, config: Value) -> Profile {
+    let config = config.as_object().unwrap().clone();
+    Profile { durable: true, facets: vec![FacetSpec::new(name, config)], ..Profile::default() }
+}
+
+#[tokio::test]
+async fn an_actor_is_a_member_of_the_groups_of_its_facet() {
+    let node = Node::with(Arc::new(Memory::new()), facet("process_group", json!({"groups": ["g"]}))).await;
+    node.ask("script/a", "notes", json!({})).await.unwrap();
+    node.ask("script/b", "notes", json!({})).await.unwrap();
+    eventually(async || members(&node).await == json!(["default/script/a", "default/script/b"])).await;
+}
+
+#[tokio::test]
+async fn an_actor_is_asked_by_the_name_under_which_it_is_registered() {
+    let node = Node::with(Arc::new(Memory::new()), facet("registry", json!({"labels": {"kind": "tool"}}))).await;
+    node.ask("script/hammer", "note", json!(1)).await.unwrap();
+    let found = node.service("registry", "default", "find", json!({"labels": {"kind": "tool"}})).await;
+    assert_eq!(found["entries"][0]["target"], json!("default/script/hammer"));
+    let steps = json!({"steps": [
+        {"do": "ask", "target": "hammer", "op": "note", "payload": 2},
+        {"do": "tell", "target": "hammer", "op": "note", "payload": 3},
+    ]});
+    assert_eq!(node.ask("script/asker", "run", steps).await, Ok(json!([2, null])));
+    node.notes("script/hammer", &json!([1, 2, 3])).await;
+    let nobody = json!({"steps": [{"do": "ask", "target": "saw", "op": "note", "payload": 2}]});
+    assert_eq!(node.ask("script/asker", "run", nobody).await.unwrap_err().code.name(), "not_found");
+}
+
+#[tokio::test]
+async fn actors_with_the_lock_of_a_facet_work_one_after_the_other() {
+    let config = json!({"key": "machine", "operations": ["run"], "wait": "5s"});
+    let node = Arc::new(Node::with(Arc::new(Memory::new()), facet("lock", config)).await);
+    let sleepers = ["a", "b", "c"].map(|key| {
+        let node = node.clone();
+        tokio::spawn(async move { node.ask(&format!("script/{key}"), "run", json!({"steps": [{"do": "sleep", "ms": 40}]})).await })
+    });
+    let began = std::time::Instant::now();
+    for sleeper in sleepers {
+        sleeper.await.unwrap().unwrap();
+    }
+    assert!(began.elapsed() >= Duration::from_millis(120), "{:?}", began.elapsed());
+    assert_eq!(node.service("locks", "default", "list", json!({})).await["locks"], json!([]));
 }
 
 async fn eventually(mut holds: impl AsyncFnMut() -> bool) {

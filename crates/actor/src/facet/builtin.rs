@@ -7,20 +7,26 @@ mod authorization;
 mod caching;
 mod event_emitter;
 mod key_value;
+mod lock;
 mod logging;
 mod metrics;
+mod process_group;
+mod registry;
 mod schedule;
 mod tracing;
 
-pub(super) fn register(registry: &FacetRegistry) {
-    registry.add("authentication", authentication::make);
-    registry.add("authorization", authorization::make);
-    registry.add("caching", caching::make);
-    registry.add("event_emitter", event_emitter::make);
-    registry.add("key_value", key_value::make);
-    registry.add("logging", logging::make);
-    registry.add("metrics", metrics::factory());
-    registry.add("reminder", schedule::reminders);
-    registry.add("timer", schedule::timers);
-    registry.add("tracing", tracing::make);
+pub(super) fn register(facets: &FacetRegistry) {
+    facets.add("authentication", authentication::make);
+    facets.add("authorization", authorization::make);
+    facets.add("caching", caching::make);
+    facets.add("event_emitter", event_emitter::make);
+    facets.add("key_value", key_value::make);
+    facets.add("lock", lock::make);
+    facets.add("logging", logging::make);
+    facets.add("metrics", metrics::factory());
+    facets.add("process_group", process_group::make);
+    facets.add("registry", registry::make);
+    facets.add("reminder", schedule::reminders);
+    facets.add("timer", schedule::timers);
+    facets.add("tracing", tracing::make);
 }

@@ -1,9 +1,12 @@
 //! What a turn asks of system actors.
 
-use plexspaces_types::{Failure, Message, MessageKind, Payload, RequestContext};
+use plexspaces_types::{ActorId, Code, Failure, Message, MessageKind, Payload, RequestContext};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::Turn;
 use super::log::Known;
+use crate::Runtime;
 use crate::system::{self, Nature};
 
 impl Turn {
@@ -41,6 +44,24 @@ impl Turn {
         self.wait(call, runtime.ask_actor(ctx, id, message)).await
     }
 
+    /// The actor that a target means: by its own names, else by one of the registry.
+    pub(super) async fn look_up(&self, target: &str) -> Result<(Runtime, ActorId), Failure> {
+        let unknown = match self.resolve(target) {
+            Err(failure) if failure.code == Code::NotFound => failure,
+            resolved => return resolved,
+        };
+        let Some(runtime) = self.runtime.clone().filter(|runtime| runtime.systems().kind("registry").is_ok()) else { return Err(unknown) };
+        let id = system::identity(&self.id.tenant, &self.id.namespace, "registry", "default")?;
+        let (ctx, mut message) = self.request("lookup", Payload::from_value(&json!({"name": target})));
+        message.idempotency_key = None;
+        let reply = runtime.ask_actor(ctx, id, message).await?;
+        let found: Found = serde_json::from_slice(reply.as_bytes()).unwrap_or_default();
+        match found.entry.and_then(|entry| ActorId::parse(&self.id.tenant, &entry.target)) {
+            Some(id) => Ok((runtime, id)),
+            None => Err(unknown),
+        }
+    }
+
     /// A request to a service. The actors that wait for this one are no concern of a service: it asks nobody.
     fn request(&self, operation: &str, payload: Payload) -> (RequestContext, Message) {
         let ctx = RequestContext { namespace: self.id.namespace.clone(), ..self.ctx.clone() };
@@ -48,6 +69,17 @@ impl Turn {
         message.idempotency_key = self.log.as_deref().map(|log| format!("{}#{}", self.id, log.call_id()));
         (ctx, message)
     }
+}
+
+/// What the registry says of a name.
+#[derive(Default, Deserialize)]
+struct Found {
+    entry: Option<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    target: String,
 }
 
 /// A turn that only looks is told nothing of changes.

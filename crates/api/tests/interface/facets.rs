@@ -39,7 +39,7 @@ async fn a_facet_that_cannot_be_is_refused_when_it_is_deployed() {
     for (declared, configured, part) in [
         (json!([{"type": "durabilty", "config": {}}]), "", "unknown facet \"durabilty\", expected one of authentication,"),
         (json!([{"type": "durabilty", "config": {}}]), "", "did you mean `durability`?"),
-        (json!([]), r#"{ type = "lock" }"#, "unknown facet \"lock\""),
+        (json!([]), r#"{ type = "mobility" }"#, "unknown facet \"mobility\""),
         (json!([]), r#"{ type = "metrics" }, { type = "MetricsFacet" }"#, "the facet metrics is given twice"),
         (json!([]), r#"{ type = "durability", config = { checkpoint_interval = 0 } }"#, "facet durability: checkpoint_interval is 0"),
         (json!([]), r#"{ type = "durability", config = { interval = 3 } }"#, "facet durability: unknown key \"interval\""),
