@@ -333,6 +333,14 @@ def test_names(a: ActorHarness, b: ActorHarness) -> None:
     assert run(b, "[host.registry_unregister('sum'), host.registry_find()]") == [True, []]
 
 
+def test_a_registered_name_is_a_target(world: World, a: ActorHarness, b: ActorHarness) -> None:
+    run(a, "host.registry_register('search')")
+    assert run(b, "host.ask('search', 'run', {'code': 'host.get_actor_id()'})") == "default/probe/a"
+    run(b, "host.tell('search', 'note', {'n': 1})")
+    world.deliver()
+    assert a.snapshot()["got"] == [{"n": 1}]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
