@@ -7,7 +7,7 @@ from typing import Any
 from . import _course, _service
 from ._arguments import MAX_TIME, filled, text
 from ._backend import BlobInfo, current
-from .errors import InvalidArgumentError, PlexSpacesError
+from .errors import ActorNotFoundError, InvalidArgumentError
 
 
 class Blobs:
@@ -34,16 +34,16 @@ class Blobs:
         blob = filled(name, "name")
         try:
             _, content = _course.waiting(lambda: current("blob_get").blob_get(blob, start, size))
-        except PlexSpacesError as error:
-            return _nothing(error)
+        except ActorNotFoundError:
+            return None
         return content.encode() if isinstance(content, str) else content
 
     def blob_head(self, name: str) -> dict[str, Any] | None:
         """What a blob is, as ``blob_put`` returns it; ``None`` when there is none of this name."""
         try:
             return current("blob_head").blob_head(filled(name, "name"))._asdict()
-        except PlexSpacesError as error:
-            return _nothing(error)
+        except ActorNotFoundError:
+            return None
 
     def blob_delete(self, name: str) -> bool:
         """Removes a blob; true when there was one."""
@@ -58,11 +58,6 @@ class Blobs:
             found += page
             page = backend.blob_list(prefix, page[-1].name, _service.PAGE) if len(page) == _service.PAGE else []
         return [info._asdict() for info in found]
-
-
-def _nothing(error: PlexSpacesError) -> None:
-    if error.code != "not_found":
-        raise error
 
 
 def _bytes(value: Any, what: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _service
-from ._arguments import MAX_TIME, filled, json_text, lifetime, milliseconds, optional
+from ._arguments import MAX_TIME, filled, lifetime, milliseconds, optional
 from ._backend import current
 from .errors import InvalidArgumentError, PlexSpacesError
 
@@ -43,11 +43,11 @@ class Channels:
     def receive(
         self, scope: str, channel: str, timeout_ms: int = 0, *, visibility_ms: int | None = None
     ) -> tuple[dict[str, Any] | None, bool, str | None]:
-        """Takes the next message of a channel's queue and returns ``(message, True, None)``, or ``(None, False, None)`` when none has come in
-        ``timeout_ms`` milliseconds. An error after which one may try again is the third value; others are raised.
+        """Takes the next message of a channel's queue and returns ``(message, True, None)``, or ``(None, False, None)`` when none has come
+        in ``timeout_ms`` milliseconds. An error after which one may try again is the third value; others are raised.
 
-        A message has ``msg_id``, ``msg_type``, ``payload``, ``channel``, ``timestamp`` and ``delivery_count``. Unless it is acknowledged within
-        ``visibility_ms`` milliseconds (30 000), it is given out again.
+        A message has ``msg_id``, ``msg_type``, ``payload``, ``channel``, ``timestamp`` and ``delivery_count``. Unless it is acknowledged
+        within ``visibility_ms`` milliseconds (30 000), it is given out again.
         """
         _service.check_scope("channel.receive", scope)
         arguments = {"timeout_ms": timeout_ms, "visibility_ms": lifetime(visibility_ms, "visibility_ms")}
@@ -71,8 +71,8 @@ class Channels:
         self._settle("nack", scope, channel, msg_id, requeue=requeue)
 
     def status(self, scope: str, channel: str) -> dict[str, int]:
-        """How much there is: ``ready``, ``delayed``, ``in_flight`` and ``dead`` in the queue, ``published`` and ``subscribers`` of the topic. A stage
-        of a pipeline that looks at the next one's queue before it goes on holds back what it could not do."""
+        """How much there is: ``ready``, ``delayed``, ``in_flight`` and ``dead`` in the queue, ``published`` and ``subscribers`` of the topic.
+        A stage of a pipeline that looks at the next one's queue before it goes on holds back what that one could not do."""
         _service.check_scope("channel.status", scope)
         return _service.ask("channel.status", "channels", "status", {}, filled(channel, "channel"))
 
@@ -92,7 +92,6 @@ class Channels:
     def _put(self, operation: str, channel: str, payload: Any, msg_id: str | None, **arguments: Any) -> str:
         # Made here: the request of a durable actor leaves with its turn, and has no reply.
         made = optional(msg_id, "msg_id") or current(f"channel.{operation}").fresh_id()
-        json_text(payload, "payload")
         given = {"payload": {} if payload is None else payload, "msg_id": made, **arguments}
         _service.ask(f"channel.{operation}", "channels", operation, given, filled(channel, "channel"))
         return made

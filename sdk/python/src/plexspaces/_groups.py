@@ -14,8 +14,8 @@ class ProcessGroups:
     """A group begins with its first member and ends with its last. Members are in the order in which they joined; one that ends leaves."""
 
     def join(self, group: str, actor_id: str | None = None, topic: str | list[str] | None = None) -> None:
-        """This actor, or another one, becomes a member; one that is a member already stays it. With ``topic``, one or several, it is a member
-        for these topics only."""
+        """This actor, or another one, becomes a member; one that is a member already stays it. With ``topic``, one or several, it is a
+        member for these topics only."""
         topics = [topic] if isinstance(topic, str) else topic
         if topics is not None:
             if not isinstance(topics, (list, tuple)) or not topics:
@@ -36,8 +36,8 @@ class ProcessGroups:
         return self.members(group, topic)
 
     def publish(self, group: str, payload: Any, msg_type: str | None = None, topic: str | None = None) -> None:
-        """Sends a cast to each member, of a topic or all, this actor included if it is one. It is named ``msg_type``, or else as the payload's
-        ``op`` or ``action`` says, or else ``group_message``."""
+        """Sends a cast to each member, of a topic or all, this actor included if it is one. It is named ``msg_type``, or else as the
+        payload's ``op`` or ``action`` says, or else ``group_message``."""
         operation = optional(msg_type, "msg_type")
         if operation is None and isinstance(payload, dict):
             named = payload.get("op") or payload.get("action")

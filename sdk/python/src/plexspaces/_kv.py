@@ -65,11 +65,11 @@ class SharedKeyValue:
         return self.get(key) is not None
 
     def watch(self, prefix: str = "", after: int | None = None, timeout_ms: int = 0) -> dict[str, Any]:
-        """What has changed under ``prefix`` since the version ``after``, without it from now on: a dict with ``changes``, the ``version`` for
-        the next ``after``, and ``reset``. Waits up to ``timeout_ms`` milliseconds for a change.
+        """What has changed under ``prefix`` since the version ``after``, without it from now on: a dict with ``changes``, the ``version``
+        for the next ``after``, and ``reset``. Waits up to ``timeout_ms`` milliseconds for a change.
 
-        Each pair that has changed is there once, as it is now: ``key``, ``value`` (``None``: it is gone) and ``version``. When ``reset`` is true,
-        ``after`` was too long ago: ``changes`` are all pairs that there are.
+        Each pair that has changed is there once, as it is now: ``key``, ``value`` (``None``: it is gone) and ``version``. When ``reset`` is
+        true, ``after`` was too long ago: ``changes`` are all pairs that there are.
         """
         since = None if after is None else milliseconds(after, "after", MAX_TIME)
         arguments = {"prefix": text(prefix, "prefix"), "after": since, "timeout_ms": timeout_ms}

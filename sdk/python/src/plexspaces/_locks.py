@@ -22,8 +22,8 @@ class Locks:
         ``lock_acquire(key, ttl_ms)`` returns its version, or ``None`` while anybody has it, be it this actor.
 
         ``lock_acquire(scope, key, holder_id, lock_name, lease_secs, wait_secs)`` takes times in seconds and returns a JSON text with
-        ``version``, ``key``, ``holder`` and ``expires_ms``, or a text that begins with ``ERROR``. A holder that has the lock renews its lease. The
-        lock is ``key``; ``lock_name`` says what it is for.
+        ``version``, ``key``, ``holder`` and ``expires_ms``, or a text that begins with ``ERROR``. A holder that has the lock renews its
+        lease. The lock is ``key``; ``lock_name`` says what it is for.
         """
         if len(arguments) == 2:
             key, ttl_ms = arguments
@@ -42,8 +42,8 @@ class Locks:
         return json_text({"key": key, "holder": holder, **reply}, "lock")
 
     def lock_release(self, *arguments: Any) -> bool:
-        """Gives a lock back: ``lock_release(key, version)`` or ``lock_release(scope, key, holder_id, version)``. False when it is another's by
-        now, or free: that is no error."""
+        """Gives a lock back: ``lock_release(key, version)`` or ``lock_release(scope, key, holder_id, version)``. False when it is another's
+        by now, or free: that is no error."""
         if len(arguments) == 4:
             scope, key, holder, version = arguments
             _service.check_scope("lock_release", scope)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _service
-from ._arguments import filled, json_text, lifetime, optional
+from ._arguments import filled, lifetime, optional
 from .errors import InvalidArgumentError
 
 
@@ -18,7 +18,6 @@ class Names:
     ) -> None:
         """Registers this actor, or another target, under a name. Without ``registry_renew`` the entry ends after ``ttl_ms``. Raises
         ``ConflictError`` when the name is another target's."""
-        json_text(metadata, "metadata")
         arguments = {"target": optional(target, "target"), "labels": _labels(labels), "metadata": metadata, "ttl_ms": lifetime(ttl_ms)}
         self._ask("register", name=filled(name, "name"), **arguments)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from . import _course
-from ._arguments import json_text, milliseconds, text
+from ._arguments import milliseconds, text
 from ._backend import current
-from ._json import decode
+from ._json import NotJson, decode, encode
 from .errors import InvalidArgumentError
 
 # The longest that a request may wait inside a service.
@@ -25,7 +25,11 @@ def ask(function: str, service: str, operation: str, arguments: dict[str, Any], 
     timeout_ms = milliseconds(given.pop("timeout_ms", 0), "timeout_ms", _LONGEST_WAIT_MS)
     if timeout_ms:
         given["timeout_ms"] = timeout_ms
-    body = json_text(given, "arguments")
+    try:
+        body = encode(given, "arguments")
+    except NotJson as error:
+        # Names the argument, and the place in it.
+        raise InvalidArgumentError(str(error).removeprefix("arguments.")) from None
     if timeout_ms:
         reply = decode(_course.waiting(lambda: backend.request(service, name, operation, body)))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from keyword import iskeyword
 from typing import Any, ClassVar, TypeVar
 
 from ..errors import InvalidArgumentError, UnknownOperationError
@@ -49,8 +50,8 @@ class Service:
         timeout_ms = arguments.pop("timeout_ms", 0) if operation in self.waits else 0
         if not 0 <= timeout_ms <= _DAY_MS:
             raise InvalidArgumentError(f"timeout_ms is {timeout_ms}, expected at most {_DAY_MS} (a day)")
-        # `from` and the like are no names of parameters.
-        arguments = {f"{key}_" if key in ("from",) else key: value for key, value in arguments.items()}
+        # A word of Python such as `from` is no name of a parameter.
+        arguments = {f"{key}_" if iskeyword(key) else key: value for key, value in arguments.items()}
         method = getattr(self, operation)
         try:
             bound = inspect.signature(method).bind(**arguments)
