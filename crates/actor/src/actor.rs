@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::answers::Answers;
 use crate::cell::{Cell, Control, Envelope, Receipt, Signal};
+use crate::code;
 use crate::facet::pipeline::Pipeline;
 use crate::inbox::{Order, Verdict};
 use crate::mailbox::{Next, Work};
@@ -20,7 +21,7 @@ use crate::restarts::Restarts;
 use crate::supervision::Exit;
 use crate::timers::Schedule;
 use crate::turn::Effects;
-use crate::turn::log::{Held, Log};
+use crate::turn::log::{Held, Journal, Log};
 use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
 
 mod cuts;
@@ -61,13 +62,15 @@ struct Live {
     instance: Box<dyn Instance>,
     activation: Option<Held>,
     facets: Option<Box<Pipeline>>,
+    /// Whether its code is the application's present version.
+    present: bool,
 }
 
 /// What most actors have none of.
 #[derive(Default)]
 struct Past {
-    /// The state of an actor that is not durable, on its way from one instance to the next.
-    carried: Option<Payload>,
+    /// The state of an actor that is not durable, on its way from one instance to the next, and the version of the code whose it is.
+    carried: Option<(u64, Payload)>,
     /// Answers of an actor that is not durable: they live as long as its state.
     answers: Answers,
     restarts: Restarts,
@@ -486,22 +489,24 @@ impl Actor {
     async fn activate(&mut self, ctx: &RequestContext) -> Result<(), Unfinished> {
         let ctx = RequestContext { deadline: None, ..ctx.clone() };
         let recovered = if self.body.profile.durable { Some(self.recover().await.map_err(Unfinished::Refused)?) } else { None };
-        let (activation, history) = recovered.map_or((None, None), |(held, history)| (Some(held), Some(history)));
+        let (activation, history) = recovered.unzip();
+        let code::Version { factory, guest_type, present } = self.body.kind.version(history.as_ref());
+        let activation = activation.map(|activation| Journal::new(activation, factory.code()));
         let carried = self.body.past.as_mut().and_then(|past| past.carried.take());
         let spec = Spec {
             id: self.cell.id.clone(),
-            guest_type: self.body.kind.guest_type.clone(),
+            guest_type,
             config: guest_config(&self.runtime, &self.cell.id, &self.body.kind, &self.body.profile),
             limits: self.body.profile.limits,
         };
         let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind, ctx.clone(), &self.body.profile);
-        let state = history.as_ref().and_then(|history| history.state.as_ref()).or(carried.as_ref());
-        let factory = self.body.kind.factory.clone();
+        let state = history.as_ref().and_then(|history| history.state.as_ref().map(|state| (history.state_code, state)));
+        let state = state.or(carried.as_ref().map(|(code, state)| (*code, state)));
         let made = async {
             let brought = factory.facets(&spec.id);
             let (mut instance, mut turn) = factory.create(&spec, turn).await?;
-            if let Some(state) = state {
-                instance.restore(state).await?;
+            if let Some((code, state)) = state {
+                code::restore(&*factory, &spec, &mut *instance, state, code).await?;
             }
             let facets = facets::around(&self.runtime, &spec.id, &self.body.profile, brought, &mut turn).await.map_err(Fault::Rejected)?;
             Ok((instance, facets, turn))
@@ -509,7 +514,7 @@ impl Actor {
         let made = guard(&self.cell, self.body.profile.limits.turn_time, made).await;
         let made = made.and_then(|made| made.map_err(Cut::Fault));
         let (instance, facets, turn) = made.map_err(|cut| self.unfinished(cut, ctx.trace))?;
-        let live = self.body.live.insert(Live { instance, activation, facets });
+        let live = self.body.live.insert(Live { instance, activation, facets, present });
         let profile = &self.body.profile;
         self.cell.evictable.store((profile.durable || profile.idle_timeout.is_some()) && !profile.eager, Ordering::Relaxed);
         self.cell.counters.used_ms.store(self.runtime.age_ms(crate::now()), Ordering::Relaxed);
@@ -525,7 +530,8 @@ impl Actor {
             self.rerun(history.turns).await?;
             self.send_again().await.map_err(Unfinished::Refused)?;
         }
-        self.settle_beginning(effects, &ctx).await
+        self.settle_beginning(effects, &ctx).await?;
+        self.move_on(&ctx).await
     }
 
     /// Makes last what was done besides messages.
@@ -560,7 +566,8 @@ impl Actor {
             && !(live.activation.is_some() && profile.durable)
         {
             let carried = live.instance.snapshot().await.ok();
-            self.past().carried = carried;
+            let code = self.body.kind.factory.code();
+            self.past().carried = carried.map(|state| (code, state));
         }
         // Other code need not do what this one did.
         self.keep_state().await;
@@ -589,7 +596,10 @@ impl Actor {
         let before = live.instance.memory_bytes();
         if live.activation.is_none() {
             match live.instance.snapshot().await {
-                Ok(state) => self.past().carried = Some(state),
+                Ok(state) => {
+                    let code = self.body.kind.factory.code();
+                    self.past().carried = Some((code, state));
+                }
                 // It works on as it is; its next turn tries again.
                 Err(_) => return Fate::Stays,
             }

@@ -5,7 +5,7 @@ use plexspaces_store::{Batch, Partition, Range};
 use plexspaces_types::Payload;
 
 use crate::journal::{self, Entry, Recorded};
-use crate::record::{self, ANCHOR, Anchor, Answer, EPOCH, Error, KeyValue, RETENTION_MS};
+use crate::record::{self, ANCHOR, Anchor, Answer, EPOCH, Error, KeyValue, Published, RETENTION_MS};
 use crate::{Outgoing, Past, Reminder, outbox};
 
 /// What a turn leaves behind, or a part of it that ends where the turn waits.
@@ -27,8 +27,8 @@ pub struct Changes {
     pub arrived: Vec<u64>,
     /// The sender and the number of the message that the turn handles.
     pub heard: Option<(String, u64)>,
-    /// What a workflow shows of itself while it runs.
-    pub published: Option<Payload>,
+    /// What a workflow shows of itself while it runs, and the version of the code whose state that is.
+    pub published: Option<(u64, Payload)>,
     /// Answers whose time is over, as [`Activation::expired_range`] found them.
     pub forget: Vec<Bytes>,
     /// Records of old turns, as [`Activation::stale_range`] found them.
@@ -269,8 +269,8 @@ impl Activation {
         if let Some((sender, number)) = changes.heard {
             batch.put(outbox::heard_key(&sender), outbox::encode_heard(number));
         }
-        if let Some(published) = changes.published {
-            batch.put(record::PUBLISHED, record::encode_published(self.turn, &published));
+        if let Some((code, state)) = changes.published {
+            batch.put(record::PUBLISHED, Published { turn: self.turn, code, state }.encode());
         }
         if !changes.forget.is_empty() {
             // What is left is younger; the next look will find how much.

@@ -12,8 +12,6 @@ mod replay;
 
 pub use activation::{Activation, Changes, Keeping, Outcome};
 pub use outbox::{Outgoing, decode_heard, heard_key};
-pub use record::{
-    Answer, Error, KeyValue, PUBLISHED, RETENTION_MS, answer_key, decode_published, fingerprint, key_value_key, key_value_prefix,
-};
+pub use record::{Answer, Error, KeyValue, PUBLISHED, Published, RETENTION_MS, answer_key, fingerprint, key_value_key, key_value_prefix};
 pub use reminder::{Due, Reminder};
 pub use replay::{Divergence, Past, Replay};

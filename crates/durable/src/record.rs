@@ -31,7 +31,7 @@ const ANSWER: &[u8] = b"d/";
 const KEY_VALUE: &[u8] = b"k/";
 
 /// The first byte of each record, so that a later layout is refused and not misread.
-pub(crate) const LAYOUT: u8 = 2;
+pub(crate) const LAYOUT: u8 = 3;
 
 /// A record that is not what its key says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -180,21 +180,36 @@ impl Anchor {
     }
 }
 
-pub(crate) fn encode_published(turn: u64, state: &Payload) -> Bytes {
-    let mut out = BytesMut::with_capacity(10 + state.len());
-    out.put_u8(LAYOUT);
-    out.put_u64(turn);
-    put_payload(&mut out, state);
-    out.freeze()
+/// What a workflow shows of itself while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The turn in which it does.
+    pub turn: u64,
+    /// The version of the code whose state it is.
+    pub code: u64,
+    /// The state.
+    pub state: Payload,
 }
 
-/// What a workflow shows of itself, and in which turn it did.
-pub fn decode_published(value: &Bytes) -> Result<(u64, Payload), Error> {
-    let parse = || {
-        let (turn, rest) = body(value)?.split_first_chunk::<8>()?;
-        Some((u64::from_be_bytes(*turn), payload(rest)?))
-    };
-    parse().ok_or_else(|| unreadable("published state", value))
+impl Published {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(18 + self.state.len());
+        out.put_u8(LAYOUT);
+        out.put_u64(self.turn);
+        out.put_u64(self.code);
+        put_payload(&mut out, &self.state);
+        out.freeze()
+    }
+
+    /// Reads a record's value.
+    pub fn decode(value: &Bytes) -> Result<Self, Error> {
+        let parse = || {
+            let (turn, rest) = body(value)?.split_first_chunk::<8>()?;
+            let (code, rest) = rest.split_first_chunk::<8>()?;
+            Some(Self { turn: u64::from_be_bytes(*turn), code: u64::from_be_bytes(*code), state: payload(rest)? })
+        };
+        parse().ok_or_else(|| unreadable("published state", value))
+    }
 }
 
 pub(crate) fn encode_epoch(epoch: u64) -> Bytes {

@@ -216,6 +216,7 @@ impl ServiceLocator {
             namespace: ctx.namespace.clone(),
             name: known.application.clone(),
             factory: known.factory.clone(),
+            earlier: Vec::new(),
             outbound: self.outbound.clone(),
             types: vec![spec],
             supervisor: SupervisorSpec::new("root", Vec::new()),

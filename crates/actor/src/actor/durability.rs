@@ -7,10 +7,8 @@ use plexspaces_durable::{Activation, Changes, Outcome, Outgoing, Past, Reminder,
 use plexspaces_store::Partition;
 
 use super::*;
-use crate::turn::log::{Held, Journal, Log};
-
-/// Records of the journal that are read at once.
-const RECORDS_AT_ONCE: usize = 256;
+use crate::runtime::workflows::is_run;
+use crate::turn::log::{Held, Log};
 
 /// Records of old turns that one commit removes.
 const STALE_AT_ONCE: usize = 256;
@@ -20,22 +18,24 @@ const OUTGOING_AT_ONCE: usize = 500;
 
 impl Actor {
     /// What is known of a durable actor.
-    pub(super) async fn recover(&mut self) -> Result<(Held, Past), Failure> {
-        let store = &self.runtime.config().store;
-        let partition = Partition::actor(&self.cell.id);
-        let unreadable = |error: &plexspaces_durable::Error| unreadable(&self.cell, error);
-        let page = store.scan(&partition, Activation::recovery_range(), Activation::RECOVERY).await?;
-        let keeping = self.body.profile.keeping;
-        let mut activation = Activation::recover(partition.clone(), keeping, &page.entries).map_err(|error| unreadable(&error))?;
-        let mut records = Vec::new();
-        let mut range = activation.journal_range();
-        while let Some(wanted) = range.take() {
-            let page = store.scan(&partition, wanted.clone(), RECORDS_AT_ONCE).await?;
-            range = page.entries.last().filter(|_| page.more).map(|(last, _)| wanted.after(last));
-            records.extend(page.entries);
+    pub(super) async fn recover(&mut self) -> Result<(Activation, Past), Failure> {
+        self.runtime.recall(&self.cell.id, self.body.profile.keeping).await
+    }
+
+    /// Goes on with the present code, once nothing is left to be done with the earlier version that a turn began with.
+    pub(super) async fn move_on(&mut self, ctx: &RequestContext) -> Result<(), Unfinished> {
+        if self.body.pending.is_some() || self.body.live.as_ref().is_none_or(|live| live.present) {
+            return Ok(());
         }
-        let past = activation.recall(&records).map_err(|error| unreadable(&error))?;
-        Ok((Journal::new(activation), past))
+        self.keep_state().await;
+        if self.held().is_some_and(|held| held.lock().has_unkept_turns()) {
+            self.drop_code();
+            return Err(Unfinished::Refused(Failure::new(Code::Unavailable, "a state could not be kept for the present version")));
+        }
+        self.drop_code();
+        tracing::info!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, "what an earlier version had to do is done");
+        self.runtime.earlier_ended().notify_one();
+        Box::pin(self.activate(ctx)).await
     }
 
     /// Runs the turns again that the kept state does not know.
@@ -62,7 +62,7 @@ impl Actor {
         tracing::debug!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, turn = number, "a turn goes on");
         let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "journal");
         let turn = self.new_turn(ctx.clone()).journaled(Log::again(&held, *recorded));
-        let want_state = held.lock().wants_state();
+        let want_state = held.lock().wants_state() || self.body.live.as_ref().is_some_and(|live| !live.present);
         let (reply, turn) = self.run_turn(turn, &message, want_state).await?;
         let keyed = message.idempotency_key.as_deref().map(|key| (key, fingerprint(&message.operation, &message.payload)));
         let mut effects = turn.into_effects();
@@ -73,7 +73,7 @@ impl Actor {
         let answer = keyed.map(|(key, fingerprint)| (key.to_owned(), fingerprint, said));
         self.settle(effects, reply.state, answer, None, &ctx).await?;
         self.body.kind.metrics.handled.increment(1);
-        Ok(())
+        self.move_on(&ctx).await
     }
 
     /// Says when a reminder is due again that a resumed turn has handled.
@@ -105,19 +105,20 @@ impl Actor {
     ) -> Result<(), Unfinished> {
         let Some(held) = self.held() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
         let mut entries = Vec::new();
+        let code = held.lock().code();
         if let Some(log) = effects.log.as_deref_mut() {
             let finished = log.finish();
             let number = held.lock().current_turn();
             let reply = finished.map_err(|failure| self.diverged(number, failure))?;
             entries = log.take_entries();
             let outcome = journal::Outcome::Done { reply };
-            entries.push(Entry::End(End { at_ms: self.runtime.config().clock.now_ms(), outcome, state }));
+            entries.push(Entry::End(End { at_ms: self.runtime.config().clock.now_ms(), outcome, state, code }));
         } else if let Some(state) = state {
             // What `init` wrote belongs to the state that it made.
             let at_ms = self.runtime.config().clock.now_ms();
-            let begin = Begin { seed: journal::NO_CODE, ..begin(&system_message("init"), None, at_ms) };
+            let begin = Begin { seed: journal::NO_CODE, code, ..begin(&system_message("init"), None, at_ms) };
             let outcome = journal::Outcome::Done { reply: 0 };
-            entries = vec![Entry::Begin(begin), Entry::End(End { at_ms, outcome, state: Some(state) })];
+            entries = vec![Entry::Begin(begin), Entry::End(End { at_ms, outcome, state: Some(state), code })];
         }
         let changes = Changes {
             entries,
@@ -145,10 +146,10 @@ impl Actor {
         }
         let Some(live) = self.body.live.as_mut() else { return };
         let Ok(Ok(state)) = guard(&self.cell, self.body.profile.limits.turn_time, live.instance.snapshot()).await else { return };
-        let at_ms = self.runtime.config().clock.now_ms();
+        let (at_ms, code) = (self.runtime.config().clock.now_ms(), held.lock().code());
         let entries = vec![
-            Entry::Begin(Begin { seed: journal::NO_CODE, ..begin(&system_message("keep"), None, at_ms) }),
-            Entry::End(End { at_ms, outcome: journal::Outcome::Done { reply: 0 }, state: Some(state) }),
+            Entry::Begin(Begin { seed: journal::NO_CODE, code, ..begin(&system_message("keep"), None, at_ms) }),
+            Entry::End(End { at_ms, outcome: journal::Outcome::Done { reply: 0 }, state: Some(state), code }),
         ];
         if let Err(failure) = self.runtime.commit(&self.cell, &held, Changes { entries, ..Changes::default() }).await {
             tracing::warn!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "a state could not be kept; its turns will be run again");
@@ -158,16 +159,16 @@ impl Actor {
     /// Writes down that a turn failed, so that it is not taken up again.
     pub(super) async fn note_failure(&mut self, message: &Message, failure: &Failure) {
         let Some(held) = self.held() else { return };
-        let (in_doubt, has_begun) = {
-            let activation = held.lock();
-            (activation.is_in_doubt(), activation.has_begun())
+        let (in_doubt, has_begun, code) = {
+            let journal = held.lock();
+            (journal.is_in_doubt(), journal.has_begun(), journal.code())
         };
         if in_doubt {
             return;
         }
         let at_ms = self.runtime.config().clock.now_ms();
-        let end = Entry::End(End { at_ms, outcome: journal::Outcome::Failed(Refusal::from(failure)), state: None });
-        let entries = if has_begun { vec![end] } else { vec![Entry::Begin(begin(message, None, at_ms)), end] };
+        let end = Entry::End(End { at_ms, outcome: journal::Outcome::Failed(Refusal::from(failure)), state: None, code });
+        let entries = if has_begun { vec![end] } else { vec![Entry::Begin(Begin { code, ..begin(message, None, at_ms) }), end] };
         let changes = Changes { entries, ..Changes::default() };
         if let Err(failure) = self.runtime.commit(&self.cell, &held, changes).await {
             tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "a turn's failure could not be written down");
@@ -253,6 +254,7 @@ impl Actor {
 /// What the journal has of a message.
 pub(super) fn begin(message: &Message, reminder: Option<(String, u64)>, at_ms: u64) -> Begin {
     Begin {
+        code: 0,
         at_ms,
         seed: rand::random::<u64>() | 1,
         operation: message.operation.clone(),
@@ -289,9 +291,11 @@ impl Runtime {
         // The index first: an entry too many is found to be one, a missing one would not be missed.
         self.announce_reminders(&due).await?;
         let under_way = changes.entries.last().is_some_and(|entry| !matches!(entry, Entry::End(_)));
-        if under_way || !changes.outgoing.is_empty() {
-            self.watch_over(cell, now).await?;
-        }
+        let watched = async { if under_way || !changes.outgoing.is_empty() { self.watch_over(cell, now).await } else { Ok(()) } };
+        let begins_run = changes.entries.iter().any(|entry| matches!(entry, Entry::Begin(begin) if is_run(begin)));
+        let listed = async { if begins_run && cell.inbox.is_some() { self.list_run(cell).await } else { Ok(()) } };
+        // Together they share one sync of the store.
+        tokio::try_join!(watched, listed)?;
         let arrived = std::mem::take(&mut *cell.arrived.lock());
         changes.arrived.extend(arrived);
         let outcome = held.lock().commit(changes, now);

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use plexspaces_durable::Due;
 use plexspaces_store::{Batch, Partition, Range};
-use tokio::sync::Notify;
 
 use super::*;
 use crate::actor::{LOOK_AFTER, WAKE};
