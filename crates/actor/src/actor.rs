@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use plexspaces_durable::journal::Recorded;
-use plexspaces_durable::{Answer, Due, Reminder, answer_key, fingerprint};
+use plexspaces_durable::{Answer, Due, Reminder, answer_key, beside, fingerprint};
 use plexspaces_store::Partition;
 use plexspaces_types::{ActorId, Code, Failure, Message, MessageKind, Payload, RequestContext, TraceContext};
 use serde_json::json;
 
 use crate::answers::Answers;
 use crate::cell::{Cell, Control, Envelope, Receipt, Signal};
+use crate::children::{self, START};
 use crate::code;
 use crate::facet::pipeline::Pipeline;
 use crate::inbox::{Order, Verdict};
@@ -184,10 +185,14 @@ impl Actor {
             Err(Unfinished::Ended(failure, exit)) => {
                 envelope.failures += 1;
                 // Whoever kills an actor wants to be rid of its message too. A workflow's run has been seen by others: it is not done anew.
-                let is_run = self.cell.inbox.is_some() && Order::of(&envelope.message.operation).is_none();
+                let is_run = self.cell.inbox.is_some() && Order::is_run(&envelope.message.operation);
+                let reported = envelope.message.sender.as_ref().filter(|_| envelope.message.operation == START);
+                let reported = reported.is_some_and(|parent| self.runtime.is_workflow(parent));
                 let again = exit != Exit::Kill && !is_run;
                 let fate = self.end(exit);
-                self.give_up(envelope, failure, again).await;
+                if !reported || envelope.reply.is_some() {
+                    self.give_up(envelope, failure, again).await;
+                }
                 fate
             }
             Err(Unfinished::Parked) => return self.park(),
@@ -236,11 +241,15 @@ impl Actor {
         }
         let heard = match &envelope.receipt {
             Some(receipt) if self.body.profile.durable => {
-                let (sender, number) = (&receipt.sender.id, receipt.number);
-                if Box::pin(self.has_heard(sender, number)).await.map_err(Unfinished::Refused)? {
+                let (sender, number) = (receipt.sender.id.to_string(), receipt.number);
+                let overtakes = self.cell.inbox.is_some() && Order::of(&envelope.message.operation).is_some();
+                let sender = if overtakes { beside(&sender) } else { sender };
+                // A turn that is tried again was heard where it first waited.
+                let again = envelope.failures > 0;
+                if !again && Box::pin(self.runtime.has_heard(&self.cell.id, &sender, number)).await.map_err(Unfinished::Refused)? {
                     return Ok(Payload::empty());
                 }
-                Some((sender.to_string(), number))
+                Some((sender, number))
             }
             _ => None,
         };
@@ -255,23 +264,34 @@ impl Actor {
                 let admitted = guard(&self.cell, self.body.profile.limits.turn_time, facets.admit(message, ctx)).await;
                 admitted.map_err(|cut| self.unfinished(cut, ctx.trace))?.map_err(Unfinished::Refused)?;
             }
-            let same = stored.fingerprint == *fingerprint;
-            return if same { Ok(stored.reply) } else { Err(Unfinished::Refused(used_for_another(key))) };
+            let failure = stored.failed.then(|| children::kept(&stored.reply));
+            return match (stored.fingerprint == *fingerprint, failure) {
+                (false, _) => Err(Unfinished::Refused(used_for_another(key))),
+                (true, failure) if envelope.message.operation == START => {
+                    let outcome = failure.as_ref().map_or(Ok(&stored.reply), Err);
+                    Ok(children::ended(&self.cell.id, outcome))
+                }
+                (true, Some(failure)) => Err(Unfinished::Refused(failure)),
+                (true, None) => Ok(stored.reply),
+            };
         }
-        let turn = self.start_turn(envelope, None).await?;
+        let turn = self.start_turn(envelope, None, heard).await?;
         let (message, ctx) = (&envelope.message, &envelope.ctx);
         let want_state = self.wants_state();
         let (reply, turn) = self.run_turn(turn, message, want_state).await?;
         let state = reply.state;
         // A workflow's result is kept also where nobody waits for it.
         let reply = if message.kind == MessageKind::Call || self.cell.inbox.is_some() { reply.payload } else { Payload::empty() };
-        let effects = turn.into_effects();
+        let mut effects = turn.into_effects();
+        effects.outgoing.extend(self.report(message, Ok(&reply)));
         if state.is_some() || keyed.is_some() || !effects.is_empty() {
             let answer = keyed.map(|(key, fingerprint)| (key, fingerprint, reply.clone()));
-            Box::pin(self.settle(effects, state, answer, heard, ctx)).await?;
+            Box::pin(self.settle(effects, state, answer, ctx)).await?;
         }
         self.body.kind.metrics.handled.increment(1);
-        Ok(reply)
+        // Where there is no journal, whoever starts a run waits for its end.
+        let is_start = message.operation == START && self.cell.inbox.is_some();
+        Ok(if is_start { children::ended(&self.cell.id, Ok(&reply)) } else { reply })
     }
 
     fn new_turn(&self, ctx: RequestContext) -> Turn {
@@ -283,23 +303,41 @@ impl Actor {
     }
 
     /// A turn for a message. The run of a workflow for which nobody waits is accepted before it has begun.
-    async fn start_turn(&mut self, envelope: &mut Envelope, reminder: Option<(String, u64)>) -> Result<Turn, Unfinished> {
+    async fn start_turn(
+        &mut self,
+        envelope: &mut Envelope,
+        reminder: Option<(String, u64)>,
+        heard: Option<(String, u64)>,
+    ) -> Result<Turn, Unfinished> {
         let mut ctx = envelope.ctx.clone();
         let is_workflow = self.cell.inbox.is_some();
-        let awaited = ctx.deadline.filter(|_| envelope.message.kind == MessageKind::Call);
+        let waits = envelope.message.kind == MessageKind::Call && envelope.message.operation != START;
+        let awaited = ctx.deadline.filter(|_| waits);
         if is_workflow {
             // A run may go on when its caller has stopped waiting.
             ctx.deadline = None;
         }
         let turn = self.new_turn(ctx);
-        let Some(held) = self.held() else { return Ok(turn) };
+        let turn = turn.begun_by(&envelope.message);
+        let is_start = is_workflow && envelope.message.operation == START;
+        let Some(held) = self.held() else {
+            let from_outside = is_start && envelope.message.sender.is_none();
+            if let Some(reply) = envelope.reply.take_if(|_| from_outside) {
+                let _ = reply.send(Ok(children::started(&self.cell.id)));
+            }
+            return Ok(turn);
+        };
         let base = if held.lock().is_new() { Some(Box::pin(self.snapshot(envelope.ctx.trace)).await?) } else { None };
         let at_ms = self.runtime.config().clock.now_ms();
-        let mut turn = turn.journaled(Log::begin(&held, base, begin(&envelope.message, reminder, at_ms))).awaited(awaited);
-        if is_workflow && envelope.message.kind == MessageKind::Cast && Order::of(&envelope.message.operation).is_none() {
+        let mut turn = turn.journaled(Log::begin(&held, base, begin(&envelope.message, reminder, at_ms))).awaited(awaited).heard(heard);
+        let nobody_waits = envelope.message.kind == MessageKind::Cast && Order::is_run(&envelope.message.operation);
+        if is_start || (is_workflow && nobody_waits) {
             turn.suspend().await.map_err(Unfinished::Refused)?;
             if let Some(reply) = envelope.reply.take() {
-                let _ = reply.send(Ok(Payload::empty()));
+                let _ = reply.send(Ok(if is_start { children::started(&self.cell.id) } else { Payload::empty() }));
+            }
+            if let Some(receipt) = envelope.receipt.take() {
+                receipt.sign();
             }
         }
         Ok(turn)
@@ -330,7 +368,7 @@ impl Actor {
             let sender = Some(self.cell.id.clone());
             let message = Message { operation, kind: MessageKind::Cast, payload, sender, idempotency_key: None };
             let mut envelope = Envelope { ctx: envelope.ctx.clone(), message, reply: None, reminder: None, receipt: None, failures: 0 };
-            let turn = self.start_turn(&mut envelope, Some((due.name.clone(), due.at_ms))).await?;
+            let turn = self.start_turn(&mut envelope, Some((due.name.clone(), due.at_ms)), None).await?;
             let want_state = self.wants_state();
             let (reply, turn) = self.run_turn(turn, &envelope.message, want_state).await?;
             (effects, state) = (turn.into_effects(), reply.state);
@@ -339,7 +377,7 @@ impl Actor {
         if !effects.reminders.iter().any(|(name, _)| *name == due.name) {
             effects.reminders.push((due.name.clone(), next));
         }
-        self.settle(effects, state, None, None, &envelope.ctx).await?;
+        self.settle(effects, state, None, &envelope.ctx).await?;
         self.runtime.reminded(due).await;
         self.body.kind.metrics.handled.increment(1);
         Ok(Payload::empty())
@@ -357,10 +395,11 @@ impl Actor {
         let trace = turn.context().trace;
         let limit = self.body.profile.limits.turn_time;
         let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
+        let told = children::told(message);
         // Facets stand around the code: what the journal has is what the code was given.
         let handled = match live.facets.as_deref_mut() {
-            Some(facets) if !turn.is_again() => Box::pin(facets.handle(&mut *live.instance, message, turn, want_state)),
-            _ => live.instance.handle(message, turn, want_state),
+            Some(facets) if !turn.is_again() => Box::pin(facets.handle(&mut *live.instance, &told, turn, want_state)),
+            _ => live.instance.handle(&told, turn, want_state),
         };
         let outcome = guard(&self.cell, limit, handled).await;
         let cut = match outcome {
@@ -415,12 +454,11 @@ impl Actor {
         mut effects: Effects,
         state: Option<Payload>,
         answer: Option<(String, [u8; 32], Payload)>,
-        heard: Option<(String, u64)>,
         ctx: &RequestContext,
     ) -> Result<(), Unfinished> {
         if self.held().is_some() {
             let from_an_actor = answer.as_ref().is_some_and(|(key, ..)| key.contains('#'));
-            self.commit_turn(&mut effects, state, answer, heard, from_an_actor).await?;
+            self.commit_turn(&mut effects, state, answer, from_an_actor).await?;
         } else if let Some((key, fingerprint, reply)) = answer {
             let now = self.runtime.config().clock.now_ms();
             self.past().answers.insert(key, fingerprint, reply, now);
@@ -546,7 +584,7 @@ impl Actor {
             },
             None => None,
         };
-        self.settle(effects, state, None, None, ctx).await
+        self.settle(effects, state, None, ctx).await
     }
 
     fn drop_code(&mut self) {

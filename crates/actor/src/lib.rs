@@ -7,6 +7,7 @@ mod actor;
 mod answers;
 mod application;
 mod cell;
+mod children;
 mod code;
 mod dead_letters;
 mod describe;

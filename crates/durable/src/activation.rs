@@ -19,6 +19,8 @@ pub struct Changes {
     pub reminders: Vec<(String, Option<Reminder>)>,
     /// The answer to remember: its idempotency key, the request's fingerprint, the reply.
     pub answer: Option<(String, [u8; 32], Payload)>,
+    /// Whether the answer is a failure.
+    pub failed: bool,
     /// Whether the answer need not be kept for a turn that changes nothing: to handle the message again does no harm then.
     pub harmless: bool,
     /// Messages that are to leave with this commit.
@@ -290,7 +292,7 @@ impl Activation {
         }
         if let Some((key, fingerprint, reply)) = changes.answer {
             let expires_ms = now_ms.saturating_add(RETENTION_MS);
-            batch.put(record::answer_key(&key), Answer { fingerprint, expires_ms, reply }.encode());
+            batch.put(record::answer_key(&key), Answer { fingerprint, expires_ms, failed: changes.failed, reply }.encode());
             batch.put(record::expiry_key(expires_ms, &key), Bytes::new());
             self.oldest_answer_ms = self.oldest_answer_ms.or(Some(expires_ms));
         }
@@ -323,7 +325,8 @@ impl Activation {
                 _ => {}
             }
         }
-        let Changes { entries, key_values, reminders, answer, harmless, outgoing, arrived, heard: _, published, forget, stale } = changes;
+        let Changes { entries, key_values, reminders, answer, failed: _, harmless, outgoing, arrived, heard: _, published, forget, stale } =
+            changes;
         (ended_as_it_was || entries.is_empty())
             && key_values.is_empty()
             && reminders.is_empty()

@@ -36,6 +36,12 @@ impl Outgoing {
         turn.saturating_mul(PER_TURN).saturating_add(index)
     }
 
+    /// The number of the message by which whoever started a turn hears of its end: the last of the turn.
+    #[must_use]
+    pub fn last_number(turn: u64) -> u64 {
+        Self::number(turn, PER_TURN - 1)
+    }
+
     /// Where the messages that have not arrived are.
     #[must_use]
     pub fn range() -> Range {
@@ -63,6 +69,12 @@ pub(crate) fn key(number: u64) -> Bytes {
 #[must_use]
 pub fn heard_key(sender: &str) -> Bytes {
     [HEARD, sender.as_bytes()].concat().into()
+}
+
+/// The name under which a sender is known by messages that overtake its others: they have numbers of the same row in another order.
+#[must_use]
+pub fn beside(sender: &str) -> String {
+    format!("{sender}\u{1}")
 }
 
 pub(crate) fn encode_heard(number: u64) -> Bytes {

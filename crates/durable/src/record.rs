@@ -87,6 +87,8 @@ pub struct Answer {
     pub fingerprint: [u8; 32],
     /// Milliseconds since the Unix epoch from which it counts as gone.
     pub expires_ms: u64,
+    /// Whether it is a failure; the reply says which.
+    pub failed: bool,
     /// What was answered.
     pub reply: Payload,
 }
@@ -95,10 +97,11 @@ impl Answer {
     /// The record's value.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(42 + self.reply.len());
+        let mut out = BytesMut::with_capacity(43 + self.reply.len());
         out.put_u8(LAYOUT);
         out.put_slice(&self.fingerprint);
         out.put_u64(self.expires_ms);
+        out.put_u8(u8::from(self.failed));
         put_payload(&mut out, &self.reply);
         out.freeze()
     }
@@ -109,8 +112,9 @@ impl Answer {
             let rest = body(value)?;
             let (fingerprint, rest) = rest.split_first_chunk::<32>()?;
             let (expires, rest) = rest.split_first_chunk::<8>()?;
-            let reply = payload(rest)?;
-            Some(Self { fingerprint: *fingerprint, expires_ms: u64::from_be_bytes(*expires), reply })
+            let (failed, rest) = rest.split_first()?;
+            let (expires_ms, failed) = (u64::from_be_bytes(*expires), *failed != 0);
+            Some(Self { fingerprint: *fingerprint, expires_ms, failed, reply: payload(rest)? })
         };
         parse().ok_or_else(|| unreadable("stored answer", value))
     }

@@ -7,6 +7,7 @@ use plexspaces_durable::{Activation, Changes, Outcome, Outgoing, Past, Reminder,
 use plexspaces_store::Partition;
 
 use super::*;
+use crate::children::{self, START};
 use crate::runtime::workflows::is_run;
 use crate::turn::log::{Held, Log};
 
@@ -61,17 +62,25 @@ impl Actor {
         let (message, number) = (begin.message(&self.cell.id), recorded.turn);
         tracing::debug!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, turn = number, "a turn goes on");
         let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "journal");
-        let turn = self.new_turn(ctx.clone()).journaled(Log::again(&held, *recorded));
+        let turn = self.new_turn(ctx.clone()).journaled(Log::again(&held, *recorded)).begun_by(&message);
         let want_state = held.lock().wants_state() || self.body.live.as_ref().is_some_and(|live| !live.present);
-        let (reply, turn) = self.run_turn(turn, &message, want_state).await?;
+        let ended = self.run_turn(turn, &message, want_state).await;
+        if let Err(Unfinished::Ended(failure, _)) = &ended
+            && self.nobody_hears(&begin, &message)
+        {
+            let lost = Envelope { ctx: ctx.clone(), message: message.clone(), reply: None, reminder: None, receipt: None, failures: 1 };
+            self.runtime.bury(&self.cell.id, lost, failure).await;
+        }
+        let (reply, turn) = ended?;
         let keyed = message.idempotency_key.as_deref().map(|key| (key, fingerprint(&message.operation, &message.payload)));
         let mut effects = turn.into_effects();
         if let Some((name, due_ms)) = &begin.reminder {
             self.reschedule(name, *due_ms, &mut effects).await?;
         }
+        effects.outgoing.extend(self.report(&message, Ok(&reply.payload)));
         let said = if message.kind == MessageKind::Call || self.cell.inbox.is_some() { reply.payload } else { Payload::empty() };
         let answer = keyed.map(|(key, fingerprint)| (key.to_owned(), fingerprint, said));
-        self.settle(effects, reply.state, answer, None, &ctx).await?;
+        self.settle(effects, reply.state, answer, &ctx).await?;
         self.body.kind.metrics.handled.increment(1);
         self.move_on(&ctx).await
     }
@@ -100,7 +109,6 @@ impl Actor {
         effects: &mut Effects,
         state: Option<Payload>,
         answer: Option<(String, [u8; 32], Payload)>,
-        heard: Option<(String, u64)>,
         harmless: bool,
     ) -> Result<(), Unfinished> {
         let Some(held) = self.held() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
@@ -127,7 +135,7 @@ impl Actor {
             answer,
             harmless,
             outgoing: effects.outgoing.clone(),
-            heard,
+            heard: effects.heard.take(),
             ..Changes::default()
         };
         self.runtime.commit(&self.cell, &held, changes).await.map_err(|failure| {
@@ -159,6 +167,7 @@ impl Actor {
     /// Writes down that a turn failed, so that it is not taken up again.
     pub(super) async fn note_failure(&mut self, message: &Message, failure: &Failure) {
         let Some(held) = self.held() else { return };
+        let report = self.report(message, Err(failure));
         let (in_doubt, has_begun, code) = {
             let journal = held.lock();
             (journal.is_in_doubt(), journal.has_begun(), journal.code())
@@ -169,10 +178,37 @@ impl Actor {
         let at_ms = self.runtime.config().clock.now_ms();
         let end = Entry::End(End { at_ms, outcome: journal::Outcome::Failed(Refusal::from(failure)), state: None, code });
         let entries = if has_begun { vec![end] } else { vec![Entry::Begin(Begin { code, ..begin(message, None, at_ms) }), end] };
-        let changes = Changes { entries, ..Changes::default() };
-        if let Err(failure) = self.runtime.commit(&self.cell, &held, changes).await {
-            tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "a turn's failure could not be written down");
+        // A run that was started under its id is not begun anew.
+        let key = message.idempotency_key.clone().filter(|_| message.operation == START);
+        let answer = key.map(|key| (key, fingerprint(&message.operation, &message.payload), children::keep(failure)));
+        let outgoing: Vec<Outgoing> = report.into_iter().collect();
+        let changes = Changes { entries, answer, failed: true, outgoing: outgoing.clone(), ..Changes::default() };
+        match self.runtime.commit(&self.cell, &held, changes).await {
+            Ok(()) => {
+                let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "outbox");
+                self.runtime.send_out(&self.cell, &ctx, outgoing).await;
+            }
+            Err(failure) => {
+                tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "a turn's failure could not be written down");
+            }
         }
+    }
+
+    /// What the workflow that started this run hears of its end.
+    pub(super) fn report(&self, message: &Message, outcome: Result<&Payload, &Failure>) -> Option<Outgoing> {
+        let parent = message.sender.as_ref().filter(|_| message.operation == START)?;
+        let turn = self.held()?.lock().current_turn();
+        let (number, operation) = (Outgoing::last_number(turn), children::ENDED.to_owned());
+        let payload = children::ended(&self.cell.id, outcome);
+        self.runtime.is_workflow(parent).then(|| Outgoing { number, target: parent.to_string(), operation, payload })
+    }
+
+    /// Whether nobody learns that a turn has failed which went on after a crash: no reminder that comes again, nobody who asks again, no
+    /// parent.
+    fn nobody_hears(&self, begin: &Begin, message: &Message) -> bool {
+        let asks_again = message.idempotency_key.as_ref().is_some_and(|key| key.contains('#'));
+        let is_left = message.kind == MessageKind::Cast || (self.cell.inbox.is_some() && !asks_again);
+        begin.reminder.is_none() && is_left && self.report(message, Ok(&Payload::empty())).is_none()
     }
 
     /// The code does not do what its journal says. The history stays as it is, and so does the actor: out of memory.
@@ -184,14 +220,6 @@ impl Actor {
             return Unfinished::Refused(Failure { message, ..failure });
         }
         Unfinished::Refused(failure)
-    }
-
-    /// Whether a message of a durable actor has been applied before.
-    pub(super) async fn has_heard(&mut self, sender: &ActorId, number: u64) -> Result<bool, Failure> {
-        let store = &self.runtime.config().store;
-        let last = store.get(&Partition::actor(&self.cell.id), &heard_key(&sender.to_string())).await?;
-        let last = last.map(|value| decode_heard(&value)).transpose().map_err(|error| unreadable(&self.cell, &error))?;
-        Ok(last.is_some_and(|last| number <= last))
     }
 
     /// Sends again what had not arrived when the actor last left memory.
@@ -306,6 +334,13 @@ impl Runtime {
         held.lock().committed();
         self.arm(due);
         Ok(())
+    }
+
+    /// Whether a message of a durable actor has been applied before.
+    pub(crate) async fn has_heard(&self, id: &ActorId, sender: &str, number: u64) -> Result<bool, Failure> {
+        let last = self.config().store.get(&Partition::actor(id), &heard_key(sender)).await?;
+        let last = last.map(|value| decode_heard(&value)).transpose().map_err(|error| crate::runtime::history::unreadable(id, &error))?;
+        Ok(last.is_some_and(|last| number <= last))
     }
 
     /// Makes sure that the node's index knows that this actor may leave something undone.

@@ -5,6 +5,7 @@ use plexspaces_durable::{Activation, Changes, Keeping, Outcome as Commit, PUBLIS
 use plexspaces_store::Partition;
 
 use super::*;
+use crate::children::told;
 use crate::code;
 use crate::turn::Looking;
 use crate::turn::log::{Journal, Log};
@@ -327,7 +328,7 @@ async fn rerun_turn(instance: &mut dyn Instance, spec: &Spec, recorded: Recorded
     let message = begin.message(&spec.id);
     let held = scratch(&spec.id)?;
     let turn = Turn::detached(spec.id.clone()).journaled(Log::again(&held, recorded));
-    let handled = instance.handle(&message, turn, false).await;
+    let handled = instance.handle(&told(&message), turn, false).await;
     if held.lock().has_reached() {
         return Ok(());
     }
@@ -345,7 +346,7 @@ fn scratch(id: &ActorId) -> Result<crate::turn::log::Held, Failure> {
     Ok(Journal::only_again(activation))
 }
 
-pub(super) fn unreadable(id: &ActorId, error: &plexspaces_durable::Error) -> Failure {
+pub(crate) fn unreadable(id: &ActorId, error: &plexspaces_durable::Error) -> Failure {
     tracing::error!(actor_id = %id, %error, "a stored record is unreadable");
     Failure::new(Code::StorageFailed, format!("what is stored of {id} cannot be read; the node's log has the details"))
 }

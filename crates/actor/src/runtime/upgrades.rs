@@ -81,6 +81,11 @@ impl Runtime {
         Ok(found)
     }
 
+    /// Whether an actor is a workflow.
+    pub(crate) fn is_workflow(&self, id: &ActorId) -> bool {
+        self.0.registry.kind(id).is_some_and(|kind| kind.behavior == Behavior::Workflow)
+    }
+
     fn is_of(&self, application: &Application, id: &ActorId) -> bool {
         self.0.registry.kind(id).is_some_and(|kind| kind.application.name == application.name)
     }

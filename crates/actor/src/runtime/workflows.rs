@@ -5,9 +5,7 @@ use plexspaces_durable::{Answer, answer_key};
 use plexspaces_store::{Batch, Partition, Range};
 
 use super::*;
-
-/// The operation that starts a run.
-const RUN: &str = "workflow_run";
+use crate::children::{START, start_key};
 
 /// How a workflow's latest run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +70,10 @@ impl Runtime {
     /// same run, for as long as its result is kept.
     pub async fn start_workflow(&self, ctx: &RequestContext, target: Target<'_>, input: Payload) -> Result<ActorId, Failure> {
         let id = self.workflow_id(ctx, target)?;
-        let idempotency_key = Some(start_key(&id));
-        self.tell(ctx, target, Request { operation: RUN.to_owned(), payload: input, idempotency_key }).await?;
+        let (operation, idempotency_key) = (START.to_owned(), Some(start_key(&id)));
+        let message = Message { operation, kind: MessageKind::Call, payload: input, sender: None, idempotency_key };
+        let deadline = ctx.deadline.unwrap_or_else(|| crate::now() + DURABLE_TELL_TIMEOUT);
+        self.ask_actor(ctx.clone().with_deadline(deadline), id.clone(), message).await?;
         Ok(id)
     }
 
@@ -143,7 +143,8 @@ impl Runtime {
         if let Some(key) = latest.begin().and_then(|begin| begin.idempotency_key.as_deref()).filter(|_| run.ended_ms.is_some()) {
             let stored = self.0.config.store.get(&Partition::actor(&run.id), &answer_key(key)).await?;
             let answer = stored.map(|value| Answer::decode(&value)).transpose();
-            run.result = answer.map_err(|error| history::unreadable(&run.id, &error))?.map(|answer| answer.reply);
+            run.result =
+                answer.map_err(|error| history::unreadable(&run.id, &error))?.filter(|answer| !answer.failed).map(|answer| answer.reply);
         }
         Ok(run)
     }
@@ -181,13 +182,9 @@ fn parse_index_key(key: &[u8]) -> Option<ActorId> {
     Some(ActorId::new(tenant, namespace, actor_type, Key::new(parts.next()?).ok()?))
 }
 
-fn start_key(id: &ActorId) -> String {
-    format!("workflow:{}", id.key)
-}
-
 /// What is no signal, query or order, and not the node's own doing.
 pub(crate) fn is_run(begin: &journal::Begin) -> bool {
-    begin.seed != journal::NO_CODE && Order::of(&begin.operation).is_none()
+    begin.seed != journal::NO_CODE && Order::is_run(&begin.operation)
 }
 
 fn read(id: ActorId, turn: &Recorded) -> Run {

@@ -356,6 +356,7 @@ impl Turn {
             entries: self.log.as_deref_mut().map(Log::take_entries).unwrap_or_default(),
             reminders: std::mem::take(&mut self.reminders).into_iter().collect(),
             outgoing: std::mem::take(&mut self.outgoing),
+            heard: self.heard.take(),
             published: self.published.take().map(|state| (held.lock().code, state)),
             ..Changes::default()
         };

@@ -1,6 +1,7 @@
 //! Actors that run lists of steps, a store that is cut off at any of its commits, and a node around them.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub struct Script {
     /// What the code is at the moment; another value does something else.
     version: Arc<AtomicUsize>,
     handled: Arc<Mutex<Vec<String>>>,
+    /// What the runs that it started came to.
+    ended: HashMap<String, Value>,
 }
 
 pub struct Scripts {
@@ -40,7 +43,7 @@ impl Factory for Scripts {
     }
 
     async fn create(&self, _: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault> {
-        let script = Script { state: json!({"notes": []}), version: self.version.clone(), handled: self.handled.clone() };
+        let script = Script { state: json!({"notes": []}), version: self.version.clone(), handled: self.handled.clone(), ended: HashMap::new() };
         Ok((Box::new(script), turn))
     }
 }
@@ -79,6 +82,10 @@ impl Script {
     fn hear(&mut self, turn: &mut Turn) {
         for (operation, payload) in turn.take_signals() {
             let payload: Value = serde_json::from_slice(&payload).unwrap();
+            if operation == "workflow_signal:__ENDED__" {
+                self.ended.insert(payload["id"].as_str().unwrap().to_owned(), payload);
+                continue;
+            }
             self.note(json!([operation, payload]));
         }
     }
@@ -110,6 +117,23 @@ impl Script {
                     }
                     Value::Null
                 }
+                "start" => {
+                    let reply = turn.ask(&text("target"), "workflow_start", payload, Duration::from_secs(5)).await?;
+                    let reply: Value = serde_json::from_slice(&reply).unwrap();
+                    if reply["ended"] == true {
+                        self.ended.insert(reply["id"].as_str().unwrap().to_owned(), reply.clone());
+                    }
+                    reply["ended"].clone()
+                }
+                "join" => loop {
+                    if let Some(ended) = self.ended.get(&format!("default/{}", text("target"))) {
+                        break ended.get("result").or(ended.get("error")).cloned().unwrap();
+                    }
+                    let waited = turn.sleep_until(turn.now_ms() + 1_000_000).await;
+                    self.hear(turn);
+                    waited?;
+                },
+                "fail" => return Err(Failure::new(Code::HandlerFailed, "as it was told")),
                 "put" => {
                     turn.kv_put(&text("key"), text("value"), None).await?;
                     Value::Null

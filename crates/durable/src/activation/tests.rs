@@ -245,7 +245,7 @@ proptest! {
         let pair = KeyValue { expires_ms: Some(expires), value: text.clone() };
         prop_assert_eq!(KeyValue::decode(&pair.encode()), Ok(pair));
         for payload in [Payload::Json(text), Payload::Bytes(bytes.into())] {
-            let answer = Answer { fingerprint, expires_ms: expires, reply: payload.clone() };
+            let answer = Answer { fingerprint, expires_ms: expires, failed: turn % 2 == 0, reply: payload.clone() };
             prop_assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
             let published = Published { turn, code: expires, state: payload.clone() };
             prop_assert_eq!(Published::decode(&published.encode()), Ok(published));
