@@ -20,7 +20,8 @@ fn note(how: &str, n: &str) -> Value {
 
 /// Starts two children that run side by side, and waits for both.
 fn parent() -> Value {
-    let child = |name: &str| json!({"steps": [note("tell", &format!("{name}1")), {"do": "sleep", "ms": 3}, note("ask", &format!("{name}2"))]});
+    let child =
+        |name: &str| json!({"steps": [note("tell", &format!("{name}1")), {"do": "sleep", "ms": 3}, note("ask", &format!("{name}2"))]});
     json!({"steps": [
         {"do": "start", "target": "flow/x", "payload": child("x")},
         {"do": "start", "target": "flow/y", "payload": child("y")},
@@ -62,9 +63,7 @@ async fn a_parent_and_its_children_that_are_cut_off_at_any_commit_do_each_step_o
 #[tokio::test]
 async fn a_parent_hears_that_a_child_has_failed_or_was_cancelled() {
     let node = Node::on(Arc::new(Memory::new())).await;
-    let start = |child: Value| {
-        json!({"steps": [{"do": "start", "target": "flow/child", "payload": child}, {"do": "join", "target": "flow/child"}]})
-    };
+    let start = |child: Value| json!({"steps": [{"do": "start", "target": "flow/child", "payload": child}, {"do": "join", "target": "flow/child"}]});
     let failing = json!({"steps": [{"do": "sleep", "ms": 1}, {"do": "fail"}]});
     let result = node.ask("flow/one", "workflow_run", start(failing.clone())).await.unwrap();
     assert_eq!((&result[1]["code"], &result[1]["message"]), (&json!("handler_failed"), &json!("as it was told")));

@@ -99,7 +99,8 @@ impl Runtime {
             return Ok(());
         }
         let Some(new) = application.types.iter().find(|spec| spec.name == id.actor_type) else {
-            return Err(Failure::not_found(format!("the new version has no type {}", id.actor_type)));
+            let gone = || Failure::not_found(format!("the new version has no type {}", id.actor_type));
+            return past.pending.map_or(Ok(()), |_| Err(gone()));
         };
         if past.code().is_some_and(|code| application.earlier.iter().any(|factory| factory.code() == code)) {
             return Ok(());

@@ -43,7 +43,8 @@ impl Factory for Scripts {
     }
 
     async fn create(&self, _: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault> {
-        let script = Script { state: json!({"notes": []}), version: self.version.clone(), handled: self.handled.clone(), ended: HashMap::new() };
+        let script =
+            Script { state: json!({"notes": []}), version: self.version.clone(), handled: self.handled.clone(), ended: HashMap::new() };
         Ok((Box::new(script), turn))
     }
 }
