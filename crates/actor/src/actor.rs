@@ -40,6 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How many expired answers one turn removes.
 const FORGET_AT_ONCE: usize = 64;
 
+/// Messages of durable actors after which their numbers are looked through.
+const FORGET_SENDERS_AFTER: u32 = 1024;
+
 /// Steps after which an actor lets others run.
 const STEPS_IN_A_ROW: u32 = 64;
 
@@ -75,6 +78,8 @@ struct Past {
     /// Answers of an actor that is not durable: they live as long as its state.
     answers: Answers,
     restarts: Restarts,
+    /// Messages of durable actors since their numbers were last looked through.
+    heard: u32,
 }
 
 impl Body {
@@ -186,8 +191,7 @@ impl Actor {
                 envelope.failures += 1;
                 // Whoever kills an actor wants to be rid of its message too. A workflow's run has been seen by others: it is not done anew.
                 let is_run = self.cell.inbox.is_some() && Order::is_run(&envelope.message.operation);
-                let reported = envelope.message.sender.as_ref().filter(|_| envelope.message.operation == START);
-                let reported = reported.is_some_and(|parent| self.runtime.is_workflow(parent));
+                let reported = self.parent(&envelope.message).is_some();
                 let again = exit != Exit::Kill && !is_run;
                 let fate = self.end(exit);
                 if !reported || envelope.reply.is_some() {
@@ -197,6 +201,9 @@ impl Actor {
             }
             Err(Unfinished::Parked) => return self.park(),
         };
+        if self.cell.mailbox.len() == 0 && self.body.past.as_ref().is_some_and(|past| past.heard >= FORGET_SENDERS_AFTER) {
+            self.forget().await;
+        }
         if self.body.live.as_ref().is_some_and(|live| live.instance.wants_replacement()) {
             return Box::pin(self.replace_grown()).await;
         }
@@ -275,6 +282,7 @@ impl Actor {
                 (true, None) => Ok(stored.reply),
             };
         }
+        let counts = heard.is_some();
         let turn = self.start_turn(envelope, None, heard).await?;
         let (message, ctx) = (&envelope.message, &envelope.ctx);
         let want_state = self.wants_state();
@@ -287,6 +295,9 @@ impl Actor {
         if state.is_some() || keyed.is_some() || !effects.is_empty() {
             let answer = keyed.map(|(key, fingerprint)| (key, fingerprint, reply.clone()));
             Box::pin(self.settle(effects, state, answer, ctx)).await?;
+        }
+        if counts {
+            self.past().heard += 1;
         }
         self.body.kind.metrics.handled.increment(1);
         // Where there is no journal, whoever starts a run waits for its end.
@@ -557,6 +568,7 @@ impl Actor {
         self.cell.evictable.store((profile.durable || profile.idle_timeout.is_some()) && !profile.eager, Ordering::Relaxed);
         self.cell.counters.used_ms.store(self.runtime.age_ms(crate::now()), Ordering::Relaxed);
         self.runtime.count_live(true);
+        self.cell.parked.store(false, Ordering::Relaxed);
         self.cell.counters.starts.fetch_add(1, Ordering::Relaxed);
         self.cell.counters.memory_bytes.store(live.instance.memory_bytes(), Ordering::Relaxed);
         if let Some(idle) = self.body.profile.idle_timeout {
@@ -669,9 +681,17 @@ impl Actor {
             self.runtime.watch_idle(&self.cell, again);
             return Fate::Stays;
         }
+        self.forget().await;
         self.keep_state().await;
         self.drop_code();
         if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays }
+    }
+
+    /// Forgets what it knows of its senders, as far as that is safe.
+    async fn forget(&mut self) {
+        if let Err(failure) = Box::pin(self.forget_senders()).await {
+            tracing::warn!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "the numbers of senders are kept on");
+        }
     }
 
     /// The incarnation is over. A supervised actor waits for its supervisor; another that failed comes back with its next message.

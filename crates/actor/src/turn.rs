@@ -349,7 +349,7 @@ impl Turn {
         Ok(Some((ctx, message)))
     }
 
-    /// Writes a line to the node's log, once for a turn that is run again.
+    /// Writes a line to the node's log. A turn that is run again writes no line again that a call in its journal has followed.
     pub fn log(&self, level: LogLevel, message: &str) {
         if self.is_again() {
             // It was written when the turn did this for the first time.

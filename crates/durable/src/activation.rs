@@ -29,6 +29,8 @@ pub struct Changes {
     pub arrived: Vec<u64>,
     /// The sender and the number of the message that the turn handles.
     pub heard: Option<(String, u64)>,
+    /// Records of senders whose numbers need not be known any more.
+    pub unheard: Vec<Bytes>,
     /// What a workflow shows of itself while it runs, and the version of the code whose state that is.
     pub published: Option<(u64, Payload)>,
     /// Answers whose time is over, as [`Activation::expired_range`] found them.
@@ -271,6 +273,9 @@ impl Activation {
         if let Some((sender, number)) = changes.heard {
             batch.put(outbox::heard_key(&sender), outbox::encode_heard(number));
         }
+        for key in changes.unheard {
+            batch.delete(key);
+        }
         if let Some((code, state)) = changes.published {
             batch.put(record::PUBLISHED, Published { turn: self.turn, code, state }.encode());
         }
@@ -325,14 +330,28 @@ impl Activation {
                 _ => {}
             }
         }
-        let Changes { entries, key_values, reminders, answer, failed: _, harmless, outgoing, arrived, heard: _, published, forget, stale } =
-            changes;
+        let Changes {
+            entries,
+            key_values,
+            reminders,
+            answer,
+            failed: _,
+            harmless,
+            outgoing,
+            arrived,
+            heard: _,
+            unheard,
+            published,
+            forget,
+            stale,
+        } = changes;
         (ended_as_it_was || entries.is_empty())
             && key_values.is_empty()
             && reminders.is_empty()
             && (answer.is_none() || *harmless)
             && outgoing.is_empty()
             && arrived.is_empty()
+            && unheard.is_empty()
             && published.is_none()
             && forget.is_empty()
             && stale.is_empty()

@@ -11,7 +11,7 @@ mod reminder;
 mod replay;
 
 pub use activation::{Activation, Changes, Keeping, Outcome};
-pub use outbox::{Outgoing, beside, decode_heard, heard_key};
+pub use outbox::{Outgoing, beside, decode_heard, heard_key, heard_range, sender_of};
 pub use record::{Answer, Error, KeyValue, PUBLISHED, Published, RETENTION_MS, answer_key, fingerprint, key_value_key, key_value_prefix};
 pub use reminder::{Due, Reminder};
 pub use replay::{Divergence, Past, Replay};

@@ -12,6 +12,8 @@ use crate::record::{self, Error, LAYOUT};
 
 const OUTBOX: &[u8] = b"o/";
 const HEARD: &[u8] = b"n/";
+/// No identity holds a control character.
+const BESIDE: char = '\u{1}';
 
 /// Messages of one turn that numbers tell apart.
 const PER_TURN: u64 = 1 << 20;
@@ -48,6 +50,12 @@ impl Outgoing {
         Range::prefix(OUTBOX)
     }
 
+    /// Where the messages with numbers up to this one are.
+    #[must_use]
+    pub fn up_to(number: u64) -> Range {
+        Range { start: key(0), end: Some(key(number.saturating_add(1))) }
+    }
+
     /// The record's value.
     #[must_use]
     pub fn encode(&self) -> Bytes {
@@ -71,10 +79,23 @@ pub fn heard_key(sender: &str) -> Bytes {
     [HEARD, sender.as_bytes()].concat().into()
 }
 
+/// Where the last numbers of all senders are.
+#[must_use]
+pub fn heard_range() -> Range {
+    Range::prefix(HEARD)
+}
+
+/// Whose number a key is for.
+#[must_use]
+pub fn sender_of(key: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(key.strip_prefix(HEARD)?).ok()?;
+    Some(name.strip_suffix(BESIDE).unwrap_or(name))
+}
+
 /// The name under which a sender is known by messages that overtake its others: they have numbers of the same row in another order.
 #[must_use]
 pub fn beside(sender: &str) -> String {
-    format!("{sender}\u{1}")
+    format!("{sender}{BESIDE}")
 }
 
 pub(crate) fn encode_heard(number: u64) -> Bytes {

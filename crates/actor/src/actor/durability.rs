@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use plexspaces_durable::journal::{self, Begin, End, Entry, Recorded, Refusal};
-use plexspaces_durable::{Activation, Changes, Outcome, Outgoing, Past, Reminder, decode_heard, heard_key};
+use plexspaces_durable::{Activation, Changes, Outcome, Outgoing, Past, Reminder, decode_heard, heard_key, heard_range, sender_of};
 use plexspaces_store::Partition;
 
 use super::*;
@@ -60,11 +60,16 @@ impl Actor {
         let Some(recorded) = self.body.pending.take() else { return Ok(()) };
         let (Some(begin), Some(held)) = (recorded.begin().cloned(), self.held()) else { return Ok(()) };
         let (message, number) = (begin.message(&self.cell.id), recorded.turn);
+        let is_pause = |entry: &Entry| matches!(entry, Entry::Signal(signal) if Order::of(&signal.operation) == Some(Order::Pause));
+        let was_paused = recorded.entries.iter().any(is_pause);
         tracing::debug!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, turn = number, "a turn goes on");
         let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "journal");
         let turn = self.new_turn(ctx.clone()).journaled(Log::again(&held, *recorded)).begun_by(&message);
         let want_state = held.lock().wants_state() || self.body.live.as_ref().is_some_and(|live| !live.present);
         let ended = self.run_turn(turn, &message, want_state).await;
+        if was_paused && !matches!(ended, Err(Unfinished::Parked)) {
+            self.runtime.reminded(&self.runtime.stands(&self.cell.id)).await;
+        }
         if let Err(Unfinished::Ended(failure, _)) = &ended
             && self.nobody_hears(&begin, &message)
         {
@@ -196,11 +201,16 @@ impl Actor {
 
     /// What the workflow that started this run hears of its end.
     pub(super) fn report(&self, message: &Message, outcome: Result<&Payload, &Failure>) -> Option<Outgoing> {
-        let parent = message.sender.as_ref().filter(|_| message.operation == START)?;
+        let parent = self.parent(message)?;
         let turn = self.held()?.lock().current_turn();
         let (number, operation) = (Outgoing::last_number(turn), children::ENDED.to_owned());
         let payload = children::ended(&self.cell.id, outcome);
-        self.runtime.is_workflow(parent).then(|| Outgoing { number, target: parent.to_string(), operation, payload })
+        Some(Outgoing { number, target: parent.to_string(), operation, payload })
+    }
+
+    /// The workflow that has started the run of this message.
+    pub(super) fn parent<'a>(&self, message: &'a Message) -> Option<&'a ActorId> {
+        message.sender.as_ref().filter(|parent| message.operation == START && self.runtime.is_workflow(parent))
     }
 
     /// Whether nobody learns that a turn has failed which went on after a crash: no reminder that comes again, nobody who asks again, no
@@ -208,7 +218,7 @@ impl Actor {
     fn nobody_hears(&self, begin: &Begin, message: &Message) -> bool {
         let asks_again = message.idempotency_key.as_ref().is_some_and(|key| key.contains('#'));
         let is_left = message.kind == MessageKind::Cast || (self.cell.inbox.is_some() && !asks_again);
-        begin.reminder.is_none() && is_left && self.report(message, Ok(&Payload::empty())).is_none()
+        begin.reminder.is_none() && is_left && self.parent(message).is_none()
     }
 
     /// The code does not do what its journal says. The history stays as it is, and so does the actor: out of memory.
@@ -220,6 +230,37 @@ impl Actor {
             return Unfinished::Refused(Failure { message, ..failure });
         }
         Unfinished::Refused(failure)
+    }
+
+    /// Forgets the numbers of senders that keep no message for this actor any more: none of theirs can come a second time.
+    pub(super) async fn forget_senders(&mut self) -> Result<(), Failure> {
+        let Some(held) = self.held().filter(|held| !held.lock().has_begun()) else { return Ok(()) };
+        self.past().heard = 0;
+        // Whoever has messages of this actor forgets its number when it keeps none of them any more.
+        self.runtime.commit(&self.cell, &held, Changes::default()).await?;
+        let store = self.runtime.config().store.clone();
+        let (partition, own) = (Partition::actor(&self.cell.id), self.cell.id.to_string());
+        let mut unheard = Vec::new();
+        let mut range = Some(heard_range());
+        while let Some(wanted) = range.take() {
+            let page = store.scan(&partition, wanted.clone(), OUTGOING_AT_ONCE).await?;
+            range = page.entries.last().filter(|_| page.more).map(|(last, _)| wanted.after(last));
+            for (key, value) in page.entries {
+                let last = decode_heard(&value).map_err(|error| unreadable(&self.cell, &error))?;
+                let Some(sender) = sender_of(&key).and_then(|sender| ActorId::parse(&self.cell.id.tenant, sender)) else { continue };
+                let kept = store.scan(&Partition::actor(&sender), Outgoing::up_to(last), OUTGOING_AT_ONCE).await?;
+                let is_for_this = |value| Outgoing::decode(value).map_or(true, |outgoing| outgoing.target == own);
+                if !kept.more && !kept.entries.iter().any(|(_, value)| is_for_this(value)) {
+                    unheard.push(key);
+                }
+            }
+        }
+        // A message is removed by its sender after it was delivered: a second copy of it would be here by now.
+        let waits = self.cell.mailbox.len() > 0 || self.cell.inbox.as_ref().is_some_and(|inbox| !inbox.is_empty());
+        if waits || unheard.is_empty() {
+            return Ok(());
+        }
+        self.runtime.commit(&self.cell, &held, Changes { unheard, ..Changes::default() }).await
     }
 
     /// Sends again what had not arrived when the actor last left memory.
@@ -239,6 +280,11 @@ impl Actor {
 
     /// Sees to what a turn may have left undone: messages that have not arrived, a turn that was under way.
     pub(super) async fn look_after(&mut self, due: &Due) -> Fate {
+        if due.name == LOOK_AFTER && self.cell.parked.load(Ordering::Relaxed) {
+            // It was due before the turn left memory. Another entry says when that goes on, and nothing else is left undone.
+            self.runtime.reminded(due).await;
+            return if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays };
+        }
         if let Err(Unfinished::Ended(_, exit)) = self.bring_to_life().await {
             return self.end(exit);
         }
@@ -360,6 +406,23 @@ impl Runtime {
         let due = Due { at_ms, actor: cell.id.clone(), name: WAKE.to_owned() };
         self.announce_reminders(std::slice::from_ref(&due)).await?;
         self.arm(vec![due]);
+        Ok(())
+    }
+
+    /// The entry of a turn that goes on at no known time: it says only that there is one.
+    pub(crate) fn stands(&self, id: &ActorId) -> Due {
+        Due { at_ms: u64::MAX, actor: id.clone(), name: WAKE.to_owned() }
+    }
+
+    /// Before a turn leaves memory: it need not be looked after unless a message of its actor has not arrived.
+    pub(crate) async fn leave_alone(&self, cell: &Arc<Cell>, held: &Held) -> Result<(), Failure> {
+        self.commit(cell, held, Changes::default()).await?;
+        let (partition, range) = (Partition::actor(&cell.id), Outgoing::range());
+        if self.config().store.scan(&partition, range, 1).await?.entries.is_empty() {
+            cell.parked.store(true, Ordering::Relaxed);
+            let at_ms = cell.watched_until.swap(0, Ordering::Relaxed);
+            self.disarm(&Due { at_ms, actor: cell.id.clone(), name: LOOK_AFTER.to_owned() }).await;
+        }
         Ok(())
     }
 

@@ -144,6 +144,10 @@ impl Log {
         }
     }
 
+    pub(crate) fn held(&self) -> Held {
+        self.held.clone()
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.now_ms
     }

@@ -173,8 +173,13 @@ impl Turn {
         if self.log.is_none() || awaited || cell.mailbox.len() > 0 || !inbox.is_empty() {
             return Ok(());
         }
-        if let Some(until_ms) = until_ms {
-            runtime.wake_at(&cell, until_ms).await?;
+        // First the entry that brings it back, then the other goes.
+        match until_ms {
+            Some(until_ms) => runtime.wake_at(&cell, until_ms).await?,
+            None => runtime.announce_reminders(&[runtime.stands(&self.id)]).await?,
+        }
+        if let Some(held) = self.log.as_deref().map(log::Log::held) {
+            runtime.leave_alone(&cell, &held).await?;
         }
         inbox.decide(Verdict::Parked);
         std::future::pending().await

@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_actor::{
-    Application, Behavior, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, MIGRATE, Profile, Reply, Request,
-    Runtime, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
+    Application, Behavior, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, LogLevel, MIGRATE, Profile, Reply,
+    Request, Runtime, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
 };
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{Clock, Code, Failure, Message, Name, Payload, RequestContext};
@@ -142,6 +142,10 @@ impl Script {
                 "get" => json!(turn.kv_get(&text("key")).await?),
                 "note" => {
                     self.note(step["payload"].clone());
+                    Value::Null
+                }
+                "log" => {
+                    turn.log(LogLevel::Info, &text("line"));
                     Value::Null
                 }
                 "now" => {
