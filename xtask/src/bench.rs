@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::shell::{path_with, python, root, visibly};
 
-const BENCHES: [&str; 6] = ["store", "guest", "invoke", "node", "supervision", "actors"];
+const BENCHES: [&str; 7] = ["store", "guest", "invoke", "node", "runs", "supervision", "actors"];
 
 pub(crate) fn run() -> Result<()> {
     let path = path_with(&python()?)?;
