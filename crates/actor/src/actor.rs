@@ -29,6 +29,7 @@ mod cuts;
 mod durability;
 mod facets;
 mod inbox;
+mod reminders;
 
 use cuts::{Cut, Unfinished, guard};
 use durability::begin;
@@ -267,7 +268,7 @@ impl Actor {
             && let Some(stored) = Box::pin(self.stored_answer(key)).await.map_err(Unfinished::Refused)?
         {
             if let Some(facets) = self.body.live.as_mut().and_then(|live| live.facets.as_mut()) {
-                let (message, ctx) = (&envelope.message, &envelope.ctx);
+                let (message, ctx) = (&*children::told(&envelope.message), &envelope.ctx);
                 let admitted = guard(&self.cell, self.body.profile.limits.turn_time, facets.admit(message, ctx)).await;
                 admitted.map_err(|cut| self.unfinished(cut, ctx.trace))?.map_err(Unfinished::Refused)?;
             }
@@ -329,7 +330,7 @@ impl Actor {
             ctx.deadline = None;
         }
         let turn = self.new_turn(ctx);
-        let turn = turn.begun_by(&envelope.message);
+        let turn = if is_workflow { turn.begun_by(&envelope.message) } else { turn };
         let is_start = is_workflow && envelope.message.operation == START;
         let Some(held) = self.held() else {
             let from_outside = is_start && envelope.message.sender.is_none();
@@ -358,47 +359,6 @@ impl Actor {
         let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
         let snapshot = live.instance.snapshot().await;
         snapshot.map_err(|fault| self.unfinished(Cut::Fault(fault), trace))
-    }
-
-    /// Handles a reminder, and says in the same commit when it is due again. One that the actor has changed meanwhile is not due any more; one
-    /// that has failed too often is left out this time.
-    async fn remind(&mut self, due: &Due, envelope: &Envelope) -> Result<Payload, Unfinished> {
-        let config = self.runtime.config();
-        let stored = config.store.get(&Partition::actor(&self.cell.id), &Reminder::key(&due.name)).await;
-        let stored = stored.map_err(|error| Unfinished::Refused(error.into()))?;
-        let stored = stored.map(|value| Reminder::decode(&value)).transpose();
-        let stored = stored.map_err(|error| Unfinished::Refused(unreadable(&self.cell, &error)))?;
-        let Some(reminder) = stored.filter(|reminder| reminder.due_ms == due.at_ms) else {
-            self.runtime.reminded(due).await;
-            return Ok(Payload::empty());
-        };
-        let next = self.next_time(&reminder);
-        let (mut effects, mut state) = (Effects::default(), None);
-        if envelope.failures < ATTEMPTS {
-            let Reminder { operation, payload, .. } = reminder;
-            let sender = Some(self.cell.id.clone());
-            let message = Message { operation, kind: MessageKind::Cast, payload, sender, idempotency_key: None };
-            let mut envelope = Envelope { ctx: envelope.ctx.clone(), message, reply: None, reminder: None, receipt: None, failures: 0 };
-            let turn = self.start_turn(&mut envelope, Some((due.name.clone(), due.at_ms)), None).await?;
-            let want_state = self.wants_state();
-            let (reply, turn) = self.run_turn(turn, &envelope.message, want_state).await?;
-            (effects, state) = (turn.into_effects(), reply.state);
-        }
-        // What the turn itself says of this reminder counts.
-        if !effects.reminders.iter().any(|(name, _)| *name == due.name) {
-            effects.reminders.push((due.name.clone(), next));
-        }
-        self.settle(effects, state, None, &envelope.ctx).await?;
-        self.runtime.reminded(due).await;
-        self.body.kind.metrics.handled.increment(1);
-        Ok(Payload::empty())
-    }
-
-    /// A reminder as it is when it has fired; none when it does not fire again.
-    fn next_time(&self, reminder: &Reminder) -> Option<Reminder> {
-        let clock = &self.runtime.config().clock;
-        let wait = Schedule::parse(&reminder.schedule)?.wait(clock, true)?;
-        Some(Reminder { due_ms: clock.now_ms().saturating_add(millis(wait)), ..reminder.clone() })
     }
 
     /// Lets the code handle a message; a kill, a time-out or a panic ends it half-way.

@@ -245,6 +245,12 @@ impl Applications {
         if let Some(previous) = &previous {
             record.earlier = previous.earlier_than(&digest, request.on_incompatible);
             running.earlier = self.earlier_versions(&record).await;
+            if request.on_incompatible == OnIncompatible::Pin && running.earlier.len() < record.earlier.len() {
+                return Err(Failure::new(
+                    Code::StorageFailed,
+                    "an earlier version that is to be kept cannot be read; the node's log has the details",
+                ));
+            }
             if previous.record.digest != digest {
                 self.check_upgrade(&running, request.on_incompatible).await?;
             }

@@ -100,8 +100,7 @@ async fn node(store: Arc<dyn Store>, interval: Option<u64>, durable: bool) -> Ru
         facets: Vec::new(),
         handlers: Vec::new(),
     };
-    let actors =
-        vec![info("worker", Behavior::GenServer), info("server", Behavior::GenServer), info("flow", Behavior::Workflow)];
+    let actors = vec![info("worker", Behavior::GenServer), info("server", Behavior::GenServer), info("flow", Behavior::Workflow)];
     let mut profile = Profile { durable, ..Profile::default() };
     profile.keeping.interval = interval;
     let spec = |text: &str, profile: &Profile| TypeSpec {
@@ -238,7 +237,9 @@ async fn workflows(scratch: &Path) {
         let rate = (BESIDE * (RUNS / 10) * STEPS) as f64 / started.elapsed().as_secs_f64();
         let steps = u32::try_from(STEPS).unwrap();
         let overhead = p50.saturating_sub(*volatile.get_or_insert(p50)) / steps;
-        println!("  {label}: p50 {p50:?}, {overhead:?} a step more than without a journal; {rate:.0} steps a second with {BESIDE} side by side");
+        println!(
+            "  {label}: p50 {p50:?}, {overhead:?} a step more than without a journal; {rate:.0} steps a second with {BESIDE} side by side"
+        );
         runtime.shutdown(Duration::from_secs(60)).await;
         if let Some(sqlite) = sqlite {
             sqlite.close().await.unwrap();

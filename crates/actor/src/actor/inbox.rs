@@ -28,8 +28,12 @@ impl Actor {
         }
         while let Some(envelope) = inbox.take() {
             match Order::of(&envelope.message.operation) {
-                // The run that started it is over.
-                Some(_) if envelope.message.operation == children::ENDED => envelope.answer(Ok(Payload::empty())),
+                // The run that started it is over, unless it stands still for want of its code: then its sender keeps the message.
+                Some(_) if envelope.message.operation == children::ENDED => {
+                    if self.body.live.is_some() {
+                        envelope.answer(Ok(Payload::empty()));
+                    }
+                }
                 Some(Order::Signal | Order::Query | Order::Start) | None => {
                     let fate = Box::pin(self.receive(envelope)).await;
                     if matches!(fate, Fate::Leaves(_)) {

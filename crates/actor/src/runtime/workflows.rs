@@ -6,6 +6,7 @@ use plexspaces_store::{Batch, Partition, Range};
 
 use super::*;
 use crate::children::{START, start_key};
+use crate::inbox::RUN;
 
 /// How a workflow's latest run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,9 +183,9 @@ fn parse_index_key(key: &[u8]) -> Option<ActorId> {
     Some(ActorId::new(tenant, namespace, actor_type, Key::new(parts.next()?).ok()?))
 }
 
-/// What is no signal, query or order, and not the node's own doing.
+/// Whether a turn is a run, under any of its names.
 pub(crate) fn is_run(begin: &journal::Begin) -> bool {
-    begin.seed != journal::NO_CODE && Order::is_run(&begin.operation)
+    begin.seed != journal::NO_CODE && [RUN, START, "run", "start"].contains(&begin.operation.as_str())
 }
 
 fn read(id: ActorId, turn: &Recorded) -> Run {

@@ -201,7 +201,7 @@ impl Turn {
             envelope.answer(if same { Ok(started(&self.id)) } else { Err(other()) });
             return Ok(Order::Query);
         }
-        let heard = envelope.receipt.as_ref().map(|receipt| (receipt.sender.id.to_string(), receipt.number));
+        let heard = envelope.receipt.as_ref().filter(|_| self.log.is_some()).map(|receipt| (receipt.sender.id.to_string(), receipt.number));
         let heard = heard.map(|(sender, number)| (beside(&sender), number));
         if let Some((sender, number)) = &heard
             && runtime.has_heard(&self.id, sender, *number).await?

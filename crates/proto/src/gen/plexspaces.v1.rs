@@ -4306,7 +4306,7 @@ pub mod workflow_service_client {
             self
         }
         /// Starts a run and returns once it is certain to be carried out. Started again under the same id with the same input, within 24 hours, it
-        /// is the first one; with another input it is a `conflict`.
+        /// is the first one, also when that has failed; with another input it is a `conflict`.
         pub async fn start_workflow(
             &mut self,
             request: impl tonic::IntoRequest<super::StartWorkflowRequest>,
@@ -4504,7 +4504,7 @@ pub mod workflow_service_server {
     #[async_trait]
     pub trait WorkflowService: std::marker::Send + std::marker::Sync + 'static {
         /// Starts a run and returns once it is certain to be carried out. Started again under the same id with the same input, within 24 hours, it
-        /// is the first one; with another input it is a `conflict`.
+        /// is the first one, also when that has failed; with another input it is a `conflict`.
         async fn start_workflow(
             &self,
             request: tonic::Request<super::StartWorkflowRequest>,
