@@ -98,6 +98,7 @@ async fn restarts(children: usize) -> Duration {
         namespace: name("default"),
         name: name("glass"),
         factory: factory.clone(),
+        earlier: Vec::new(),
         outbound: None,
         types: vec![TypeSpec { name: name("glass"), guest_type: "glass".into(), aliases: Vec::new(), profile: Profile::default() }],
         supervisor: SupervisorSpec { intensity, ..SupervisorSpec::new("root", (0..children).map(child).collect()) },

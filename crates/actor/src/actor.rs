@@ -5,13 +5,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use plexspaces_durable::journal::Recorded;
-use plexspaces_durable::{Answer, Due, Reminder, answer_key, fingerprint};
+use plexspaces_durable::{Answer, Due, Reminder, answer_key, beside, fingerprint};
 use plexspaces_store::Partition;
 use plexspaces_types::{ActorId, Code, Failure, Message, MessageKind, Payload, RequestContext, TraceContext};
 use serde_json::json;
 
 use crate::answers::Answers;
 use crate::cell::{Cell, Control, Envelope, Receipt, Signal};
+use crate::children::{self, START};
+use crate::code;
 use crate::facet::pipeline::Pipeline;
 use crate::inbox::{Order, Verdict};
 use crate::mailbox::{Next, Work};
@@ -20,13 +22,14 @@ use crate::restarts::Restarts;
 use crate::supervision::Exit;
 use crate::timers::Schedule;
 use crate::turn::Effects;
-use crate::turn::log::{Held, Log};
+use crate::turn::log::{Held, Journal, Log};
 use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
 
 mod cuts;
 mod durability;
 mod facets;
 mod inbox;
+mod reminders;
 
 use cuts::{Cut, Unfinished, guard};
 use durability::begin;
@@ -37,6 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many expired answers one turn removes.
 const FORGET_AT_ONCE: usize = 64;
+
+/// Messages of durable actors after which their numbers are looked through.
+const FORGET_SENDERS_AFTER: u32 = 1024;
 
 /// Steps after which an actor lets others run.
 const STEPS_IN_A_ROW: u32 = 64;
@@ -61,16 +67,20 @@ struct Live {
     instance: Box<dyn Instance>,
     activation: Option<Held>,
     facets: Option<Box<Pipeline>>,
+    /// Whether its code is the application's present version.
+    present: bool,
 }
 
 /// What most actors have none of.
 #[derive(Default)]
 struct Past {
-    /// The state of an actor that is not durable, on its way from one instance to the next.
-    carried: Option<Payload>,
+    /// The state of an actor that is not durable, on its way from one instance to the next, and the version of the code whose it is.
+    carried: Option<(u64, Payload)>,
     /// Answers of an actor that is not durable: they live as long as its state.
     answers: Answers,
     restarts: Restarts,
+    /// Messages of durable actors since their numbers were last looked through.
+    heard: u32,
 }
 
 impl Body {
@@ -181,14 +191,20 @@ impl Actor {
             Err(Unfinished::Ended(failure, exit)) => {
                 envelope.failures += 1;
                 // Whoever kills an actor wants to be rid of its message too. A workflow's run has been seen by others: it is not done anew.
-                let is_run = self.cell.inbox.is_some() && Order::of(&envelope.message.operation).is_none();
+                let is_run = self.cell.inbox.is_some() && Order::is_run(&envelope.message.operation);
+                let reported = self.parent(&envelope.message).is_some();
                 let again = exit != Exit::Kill && !is_run;
                 let fate = self.end(exit);
-                self.give_up(envelope, failure, again).await;
+                if !reported || envelope.reply.is_some() {
+                    self.give_up(envelope, failure, again).await;
+                }
                 fate
             }
             Err(Unfinished::Parked) => return self.park(),
         };
+        if self.cell.mailbox.len() == 0 && self.body.past.as_ref().is_some_and(|past| past.heard >= FORGET_SENDERS_AFTER) {
+            self.forget().await;
+        }
         if self.body.live.as_ref().is_some_and(|live| live.instance.wants_replacement()) {
             return Box::pin(self.replace_grown()).await;
         }
@@ -233,11 +249,15 @@ impl Actor {
         }
         let heard = match &envelope.receipt {
             Some(receipt) if self.body.profile.durable => {
-                let (sender, number) = (&receipt.sender.id, receipt.number);
-                if Box::pin(self.has_heard(sender, number)).await.map_err(Unfinished::Refused)? {
+                let (sender, number) = (receipt.sender.id.to_string(), receipt.number);
+                let overtakes = self.cell.inbox.is_some() && Order::of(&envelope.message.operation).is_some();
+                let sender = if overtakes { beside(&sender) } else { sender };
+                // A turn that is tried again was heard where it first waited.
+                let again = envelope.failures > 0;
+                if !again && Box::pin(self.runtime.has_heard(&self.cell.id, &sender, number)).await.map_err(Unfinished::Refused)? {
                     return Ok(Payload::empty());
                 }
-                Some((sender.to_string(), number))
+                Some((sender, number))
             }
             _ => None,
         };
@@ -248,27 +268,42 @@ impl Actor {
             && let Some(stored) = Box::pin(self.stored_answer(key)).await.map_err(Unfinished::Refused)?
         {
             if let Some(facets) = self.body.live.as_mut().and_then(|live| live.facets.as_mut()) {
-                let (message, ctx) = (&envelope.message, &envelope.ctx);
+                let (message, ctx) = (&*children::told(&envelope.message), &envelope.ctx);
                 let admitted = guard(&self.cell, self.body.profile.limits.turn_time, facets.admit(message, ctx)).await;
                 admitted.map_err(|cut| self.unfinished(cut, ctx.trace))?.map_err(Unfinished::Refused)?;
             }
-            let same = stored.fingerprint == *fingerprint;
-            return if same { Ok(stored.reply) } else { Err(Unfinished::Refused(used_for_another(key))) };
+            let failure = stored.failed.then(|| children::kept(&stored.reply));
+            return match (stored.fingerprint == *fingerprint, failure) {
+                (false, _) => Err(Unfinished::Refused(used_for_another(key))),
+                (true, failure) if envelope.message.operation == START => {
+                    let outcome = failure.as_ref().map_or(Ok(&stored.reply), Err);
+                    Ok(children::ended(&self.cell.id, outcome))
+                }
+                (true, Some(failure)) => Err(Unfinished::Refused(failure)),
+                (true, None) => Ok(stored.reply),
+            };
         }
-        let turn = self.start_turn(envelope, None).await?;
+        let counts = heard.is_some();
+        let turn = self.start_turn(envelope, None, heard).await?;
         let (message, ctx) = (&envelope.message, &envelope.ctx);
         let want_state = self.wants_state();
         let (reply, turn) = self.run_turn(turn, message, want_state).await?;
         let state = reply.state;
         // A workflow's result is kept also where nobody waits for it.
         let reply = if message.kind == MessageKind::Call || self.cell.inbox.is_some() { reply.payload } else { Payload::empty() };
-        let effects = turn.into_effects();
+        let mut effects = turn.into_effects();
+        effects.outgoing.extend(self.report(message, Ok(&reply)));
         if state.is_some() || keyed.is_some() || !effects.is_empty() {
             let answer = keyed.map(|(key, fingerprint)| (key, fingerprint, reply.clone()));
-            Box::pin(self.settle(effects, state, answer, heard, ctx)).await?;
+            Box::pin(self.settle(effects, state, answer, ctx)).await?;
+        }
+        if counts {
+            self.past().heard += 1;
         }
         self.body.kind.metrics.handled.increment(1);
-        Ok(reply)
+        // Where there is no journal, whoever starts a run waits for its end.
+        let is_start = message.operation == START && self.cell.inbox.is_some();
+        Ok(if is_start { children::ended(&self.cell.id, Ok(&reply)) } else { reply })
     }
 
     fn new_turn(&self, ctx: RequestContext) -> Turn {
@@ -280,23 +315,41 @@ impl Actor {
     }
 
     /// A turn for a message. The run of a workflow for which nobody waits is accepted before it has begun.
-    async fn start_turn(&mut self, envelope: &mut Envelope, reminder: Option<(String, u64)>) -> Result<Turn, Unfinished> {
+    async fn start_turn(
+        &mut self,
+        envelope: &mut Envelope,
+        reminder: Option<(String, u64)>,
+        heard: Option<(String, u64)>,
+    ) -> Result<Turn, Unfinished> {
         let mut ctx = envelope.ctx.clone();
         let is_workflow = self.cell.inbox.is_some();
-        let awaited = ctx.deadline.filter(|_| envelope.message.kind == MessageKind::Call);
+        let waits = envelope.message.kind == MessageKind::Call && envelope.message.operation != START;
+        let awaited = ctx.deadline.filter(|_| waits);
         if is_workflow {
             // A run may go on when its caller has stopped waiting.
             ctx.deadline = None;
         }
         let turn = self.new_turn(ctx);
-        let Some(held) = self.held() else { return Ok(turn) };
+        let turn = if is_workflow { turn.begun_by(&envelope.message) } else { turn };
+        let is_start = is_workflow && envelope.message.operation == START;
+        let Some(held) = self.held() else {
+            let from_outside = is_start && envelope.message.sender.is_none();
+            if let Some(reply) = envelope.reply.take_if(|_| from_outside) {
+                let _ = reply.send(Ok(children::started(&self.cell.id)));
+            }
+            return Ok(turn);
+        };
         let base = if held.lock().is_new() { Some(Box::pin(self.snapshot(envelope.ctx.trace)).await?) } else { None };
         let at_ms = self.runtime.config().clock.now_ms();
-        let mut turn = turn.journaled(Log::begin(&held, base, begin(&envelope.message, reminder, at_ms))).awaited(awaited);
-        if is_workflow && envelope.message.kind == MessageKind::Cast && Order::of(&envelope.message.operation).is_none() {
+        let mut turn = turn.journaled(Log::begin(&held, base, begin(&envelope.message, reminder, at_ms))).awaited(awaited).heard(heard);
+        let nobody_waits = envelope.message.kind == MessageKind::Cast && Order::is_run(&envelope.message.operation);
+        if is_start || (is_workflow && nobody_waits) {
             turn.suspend().await.map_err(Unfinished::Refused)?;
             if let Some(reply) = envelope.reply.take() {
-                let _ = reply.send(Ok(Payload::empty()));
+                let _ = reply.send(Ok(if is_start { children::started(&self.cell.id) } else { Payload::empty() }));
+            }
+            if let Some(receipt) = envelope.receipt.take() {
+                receipt.sign();
             }
         }
         Ok(turn)
@@ -308,56 +361,16 @@ impl Actor {
         snapshot.map_err(|fault| self.unfinished(Cut::Fault(fault), trace))
     }
 
-    /// Handles a reminder, and says in the same commit when it is due again. One that the actor has changed meanwhile is not due any more; one
-    /// that has failed too often is left out this time.
-    async fn remind(&mut self, due: &Due, envelope: &Envelope) -> Result<Payload, Unfinished> {
-        let config = self.runtime.config();
-        let stored = config.store.get(&Partition::actor(&self.cell.id), &Reminder::key(&due.name)).await;
-        let stored = stored.map_err(|error| Unfinished::Refused(error.into()))?;
-        let stored = stored.map(|value| Reminder::decode(&value)).transpose();
-        let stored = stored.map_err(|error| Unfinished::Refused(unreadable(&self.cell, &error)))?;
-        let Some(reminder) = stored.filter(|reminder| reminder.due_ms == due.at_ms) else {
-            self.runtime.reminded(due).await;
-            return Ok(Payload::empty());
-        };
-        let next = self.next_time(&reminder);
-        let (mut effects, mut state) = (Effects::default(), None);
-        if envelope.failures < ATTEMPTS {
-            let Reminder { operation, payload, .. } = reminder;
-            let sender = Some(self.cell.id.clone());
-            let message = Message { operation, kind: MessageKind::Cast, payload, sender, idempotency_key: None };
-            let mut envelope = Envelope { ctx: envelope.ctx.clone(), message, reply: None, reminder: None, receipt: None, failures: 0 };
-            let turn = self.start_turn(&mut envelope, Some((due.name.clone(), due.at_ms))).await?;
-            let want_state = self.wants_state();
-            let (reply, turn) = self.run_turn(turn, &envelope.message, want_state).await?;
-            (effects, state) = (turn.into_effects(), reply.state);
-        }
-        // What the turn itself says of this reminder counts.
-        if !effects.reminders.iter().any(|(name, _)| *name == due.name) {
-            effects.reminders.push((due.name.clone(), next));
-        }
-        self.settle(effects, state, None, None, &envelope.ctx).await?;
-        self.runtime.reminded(due).await;
-        self.body.kind.metrics.handled.increment(1);
-        Ok(Payload::empty())
-    }
-
-    /// A reminder as it is when it has fired; none when it does not fire again.
-    fn next_time(&self, reminder: &Reminder) -> Option<Reminder> {
-        let clock = &self.runtime.config().clock;
-        let wait = Schedule::parse(&reminder.schedule)?.wait(clock, true)?;
-        Some(Reminder { due_ms: clock.now_ms().saturating_add(millis(wait)), ..reminder.clone() })
-    }
-
     /// Lets the code handle a message; a kill, a time-out or a panic ends it half-way.
     async fn run_turn(&mut self, turn: Turn, message: &Message, want_state: bool) -> Result<(Reply, Turn), Unfinished> {
         let trace = turn.context().trace;
         let limit = self.body.profile.limits.turn_time;
         let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
+        let told = children::told(message);
         // Facets stand around the code: what the journal has is what the code was given.
         let handled = match live.facets.as_deref_mut() {
-            Some(facets) if !turn.is_again() => Box::pin(facets.handle(&mut *live.instance, message, turn, want_state)),
-            _ => live.instance.handle(message, turn, want_state),
+            Some(facets) if !turn.is_again() => Box::pin(facets.handle(&mut *live.instance, &told, turn, want_state)),
+            _ => live.instance.handle(&told, turn, want_state),
         };
         let outcome = guard(&self.cell, limit, handled).await;
         let cut = match outcome {
@@ -412,12 +425,11 @@ impl Actor {
         mut effects: Effects,
         state: Option<Payload>,
         answer: Option<(String, [u8; 32], Payload)>,
-        heard: Option<(String, u64)>,
         ctx: &RequestContext,
     ) -> Result<(), Unfinished> {
         if self.held().is_some() {
             let from_an_actor = answer.as_ref().is_some_and(|(key, ..)| key.contains('#'));
-            self.commit_turn(&mut effects, state, answer, heard, from_an_actor).await?;
+            self.commit_turn(&mut effects, state, answer, from_an_actor).await?;
         } else if let Some((key, fingerprint, reply)) = answer {
             let now = self.runtime.config().clock.now_ms();
             self.past().answers.insert(key, fingerprint, reply, now);
@@ -486,22 +498,24 @@ impl Actor {
     async fn activate(&mut self, ctx: &RequestContext) -> Result<(), Unfinished> {
         let ctx = RequestContext { deadline: None, ..ctx.clone() };
         let recovered = if self.body.profile.durable { Some(self.recover().await.map_err(Unfinished::Refused)?) } else { None };
-        let (activation, history) = recovered.map_or((None, None), |(held, history)| (Some(held), Some(history)));
+        let (activation, history) = recovered.unzip();
+        let code::Version { factory, guest_type, present } = self.body.kind.version(history.as_ref());
+        let activation = activation.map(|activation| Journal::new(activation, factory.code()));
         let carried = self.body.past.as_mut().and_then(|past| past.carried.take());
         let spec = Spec {
             id: self.cell.id.clone(),
-            guest_type: self.body.kind.guest_type.clone(),
+            guest_type,
             config: guest_config(&self.runtime, &self.cell.id, &self.body.kind, &self.body.profile),
             limits: self.body.profile.limits,
         };
         let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind, ctx.clone(), &self.body.profile);
-        let state = history.as_ref().and_then(|history| history.state.as_ref()).or(carried.as_ref());
-        let factory = self.body.kind.factory.clone();
+        let state = history.as_ref().and_then(|history| history.state.as_ref().map(|state| (history.state_code, state)));
+        let state = state.or(carried.as_ref().map(|(code, state)| (*code, state)));
         let made = async {
             let brought = factory.facets(&spec.id);
             let (mut instance, mut turn) = factory.create(&spec, turn).await?;
-            if let Some(state) = state {
-                instance.restore(state).await?;
+            if let Some((code, state)) = state {
+                code::restore(&*factory, &spec, &mut *instance, state, code).await?;
             }
             let facets = facets::around(&self.runtime, &spec.id, &self.body.profile, brought, &mut turn).await.map_err(Fault::Rejected)?;
             Ok((instance, facets, turn))
@@ -509,11 +523,12 @@ impl Actor {
         let made = guard(&self.cell, self.body.profile.limits.turn_time, made).await;
         let made = made.and_then(|made| made.map_err(Cut::Fault));
         let (instance, facets, turn) = made.map_err(|cut| self.unfinished(cut, ctx.trace))?;
-        let live = self.body.live.insert(Live { instance, activation, facets });
+        let live = self.body.live.insert(Live { instance, activation, facets, present });
         let profile = &self.body.profile;
         self.cell.evictable.store((profile.durable || profile.idle_timeout.is_some()) && !profile.eager, Ordering::Relaxed);
         self.cell.counters.used_ms.store(self.runtime.age_ms(crate::now()), Ordering::Relaxed);
         self.runtime.count_live(true);
+        self.cell.parked.store(false, Ordering::Relaxed);
         self.cell.counters.starts.fetch_add(1, Ordering::Relaxed);
         self.cell.counters.memory_bytes.store(live.instance.memory_bytes(), Ordering::Relaxed);
         if let Some(idle) = self.body.profile.idle_timeout {
@@ -525,7 +540,8 @@ impl Actor {
             self.rerun(history.turns).await?;
             self.send_again().await.map_err(Unfinished::Refused)?;
         }
-        self.settle_beginning(effects, &ctx).await
+        self.settle_beginning(effects, &ctx).await?;
+        self.move_on(&ctx).await
     }
 
     /// Makes last what was done besides messages.
@@ -540,7 +556,7 @@ impl Actor {
             },
             None => None,
         };
-        self.settle(effects, state, None, None, ctx).await
+        self.settle(effects, state, None, ctx).await
     }
 
     fn drop_code(&mut self) {
@@ -560,7 +576,8 @@ impl Actor {
             && !(live.activation.is_some() && profile.durable)
         {
             let carried = live.instance.snapshot().await.ok();
-            self.past().carried = carried;
+            let code = self.body.kind.factory.code();
+            self.past().carried = carried.map(|state| (code, state));
         }
         // Other code need not do what this one did.
         self.keep_state().await;
@@ -589,7 +606,10 @@ impl Actor {
         let before = live.instance.memory_bytes();
         if live.activation.is_none() {
             match live.instance.snapshot().await {
-                Ok(state) => self.past().carried = Some(state),
+                Ok(state) => {
+                    let code = self.body.kind.factory.code();
+                    self.past().carried = Some((code, state));
+                }
                 // It works on as it is; its next turn tries again.
                 Err(_) => return Fate::Stays,
             }
@@ -621,9 +641,17 @@ impl Actor {
             self.runtime.watch_idle(&self.cell, again);
             return Fate::Stays;
         }
+        self.forget().await;
         self.keep_state().await;
         self.drop_code();
         if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays }
+    }
+
+    /// Forgets what it knows of its senders, as far as that is safe.
+    async fn forget(&mut self) {
+        if let Err(failure) = Box::pin(self.forget_senders()).await {
+            tracing::warn!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "the numbers of senders are kept on");
+        }
     }
 
     /// The incarnation is over. A supervised actor waits for its supervisor; another that failed comes back with its next message.

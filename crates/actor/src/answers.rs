@@ -20,7 +20,7 @@ impl Answers {
     }
 
     pub(crate) fn insert(&mut self, key: String, fingerprint: [u8; 32], reply: Payload, now_ms: u64) {
-        let answer = Answer { fingerprint, expires_ms: now_ms.saturating_add(RETENTION_MS), reply };
+        let answer = Answer { fingerprint, expires_ms: now_ms.saturating_add(RETENTION_MS), failed: false, reply };
         if self.by_key.insert(key.clone(), answer).is_none() {
             self.order.push_back(key);
         }

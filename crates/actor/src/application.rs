@@ -23,6 +23,8 @@ pub struct Application {
     pub name: Name,
     /// What makes its actors.
     pub factory: Arc<dyn Factory>,
+    /// Earlier versions of that, with which turns go on that began with them.
+    pub earlier: Vec<Arc<dyn Factory>>,
     /// Its service links, if it has any.
     pub outbound: Option<Arc<dyn Outbound>>,
     /// The types that can be addressed. Each is virtual: the first message to a key brings the actor to life.

@@ -99,6 +99,8 @@ pub(crate) struct Cell {
     pub(crate) inbox: Option<Box<Inbox>>,
     /// Messages of this actor that have arrived and are still kept.
     pub(crate) arrived: Mutex<Vec<u64>>,
+    /// Whether its turn has left memory and leaves nothing else undone.
+    pub(crate) parked: AtomicBool,
     /// Until when, in milliseconds since the Unix epoch, the node's index knows that the actor may have left something undone.
     pub(crate) watched_until: AtomicU64,
 }
@@ -125,6 +127,7 @@ impl Cell {
             counters: Counters::default(),
             inbox: is_workflow.then(Box::default),
             arrived: Mutex::default(),
+            parked: AtomicBool::new(false),
             watched_until: AtomicU64::new(0),
         }
     }

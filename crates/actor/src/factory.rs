@@ -77,6 +77,12 @@ pub trait Factory: Send + Sync + 'static {
     /// The types that it can make.
     fn description(&self) -> &Description;
 
+    /// A number that tells this version of the code from others, kept with the states that it makes and the turns that it begins; 0 where
+    /// versions are not told apart.
+    fn code(&self) -> u64 {
+        0
+    }
+
     /// Makes an instance and runs its `init`. The turn serves the host calls of `init` and comes back with what they left in it.
     async fn create(&self, spec: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault>;
 

@@ -7,6 +7,9 @@ use tokio::sync::Notify;
 
 use crate::cell::Envelope;
 
+/// The operation of a run.
+pub(crate) const RUN: &str = "workflow_run";
+
 /// How many may wait.
 const CAPACITY: usize = 1024;
 
@@ -36,9 +39,15 @@ pub(crate) enum Order {
     Resume,
     Cancel,
     Terminate,
+    Start,
 }
 
 impl Order {
+    /// Whether an operation is the run of a workflow, and not a word to one.
+    pub(crate) fn is_run(operation: &str) -> bool {
+        matches!(Self::of(operation), None | Some(Self::Start))
+    }
+
     /// What is not one of these waits in the mailbox.
     pub(crate) fn of(operation: &str) -> Option<Self> {
         let (verb, _) = operation.split_once(':').unwrap_or((operation, ""));
@@ -49,6 +58,7 @@ impl Order {
             "resume" => Some(Self::Resume),
             "cancel" => Some(Self::Cancel),
             "terminate" => Some(Self::Terminate),
+            "start" => Some(Self::Start),
             _ => None,
         }
     }
@@ -64,6 +74,7 @@ impl Order {
             Self::Resume => "resume",
             Self::Cancel => "cancel",
             Self::Terminate => "terminate",
+            Self::Start => "start",
         }
     }
 }

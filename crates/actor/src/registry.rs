@@ -19,6 +19,8 @@ use crate::{Application, Behavior, Factory, Outbound, Profile, RESERVED};
 pub(crate) struct Shared {
     pub(crate) name: Name,
     pub(crate) outbound: Option<Arc<dyn Outbound>>,
+    /// Earlier versions of the code, with which turns go on that began with them.
+    pub(crate) earlier: RwLock<Vec<Arc<dyn Factory>>>,
     pub(crate) intensity: Intensity,
     /// Milliseconds since the Unix epoch; an actor failed too often less than a window before it.
     pub(crate) degraded_until_ms: AtomicU64,
@@ -188,6 +190,7 @@ impl Registry {
         let shared = Arc::new(Shared {
             name: application.name.clone(),
             outbound: application.outbound.clone(),
+            earlier: RwLock::new(application.earlier.clone()),
             intensity: application.supervisor.intensity,
             degraded_until_ms: AtomicU64::new(0),
         });

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use metrics::{Gauge, gauge};
 use parking_lot::{Mutex, RwLock};
 use plexspaces_store::Store;
 use plexspaces_types::{ActorId, Clock, Code, Failure, Key, Message, MessageKind, Name, Payload, RequestContext};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -124,6 +124,9 @@ struct Inner {
     attachments: Attachments,
     systems: Systems,
     guardians: Mutex<HashMap<(Name, Name, Name), guardian::Handle>>,
+    /// Types that were replaced, while actors of theirs still run.
+    retired: Mutex<Vec<Weak<Kind>>>,
+    earlier_ended: Arc<Notify>,
     /// The chain of a message for which nobody waits.
     nobody: Arc<[ActorId]>,
 }
@@ -151,6 +154,8 @@ impl Runtime {
             attachments: Attachments::default(),
             systems: Systems::new(&config.services),
             guardians: Mutex::default(),
+            retired: Mutex::default(),
+            earlier_ended: Arc::default(),
             nobody: Arc::from([]),
             config,
         }))
@@ -518,6 +523,7 @@ impl Runtime {
     fn retire(&self, tenant: &Name, namespace: &Name, retired: &[Arc<Kind>]) {
         for kind in retired {
             kind.retired.store(true, Ordering::SeqCst);
+            self.0.retired.lock().push(Arc::downgrade(kind));
         }
         let is_of =
             |id: &ActorId| id.tenant == *tenant && id.namespace == *namespace && retired.iter().any(|kind| kind.name == id.actor_type);

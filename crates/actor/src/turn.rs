@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexspaces_durable::{KeyValue, Outgoing, Reminder};
+use plexspaces_durable::{KeyValue, Outgoing, Reminder, fingerprint};
 use plexspaces_types::{ActorId, Clock, Code, Failure, Message, MessageKind, Name, Payload, RequestContext};
 
 use crate::cell::Cell;
+use crate::children::{START, start_key};
 use crate::outbound::Outbound;
 use crate::registry::Kind;
 use crate::timers::Change;
@@ -55,6 +56,8 @@ pub struct Parts {
     aside: Option<Box<Log>>,
     course: waits::Course,
     published: Option<Payload>,
+    /// The message from an actor that was heard and is not committed yet.
+    heard: Option<(String, u64)>,
     looking: Looking,
 }
 
@@ -78,6 +81,8 @@ pub(crate) struct Effects {
     pub(crate) outgoing: Vec<Outgoing>,
     pub(crate) timers: Vec<Change>,
     pub(crate) reminders: Vec<(String, Option<Reminder>)>,
+    /// The message that the turn handles, unless that is committed.
+    pub(crate) heard: Option<(String, u64)>,
     pub(crate) log: Option<Box<Log>>,
 }
 
@@ -135,6 +140,7 @@ impl Turn {
             aside: None,
             course: waits::Course::default(),
             published: None,
+            heard: None,
             looking: Looking::No,
         }))
     }
@@ -162,6 +168,7 @@ impl Turn {
             aside: None,
             course: waits::Course::default(),
             published: None,
+            heard: None,
             looking: Looking::No,
         }))
     }
@@ -181,8 +188,9 @@ impl Turn {
     }
 
     pub(crate) fn into_effects(self) -> Effects {
-        let Parts { writes, tells, outgoing, timers, reminders, log, .. } = *self.0;
-        Effects { key_values: writes.into_iter().collect(), tells, outgoing, timers, reminders: reminders.into_iter().collect(), log }
+        let Parts { writes, tells, outgoing, timers, reminders, heard, log, .. } = *self.0;
+        let (key_values, reminders) = (writes.into_iter().collect(), reminders.into_iter().collect());
+        Effects { key_values, tells, outgoing, timers, reminders, heard, log }
     }
 
     /// Writes down what the code is told, or tells it what was written down.
@@ -194,6 +202,18 @@ impl Turn {
     /// Until when somebody waits for the turn's reply.
     pub(crate) fn awaited(mut self, until: Option<std::time::Instant>) -> Self {
         self.course.awaited_until = until;
+        self
+    }
+
+    /// Which message of a durable actor it handles.
+    pub(crate) fn heard(mut self, heard: Option<(String, u64)>) -> Self {
+        self.heard = heard;
+        self
+    }
+
+    /// Which request began it.
+    pub(crate) fn begun_by(mut self, message: &Message) -> Self {
+        self.course.began = message.idempotency_key.clone().map(|key| (key, fingerprint(&message.operation, &message.payload)));
         self
     }
 
@@ -274,7 +294,11 @@ impl Turn {
         let ctx = RequestContext { namespace: id.namespace.clone(), deadline: Some(deadline), chain: Arc::from(chain), ..self.ctx.clone() };
         let mut message = self.message(operation, payload, MessageKind::Call);
         // Asked again after a failure, a durable actor knows the request and gives the same answer.
-        message.idempotency_key = self.log.as_deref().map(|log| format!("{}#{}", self.id, log.call_id()));
+        message.idempotency_key = match operation {
+            // The same id is the same run, whoever asks for it.
+            START => Some(start_key(id)),
+            _ => self.log.as_deref().map(|log| format!("{}#{}", self.id, log.call_id())),
+        };
         Ok((ctx, message))
     }
 
@@ -332,7 +356,7 @@ impl Turn {
         Err(Failure::new(Code::Overloaded, format!("one turn may send at most {MAX_TELLS} messages")))
     }
 
-    /// Writes a line to the node's log, once for a turn that is run again.
+    /// Writes a line to the node's log. A turn that is run again writes no line again that a call in its journal has followed.
     pub fn log(&self, level: LogLevel, message: &str) {
         if self.is_again() {
             // It was written when the turn did this for the first time.

@@ -5,10 +5,10 @@
 mod scripts;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use plexspaces_actor::{Description, Exported, Moment, Profile, Sdk, Spec, Target};
+use plexspaces_actor::{Exported, Moment, Profile, Spec, Target};
 use plexspaces_store::Memory;
 use plexspaces_types::Code;
 use scripts::{Cut, Node, Scripts, ctx};
@@ -247,9 +247,7 @@ async fn a_history_is_run_again_elsewhere_and_tells_what_other_code_would_break(
     let text = serde_json::to_string(&exported).unwrap();
     let exported: Exported = serde_json::from_str(&text).unwrap();
     for (version, expected) in [(1, Ok(2)), (2, Err(Code::NonDeterministic))] {
-        let (versions, handled) = (Arc::new(AtomicUsize::new(version)), Arc::default());
-        let description = Description { sdk: Sdk { language: "rust".into(), version: "0".into() }, actors: Vec::new() };
-        let code = Scripts { description, version: versions, handled };
+        let code = Scripts::new(version);
         let id = plexspaces_types::ActorId::parse(&exported.tenant, &exported.actor).unwrap();
         let spec = Spec {
             id,
@@ -257,7 +255,7 @@ async fn a_history_is_run_again_elsewhere_and_tells_what_other_code_would_break(
             config: exported.config.clone(),
             limits: plexspaces_actor::Limits::default(),
         };
-        let again = plexspaces_actor::rerun(&code, &spec, exported.turns.clone(), true).await;
+        let again = plexspaces_actor::rerun(&*code, &spec, exported.turns.clone(), true).await;
         assert_eq!(again.map(|again| again.turns).map_err(|failure| failure.code), expected);
     }
 }

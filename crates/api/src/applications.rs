@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use plexspaces_actor::{HandlerKind, TypeInfo};
-use plexspaces_app::{Application, Deploy, Status as AppStatus};
+use plexspaces_app::{Application, Deploy, EarlierVersion, OnIncompatible, Status as AppStatus};
 use plexspaces_proto::json;
 use plexspaces_proto::v1::application_service_server::ApplicationService;
 use plexspaces_proto::v1::{self, ApplicationStatus, handler};
@@ -38,7 +38,7 @@ impl ApplicationService for Api {
             config: request.config,
             version: request.version,
             client_token: request.client_token,
-            replace_incompatible: on_incompatible(request.on_incompatible.as_deref()).map_err(status)?,
+            on_incompatible: on_incompatible(request.on_incompatible.as_deref()).map_err(status)?,
         };
         let deployed = self.0.services.applications.deploy(&tenant, deploy).await.map_err(status)?;
         let created = deployed.created;
@@ -91,15 +91,16 @@ impl Api {
     }
 }
 
-/// Milliseconds since the Unix epoch as the contract's type.
-fn on_incompatible(choice: Option<&str>) -> Result<bool, Failure> {
+fn on_incompatible(choice: Option<&str>) -> Result<OnIncompatible, Failure> {
     match choice {
-        None | Some("abort") => Ok(false),
-        Some("replace") => Ok(true),
-        Some(other) => Err(Failure::invalid("on_incompatible", format!("expected \"abort\" or \"replace\", found {other:?}"))),
+        None | Some("abort") => Ok(OnIncompatible::Abort),
+        Some("replace") => Ok(OnIncompatible::Replace),
+        Some("pin") => Ok(OnIncompatible::Pin),
+        Some(other) => Err(Failure::invalid("on_incompatible", format!("expected \"abort\", \"pin\" or \"replace\", found {other:?}"))),
     }
 }
 
+/// Milliseconds since the Unix epoch as the contract's type.
 pub(crate) fn timestamp(milliseconds: u64) -> Timestamp {
     let seconds = i64::try_from(milliseconds / 1000).unwrap_or(i64::MAX);
     let nanos = i32::try_from(milliseconds % 1000).unwrap_or(0) * 1_000_000;
@@ -124,7 +125,12 @@ fn application(application: Application) -> v1::Application {
         actor_ids: application.actor_ids,
         deployed_at: Some(timestamp(application.deployed_at_ms)),
         status_reason,
+        earlier_versions: application.earlier.into_iter().map(earlier_version).collect(),
     }
+}
+
+fn earlier_version(earlier: EarlierVersion) -> v1::EarlierVersion {
+    v1::EarlierVersion { version: earlier.version, digest: earlier.digest, actor_ids: earlier.actor_ids }
 }
 
 fn actor_type(info: TypeInfo) -> v1::ActorType {

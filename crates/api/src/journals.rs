@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use plexspaces_actor::journal::{Entry, Outcome, Recorded};
-use plexspaces_actor::{Moment, Run, RunStatus, Target};
+use plexspaces_actor::{Moment, Run, RunFilter, RunStatus, Target};
 use plexspaces_proto::v1::journal_service_server::JournalService;
 use plexspaces_proto::v1::workflow::Status as State;
 use plexspaces_proto::v1::workflow_service_server::WorkflowService;
@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 use crate::actors::{DEFAULT_TIMEOUT, caller};
 use crate::applications::timestamp;
-use crate::auth::Caller;
+use crate::auth::{self, Caller};
 use crate::error::status;
 use crate::facets::target;
 use crate::page::{self, List};
@@ -104,6 +104,27 @@ impl Api {
         self.0.services.runtime.order_workflow(&ctx, target, order).await
     }
 
+    async fn runs(&self, request: &v1::ListWorkflowsRequest) -> Result<v1::ListWorkflowsResponse, Failure> {
+        let tenant = auth::name("tenant_id", &request.tenant_id)?;
+        let limit = page::size(request.page_size)?;
+        let name = |field: &'static str, given: &Option<String>| given.as_deref().map(|given| auth::name(field, given)).transpose();
+        let wanted = RunFilter {
+            namespace: name("namespace", &request.namespace)?,
+            actor_type: name("actor_type", &request.actor_type)?,
+            status: request.status.as_deref().map(wanted_status).transpose()?,
+        };
+        if wanted.actor_type.is_some() && wanted.namespace.is_none() {
+            return Err(Failure::invalid("namespace", "a type needs a namespace"));
+        }
+        let text = |given: &Option<String>| given.clone().unwrap_or_default();
+        let filter = format!("namespace={} type={} status={}", text(&request.namespace), text(&request.actor_type), text(&request.status));
+        let list = List { name: "workflows", tenant: &tenant, filter: &filter };
+        let after = self.0.pages.open(list, &request.page_token)?;
+        let (found, last) = self.0.services.runtime.workflows(&tenant, &wanted, after.as_deref(), limit).await?;
+        let next_page_token = last.map(|last| self.0.pages.seal(list, last)).transpose()?;
+        Ok(v1::ListWorkflowsResponse { workflows: found.into_iter().map(workflow).collect(), next_page_token })
+    }
+
     async fn run(&self, ctx: &RequestContext, target: Target<'_>) -> Result<v1::Workflow, Failure> {
         self.0.services.runtime.workflow(ctx, target).await.map(workflow)
     }
@@ -131,6 +152,10 @@ impl WorkflowService for Api {
         let ctx = context(&caller, &request.tenant_id, &request.namespace).map_err(status)?;
         let target = target(&request.actor_type, &request.workflow_id).map_err(status)?;
         self.run(&ctx, target).await.map(Response::new).map_err(status)
+    }
+
+    async fn list_workflows(&self, request: Request<v1::ListWorkflowsRequest>) -> Result<Response<v1::ListWorkflowsResponse>, Status> {
+        self.runs(&request.into_inner()).await.map(Response::new).map_err(status)
     }
 
     async fn pause_workflow(&self, request: Request<v1::PauseWorkflowRequest>) -> Result<Response<v1::PauseWorkflowResponse>, Status> {
@@ -169,6 +194,21 @@ fn context(caller: &Caller, tenant: &str, namespace: &str) -> Result<RequestCont
     Ok(caller.context(tenant, namespace)?.with_deadline(std::time::Instant::now() + DEFAULT_TIMEOUT))
 }
 
+fn wanted_status(text: &str) -> Result<RunStatus, Failure> {
+    Ok(match text {
+        "running" => RunStatus::Running,
+        "paused" => RunStatus::Paused,
+        "completed" => RunStatus::Completed,
+        "failed" => RunStatus::Failed,
+        "cancelled" => RunStatus::Cancelled,
+        "terminated" => RunStatus::Terminated,
+        other => {
+            let known = "running, paused, completed, failed, cancelled or terminated";
+            return Err(Failure::invalid("status", format!("expected {known}, found {other:?}")));
+        }
+    })
+}
+
 fn workflow(run: Run) -> v1::Workflow {
     let state = match run.status {
         RunStatus::None => State::None,
@@ -193,6 +233,8 @@ fn workflow(run: Run) -> v1::Workflow {
         failure: run.failure,
         last_step: run.last_step,
         step_count: run.steps,
+        code: (run.code != 0).then(|| format!("{:016x}", run.code)),
+        pinned: run.pinned,
     }
 }
 

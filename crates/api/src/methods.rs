@@ -106,6 +106,7 @@ pub(crate) const METHODS: &[Method] = &[
     Method { name: "plexspaces.v1.JournalService.ExportJournal", ..CONTROL },
     Method { name: "plexspaces.v1.WorkflowService.StartWorkflow", statuses: &[202], ..CONTROL },
     Method { name: "plexspaces.v1.WorkflowService.GetWorkflow", ..CONTROL },
+    Method { name: "plexspaces.v1.WorkflowService.ListWorkflows", ..CONTROL },
     Method { name: "plexspaces.v1.WorkflowService.PauseWorkflow", ..CONTROL },
     Method { name: "plexspaces.v1.WorkflowService.ResumeWorkflow", ..CONTROL },
     Method { name: "plexspaces.v1.WorkflowService.CancelWorkflow", ..CONTROL },
@@ -221,7 +222,7 @@ pub(crate) fn calls(api: &Api, pool: &DescriptorPool) -> Result<HashMap<&'static
     register!(unary JournalService
         ("ListTurns", list_turns) ("GetState", get_state) ("ForkActor", fork_actor) ("ExportJournal", export_journal));
     register!(unary WorkflowService
-        ("StartWorkflow", start_workflow) ("GetWorkflow", get_workflow) ("PauseWorkflow", pause_workflow)
+        ("StartWorkflow", start_workflow) ("GetWorkflow", get_workflow) ("ListWorkflows", list_workflows) ("PauseWorkflow", pause_workflow)
         ("ResumeWorkflow", resume_workflow) ("CancelWorkflow", cancel_workflow) ("TerminateWorkflow", terminate_workflow));
     register!(unary SystemService
         ("GetInfo", get_info) ("GetHealth", get_health) ("GetLiveness", get_liveness) ("GetDeepHealth", get_deep_health)

@@ -17,6 +17,8 @@ use crate::config::AppConfig;
 use crate::files::ComponentFiles;
 use crate::plan::{Names, config_failure, plan};
 
+mod earlier;
+
 /// How long a deployment's `client_token` is remembered.
 const TOKEN_RETENTION_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -50,8 +52,20 @@ pub struct Deploy {
     pub version: Option<String>,
     /// Makes a repetition of this deployment give the first one's result.
     pub client_token: Option<String>,
-    /// Replaces an application also where runs under way would not go on as they began: they stand until code comes that fits them.
-    pub replace_incompatible: bool,
+    /// What becomes of runs under way that would not go on as they began.
+    pub on_incompatible: OnIncompatible,
+}
+
+/// What becomes of runs under way that a new version would not carry on as they began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnIncompatible {
+    /// There must be none: the deployment is refused.
+    #[default]
+    Abort,
+    /// They stand until code comes that fits them.
+    Replace,
+    /// What is under way goes on with the version that it began with, to its end.
+    Pin,
 }
 
 /// The result of a deployment.
@@ -86,6 +100,19 @@ pub struct Application {
     pub actor_ids: Vec<String>,
     /// When, in milliseconds since the Unix epoch.
     pub deployed_at_ms: u64,
+    /// The versions before it with which something goes on.
+    pub earlier: Vec<EarlierVersion>,
+}
+
+/// A version of an application that is kept for what began with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EarlierVersion {
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of its component.
+    pub digest: String,
+    /// The actors whose turns go on with it.
+    pub actor_ids: Vec<String>,
 }
 
 /// How an application is.
@@ -111,6 +138,16 @@ struct Record {
     actor_type: Option<String>,
     config: Option<String>,
     deployed_at_ms: u64,
+    #[serde(default)]
+    earlier: Vec<Earlier>,
+}
+
+/// What is stored of an earlier version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Earlier {
+    pub(crate) version: String,
+    pub(crate) digest: String,
 }
 
 #[derive(Clone)]
@@ -178,6 +215,7 @@ impl Applications {
             };
             self.0.entries.write().insert(entry.record.key(), entry);
         }
+        self.watch_earlier();
         Ok(())
     }
 
@@ -200,10 +238,10 @@ impl Applications {
             actor_type: request.actor_type.as_deref(),
         };
         let digest = component.digest().to_owned();
-        let running =
+        let mut running =
             plan(&names, config.as_ref(), component, self.0.config.limits, self.0.runtime.facet_registry(), &self.0.config.outbound)?;
         let version = request.version.clone().or_else(|| config.and_then(|config| config.app.version));
-        let record = Record {
+        let mut record = Record {
             tenant: tenant.clone(),
             namespace: running.namespace.clone(),
             app: running.name.clone(),
@@ -212,13 +250,21 @@ impl Applications {
             actor_type: request.actor_type.clone(),
             config: request.config.clone(),
             deployed_at_ms: self.0.config.clock.now_ms(),
+            earlier: Vec::new(),
         };
         let key = record.key();
         let previous = self.0.entries.read().get(&key).cloned();
-        if previous.as_ref().is_some_and(|previous| previous.record.digest != digest) && !request.replace_incompatible {
-            let broken = self.0.runtime.would_break(&running).await?;
-            if !broken.is_empty() {
-                return Err(incompatible(&broken));
+        if let Some(previous) = &previous {
+            record.earlier = previous.earlier_than(&digest, request.on_incompatible);
+            running.earlier = self.earlier_versions(&record).await;
+            if request.on_incompatible == OnIncompatible::Pin && running.earlier.len() < record.earlier.len() {
+                return Err(Failure::new(
+                    Code::StorageFailed,
+                    "an earlier version that is to be kept cannot be read; the node's log has the details",
+                ));
+            }
+            if previous.record.digest != digest {
+                self.check_upgrade(&running, request.on_incompatible).await?;
             }
         }
         self.0.files.put(&digest, request.wasm.clone()).await?;
@@ -237,11 +283,12 @@ impl Applications {
         }
         let replaced = self.0.entries.write().insert(key, entry.clone());
         if let Some(replaced) = &replaced {
-            self.forget_component(&replaced.record.digest).await;
+            self.forget_components(&replaced.record).await;
         }
+        self.0.runtime.earlier_ended().notify_one();
         let created = replaced.is_none();
         tracing::info!(app = %entry.record.app, namespace = %entry.record.namespace, version = %entry.record.version, created, "deployed");
-        Ok(Deployed { application: self.show(&entry), created })
+        Ok(Deployed { application: self.show(&entry).await?, created })
     }
 
     /// Removes an application. Messages that its actors have accepted are handled; what its durable actors stored stays for a later
@@ -254,14 +301,15 @@ impl Applications {
         self.0.store.commit(batch).await?;
         self.0.runtime.undeploy(tenant, &entry.record.namespace, &entry.record.app).await;
         self.0.entries.write().remove(&entry.record.key());
-        self.forget_component(&entry.record.digest).await;
+        self.forget_components(&entry.record).await;
         tracing::info!(app = %entry.record.app, namespace = %entry.record.namespace, "undeployed");
         Ok(())
     }
 
     /// One application; without a namespace its name must be unique in the tenant.
     pub async fn get(&self, tenant: &Name, namespace: Option<&str>, app: &str) -> Result<Application, Failure> {
-        Ok(self.show(&self.find(tenant, namespace, app)?))
+        let entry = self.find(tenant, namespace, app)?;
+        self.show(&entry).await
     }
 
     /// The applications of a tenant in order of namespace and name, after the one that prints as `after` (`namespace/app`), at most
@@ -276,24 +324,25 @@ impl Applications {
         let after =
             after.map(|after| after.split_once('/').ok_or_else(|| Failure::invalid("page_token", "the page token is not of this list")));
         let after = after.transpose()?;
-        let entries = self.0.entries.read();
-        let wanted = entries.values().filter(|entry| {
+        let is_wanted = |entry: &&Entry| {
             let Record { tenant: owner, namespace: place, app, .. } = &entry.record;
             owner == tenant
                 && namespace.is_none_or(|namespace| place.as_str() == namespace)
                 && after.is_none_or(|after| (place.as_str(), app.as_str()) > after)
-        });
-        let mut found: Vec<Application> = wanted.take(limit.saturating_add(1)).map(|entry| self.show(entry)).collect();
-        let more = found.len() > limit;
-        found.truncate(limit);
-        Ok((found, more))
+        };
+        let wanted: Vec<Entry> = self.0.entries.read().values().filter(is_wanted).take(limit.saturating_add(1)).cloned().collect();
+        let mut found = Vec::with_capacity(wanted.len());
+        for entry in wanted.iter().take(limit) {
+            found.push(self.show(entry).await?);
+        }
+        Ok((found, wanted.len() > limit))
     }
 
     /// How many applications there are, and how many of them are not well.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let entries = self.0.entries.read();
-        (entries.len(), entries.values().filter(|entry| self.show(entry).status != Status::Running).count())
+        (entries.len(), entries.values().filter(|entry| self.status(entry) != Status::Running).count())
     }
 
     fn find(&self, tenant: &Name, namespace: Option<&str>, app: &str) -> Result<Entry, Failure> {
@@ -317,14 +366,19 @@ impl Applications {
         }
     }
 
-    fn show(&self, entry: &Entry) -> Application {
-        let record = entry.record.clone();
-        let status = match &entry.failed {
+    fn status(&self, entry: &Entry) -> Status {
+        let record = &entry.record;
+        match &entry.failed {
             Some(why) => Status::Failed(why.clone()),
             None if self.0.runtime.is_degraded(&record.tenant, &record.namespace, &record.app) => Status::Degraded,
             None => Status::Running,
-        };
-        Application {
+        }
+    }
+
+    async fn show(&self, entry: &Entry) -> Result<Application, Failure> {
+        let record = entry.record.clone();
+        let (status, earlier) = (self.status(entry), self.show_earlier(entry).await?);
+        Ok(Application {
             tenant: record.tenant,
             namespace: record.namespace,
             app: record.app,
@@ -335,7 +389,8 @@ impl Applications {
             types: entry.types.clone(),
             actor_ids: entry.actor_ids.clone(),
             deployed_at_ms: record.deployed_at_ms,
-        }
+            earlier,
+        })
     }
 
     async fn load(&self, record: &Record) -> Result<Entry, Failure> {
@@ -351,8 +406,9 @@ impl Applications {
             app: Some(record.app.as_str()),
             actor_type: record.actor_type.as_deref(),
         };
-        let running =
+        let mut running =
             plan(&names, config.as_ref(), component, self.0.config.limits, self.0.runtime.facet_registry(), &self.0.config.outbound)?;
+        running.earlier = self.earlier_versions(record).await;
         self.0.runtime.resume(&running)?;
         Ok(Entry::new(record.clone(), running))
     }
@@ -410,25 +466,21 @@ impl Applications {
 
     /// Removes a component that no application uses any more.
     async fn forget_component(&self, digest: &str) {
-        let used = self.0.entries.read().values().any(|entry| entry.record.digest == digest);
+        let used = self.0.entries.read().values().any(|entry| entry.record.digests().any(|used| used == digest));
         if !used {
             self.0.files.remove(digest).await;
         }
     }
 }
 
-fn incompatible(broken: &[(ActorId, Failure)]) -> Failure {
-    let each: Vec<String> = broken.iter().map(|(id, failure)| format!("{id}: {}", failure.message)).collect();
-    let message = format!(
-        "the new version would break what is under way; with on_incompatible = \"replace\" that stands until code comes that fits it: {}",
-        each.join("; ")
-    );
-    Failure::new(Code::Conflict, message).with_field("wasm")
-}
-
 impl Record {
     fn key(&self) -> AppKey {
         (self.tenant.clone(), self.namespace.clone(), self.app.clone())
+    }
+
+    /// The components that it needs.
+    fn digests(&self) -> impl Iterator<Item = &str> {
+        self.earlier.iter().map(|earlier| earlier.digest.as_str()).chain([self.digest.as_str()])
     }
 
     fn store_key(&self) -> Vec<u8> {
@@ -462,11 +514,11 @@ fn token_key(tenant: &Name, token: &str) -> Vec<u8> {
 
 /// What tells one deployment from another under the same token.
 fn fingerprint(request: &Deploy) -> String {
-    let Deploy { namespace, app, actor_type, wasm, config, version, client_token: _, replace_incompatible: _ } = request;
+    let Deploy { namespace, app, actor_type, wasm, config, version, client_token: _, on_incompatible: _ } = request;
     let digest = format!("{:x}", Sha256::digest(wasm));
     serde_json::json!([namespace, app, actor_type, digest, config, version]).to_string()
 }
 
-fn component_failure(error: plexspaces_wasm::Error) -> Failure {
+pub(crate) fn component_failure(error: plexspaces_wasm::Error) -> Failure {
     Failure::new(error.code(), error.to_string()).with_field("wasm")
 }

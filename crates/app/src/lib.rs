@@ -11,7 +11,7 @@ mod plan;
 mod strict;
 mod units;
 
-pub use applications::{Application, Applications, Config, Deploy, Deployed, Status};
+pub use applications::{Application, Applications, Config, Deploy, Deployed, EarlierVersion, OnIncompatible, Status};
 pub use config::{AppConfig, LimitsConfig};
 pub use strict::{ConfigError, parse as parse_strict};
 pub use units::{ByteSize, Duration};

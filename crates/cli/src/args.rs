@@ -230,8 +230,9 @@ pub(crate) struct Deploy {
     /// The version to show in lists
     #[arg(long, value_name = "VERSION")]
     pub(crate) app_version: Option<String>,
-    /// What to do when runs under way would not go on as they began: refuse the deployment, or replace the code and let them stand
-    #[arg(long, value_name = "CHOICE", value_parser = ["abort", "replace"])]
+    /// What to do when runs under way would not go on as they began: refuse the deployment, let them go on with the version that they began
+    /// with, or replace the code and let them stand
+    #[arg(long, value_name = "CHOICE", value_parser = ["abort", "pin", "replace"])]
     pub(crate) on_incompatible: Option<String>,
 }
 
@@ -412,6 +413,21 @@ pub(crate) enum Workflow {
         /// What the run is given, as JSON
         #[arg(default_value = "{}")]
         input: String,
+    },
+    /// List the workflows that were ever run, with the latest run of each
+    List {
+        /// Only those of this namespace
+        #[arg(long)]
+        namespace: Option<String>,
+        /// Only those of this type
+        #[arg(long, value_name = "TYPE", requires = "namespace")]
+        actor_type: Option<String>,
+        /// Only those whose latest run stands like this
+        #[arg(long, value_parser = ["running", "paused", "completed", "failed", "cancelled", "terminated"])]
+        status: Option<String>,
+        /// How many at most
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
     },
     /// Show the latest run
     Show {

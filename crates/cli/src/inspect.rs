@@ -27,6 +27,13 @@ pub(crate) async fn list(remote: &Remote, list: &List) -> anyhow::Result<()> {
     });
     let heads = ["NAMESPACE", "APP", "VERSION", "STATUS", "TYPES"].map(str::to_owned).to_vec();
     print_table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>());
+    for application in &applications {
+        for earlier in &application.earlier_versions {
+            let v1::EarlierVersion { version, digest, actor_ids } = earlier;
+            println!("\n{}/{} goes on with {version} (digest {digest}) for:", application.namespace, application.app);
+            actor_ids.iter().for_each(|id| println!("  {id}"));
+        }
+    }
     Ok(())
 }
 

@@ -16,6 +16,16 @@ const PAGE: i32 = 200;
 pub(crate) async fn workflow(remote: &Remote, command: &Workflow) -> anyhow::Result<()> {
     let (order, which) = match command {
         Workflow::Start { workflow, input } => return start(remote, workflow, input).await,
+        Workflow::List { namespace, actor_type, status, limit } => {
+            let request = v1::ListWorkflowsRequest {
+                tenant_id: remote.tenant.clone(),
+                namespace: namespace.clone(),
+                actor_type: actor_type.clone(),
+                status: status.clone(),
+                ..v1::ListWorkflowsRequest::default()
+            };
+            return list_runs(remote, request, *limit).await;
+        }
         Workflow::Show { workflow } => {
             let run = connect(remote).await?.workflow(named(remote, workflow)?).await?;
             return print_run(remote, &run);
@@ -55,12 +65,44 @@ fn named(remote: &Remote, which: &str) -> anyhow::Result<v1::GetWorkflowRequest>
     })
 }
 
+async fn list_runs(remote: &Remote, request: v1::ListWorkflowsRequest, limit: usize) -> anyhow::Result<()> {
+    let workflows = connect(remote).await?.workflow_list(request, limit).await?;
+    if remote.json {
+        return print_json("plexspaces.v1.ListWorkflowsResponse", &v1::ListWorkflowsResponse { workflows, next_page_token: None });
+    }
+    if workflows.is_empty() {
+        println!("no workflow was run");
+        return Ok(());
+    }
+    let mut rows = vec![["WORKFLOW", "STATUS", "STEPS", "LAST STEP", "CODE"].map(str::to_owned).to_vec()];
+    rows.extend(workflows.iter().map(|run| {
+        let failed = run.failure.clone().filter(|_| run.status() == v1::workflow::Status::Failed);
+        let last = failed.or_else(|| run.last_step.clone()).unwrap_or_default();
+        vec![run.actor_id.clone(), status_name(run), run.step_count.to_string(), last, code(run)]
+    }));
+    print_table(&rows);
+    Ok(())
+}
+
+fn status_name(run: &v1::Workflow) -> String {
+    let status = run.status().as_str_name();
+    status.strip_prefix("STATUS_").unwrap_or(status).to_ascii_lowercase()
+}
+
+/// The version of the code that the run began with.
+fn code(run: &v1::Workflow) -> String {
+    let code = run.code.clone().unwrap_or_default();
+    if run.pinned { format!("{code} (pinned)") } else { code }
+}
+
 fn print_run(remote: &Remote, run: &v1::Workflow) -> anyhow::Result<()> {
     if remote.json {
         return print_json("plexspaces.v1.Workflow", run);
     }
-    let status = run.status().as_str_name();
-    println!("{} {}", run.actor_id, status.strip_prefix("STATUS_").unwrap_or(status).to_ascii_lowercase());
+    println!("{} {}", run.actor_id, status_name(run));
+    if run.code.is_some() {
+        println!("code {}", code(run));
+    }
     if let Some(step) = &run.last_step {
         println!("step {}: {step}", run.step_count);
     }

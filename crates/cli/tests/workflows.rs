@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
-use support::{Answer, Http, Node, root, stderr};
+use support::{Answer, Http, Node, root, stderr, stdout};
 
 /// The node with the workflows of `guests/flows`.
 fn flows(data: &std::path::Path) -> Node {
@@ -286,4 +286,85 @@ async fn code_that_does_something_else_stops_and_leaves_the_history_as_it_was() 
     deploy(&node, "flows");
     until("the end", async || long.query(&node, "status").await == "done").await;
     assert_eq!(notes(&http, &node).await, ["before", "after"]);
+}
+
+#[tokio::test]
+async fn a_parent_and_two_children_that_are_killed_in_the_middle_end_with_each_step_once() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut node, http) = (flows(data.path()), Http::new());
+    let parent = Flow { http: &http, name: "parent/one" };
+    parent.start(&node, json!({"ms": 1500})).await;
+    for _ in 0..4 {
+        until("it lives", async || parent.query(&node, "status").await != "new").await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        node.kill();
+        node = Node::start(data.path());
+    }
+    until("the end", async || notes(&http, &node).await.contains(&"all done".to_owned())).await;
+    let mut seen = notes(&http, &node).await;
+    seen.sort();
+    assert_eq!(seen, ["all done", "part 0 begun", "part 0 done", "part 1 begun", "part 1 done"]);
+
+    // Who cancels the parent cancels the children.
+    let cancelled = Flow { http: &http, name: "parent/two" };
+    cancelled.start(&node, json!({"ms": 60_000})).await;
+    until("both have begun", async || notes(&http, &node).await.len() == 7).await;
+    assert_eq!(cancelled.send(&node, "workflow_cancel", json!({})).await.status, 200);
+    until("both have undone it", async || {
+        let seen = notes(&http, &node).await;
+        seen.contains(&"part 0 undone".to_owned()) && seen.contains(&"part 1 undone".to_owned())
+    })
+    .await;
+    until("they are listed so", async || {
+        let list = http.get(&node, "/api/v1/workflows?namespace=flows&actor_type=part&status=terminated").await.body;
+        list["workflows"].as_array().is_some_and(|runs| runs.len() == 2)
+    })
+    .await;
+}
+
+/// How many components the node keeps.
+fn components(data: &std::path::Path) -> usize {
+    std::fs::read_dir(data.join("components")).unwrap().count()
+}
+
+#[tokio::test]
+async fn a_pinned_run_ends_with_its_version_and_what_begins_runs_the_new_one() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut node, http) = (Node::start(data.path()), Http::new());
+    // Both are built before the time counts.
+    deploy(&node, "changed");
+    deploy(&node, "flows");
+    let old = Flow { http: &http, name: "long/old" };
+    old.start(&node, json!({"ms": 6000})).await;
+    until("it sleeps", async || old.query(&node, "status").await == "sleeping").await;
+    let refused = try_deploy(&node, "changed", "abort");
+    assert!(!refused.status.success() && stderr(&refused).contains("on_incompatible = \"pin\""), "{}", stderr(&refused));
+    let pinned = try_deploy(&node, "changed", "pin");
+    assert!(pinned.status.success(), "{}", stderr(&pinned));
+    let new = Flow { http: &http, name: "long/new" };
+    new.start(&node, json!({"ms": 60_000})).await;
+    until("the new version sleeps", async || new.query(&node, "status").await == "sleeping anew").await;
+    // Who asks is told, also after a crash, which both versions survive.
+    node.kill();
+    node = Node::start(data.path());
+    assert_eq!(components(data.path()), 2);
+    let list = stdout(&node.cli(&["list"]));
+    assert!(list.contains("flows/flows goes on with") && list.contains("flows/long/old"), "{list}");
+    let show = stdout(&node.cli(&["workflow", "show", "flows/long/old"]));
+    assert!(show.contains("running") && show.contains("(pinned)"), "{show}");
+    let table = stdout(&node.cli(&["workflow", "list", "--status", "running", "--namespace", "flows"]));
+    let line = |name: &str| table.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
+    assert!(line("flows/long/old").contains("(pinned)") && !line("flows/long/new").contains("(pinned)"), "{table}");
+    assert_eq!(new.query(&node, "status").await, "sleeping anew");
+    // Its last step is that of the earlier version.
+    until("the end", async || notes(&http, &node).await == ["before", "after"]).await;
+    until("the earlier version is let go", async || components(data.path()) == 1).await;
+    assert!(!stdout(&node.cli(&["list"])).contains("goes on with"));
+    assert_eq!(old.query(&node, "status").await, "done", "its state came to the new version");
+    // The recorder's state was migrated once, whatever happened since.
+    for _ in 0..2 {
+        assert_eq!(http.ask(&node, "flows/recorder", json!({"op": "migrated"})).await.body, 1);
+        node.kill();
+        node = Node::start(data.path());
+    }
 }

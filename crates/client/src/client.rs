@@ -272,6 +272,20 @@ impl Client {
         retry(|| async { self.take(self.workflows().get_workflow(request.clone()).await) }).await
     }
 
+    /// The workflows that match a request, at most `limit`.
+    pub async fn workflow_list(&self, mut request: v1::ListWorkflowsRequest, limit: usize) -> Result<Vec<v1::Workflow>, Error> {
+        let mut all = Vec::new();
+        loop {
+            request.page_size = page_size(limit.saturating_sub(all.len()));
+            let page = retry(|| async { self.take(self.workflows().list_workflows(request.clone()).await) }).await?;
+            all.extend(page.workflows);
+            match page.next_page_token {
+                Some(token) if all.len() < limit => request.page_token = token,
+                _ => return Ok(all),
+            }
+        }
+    }
+
     /// Tells a workflow's run to `pause`, `resume`, `cancel` or `terminate`.
     pub async fn order_workflow(&self, order: Order, workflow: v1::GetWorkflowRequest) -> Result<(), Error> {
         let v1::GetWorkflowRequest { tenant_id, namespace, actor_type, workflow_id } = workflow;

@@ -5,7 +5,7 @@ use plexspaces_store::{Batch, Partition, Range};
 use plexspaces_types::Payload;
 
 use crate::journal::{self, Entry, Recorded};
-use crate::record::{self, ANCHOR, Anchor, Answer, EPOCH, Error, KeyValue, RETENTION_MS};
+use crate::record::{self, ANCHOR, Anchor, Answer, EPOCH, Error, KeyValue, Published, RETENTION_MS};
 use crate::{Outgoing, Past, Reminder, Tenure, outbox};
 
 /// What a turn leaves behind, or a part of it that ends where the turn waits.
@@ -19,6 +19,8 @@ pub struct Changes {
     pub reminders: Vec<(String, Option<Reminder>)>,
     /// The answer to remember: its idempotency key, the request's fingerprint, the reply.
     pub answer: Option<(String, [u8; 32], Payload)>,
+    /// Whether the answer is a failure.
+    pub failed: bool,
     /// Whether the answer need not be kept for a turn that changes nothing: to handle the message again does no harm then.
     pub harmless: bool,
     /// Messages that are to leave with this commit.
@@ -27,8 +29,10 @@ pub struct Changes {
     pub arrived: Vec<u64>,
     /// The sender and the number of the message that the turn handles.
     pub heard: Option<(String, u64)>,
-    /// What a workflow shows of itself while it runs.
-    pub published: Option<Payload>,
+    /// Records of senders whose numbers need not be known any more.
+    pub unheard: Vec<Bytes>,
+    /// What a workflow shows of itself while it runs, and the version of the code whose state that is.
+    pub published: Option<(u64, Payload)>,
     /// Answers whose time is over, as [`Activation::expired_range`] found them.
     pub forget: Vec<Bytes>,
     /// Records of old turns, as [`Activation::stale_range`] found them.
@@ -273,8 +277,11 @@ impl Activation {
         if let Some((sender, number)) = changes.heard {
             batch.put(outbox::heard_key(&sender), outbox::encode_heard(number));
         }
-        if let Some(published) = changes.published {
-            batch.put(record::PUBLISHED, record::encode_published(self.turn, &published));
+        for key in changes.unheard {
+            batch.delete(key);
+        }
+        if let Some((code, state)) = changes.published {
+            batch.put(record::PUBLISHED, Published { turn: self.turn, code, state }.encode());
         }
         if !changes.forget.is_empty() {
             // What is left is younger; the next look will find how much.
@@ -304,7 +311,7 @@ impl Activation {
         }
         if let Some((key, fingerprint, reply)) = changes.answer {
             let expires_ms = now_ms.saturating_add(RETENTION_MS);
-            batch.put(record::answer_key(&key), Answer { fingerprint, expires_ms, reply }.encode());
+            batch.put(record::answer_key(&key), Answer { fingerprint, expires_ms, failed: changes.failed, reply }.encode());
             batch.put(record::expiry_key(expires_ms, &key), Bytes::new());
             self.oldest_answer_ms = self.oldest_answer_ms.or(Some(expires_ms));
         }
@@ -337,13 +344,28 @@ impl Activation {
                 _ => {}
             }
         }
-        let Changes { entries, key_values, reminders, answer, harmless, outgoing, arrived, heard: _, published, forget, stale } = changes;
+        let Changes {
+            entries,
+            key_values,
+            reminders,
+            answer,
+            failed: _,
+            harmless,
+            outgoing,
+            arrived,
+            heard: _,
+            unheard,
+            published,
+            forget,
+            stale,
+        } = changes;
         (ended_as_it_was || entries.is_empty())
             && key_values.is_empty()
             && reminders.is_empty()
             && (answer.is_none() || *harmless)
             && outgoing.is_empty()
             && arrived.is_empty()
+            && unheard.is_empty()
             && published.is_none()
             && forget.is_empty()
             && stale.is_empty()

@@ -17,7 +17,7 @@ pub const NO_CODE: u64 = 0;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
-    /// The state from which an actor's first turn began, where that turn waits before there is another.
+    /// The state from which an actor's first turn began, where that turn waits before there is another. It is of the code that began it.
     Base(Payload),
     /// A turn begins.
     Begin(Begin),
@@ -32,6 +32,9 @@ pub enum Entry {
 /// The message that a turn handles, and what makes the turn repeatable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begin {
+    /// The version of the code that began it.
+    #[serde(default)]
+    pub code: u64,
     /// The turn's clock at its beginning, in milliseconds since the Unix epoch.
     pub at_ms: u64,
     /// What the turn's random numbers and ids come from.
@@ -121,6 +124,9 @@ pub struct End {
     pub outcome: Outcome,
     /// The state after it, where it was taken.
     pub state: Option<Payload>,
+    /// The version of the code that ended it, whose state it is.
+    #[serde(default)]
+    pub code: u64,
 }
 
 /// With what a turn ended.

@@ -12,6 +12,8 @@ use crate::record::{self, Error, LAYOUT};
 
 const OUTBOX: &[u8] = b"o/";
 const HEARD: &[u8] = b"n/";
+/// No identity holds a control character.
+const BESIDE: char = '\u{1}';
 
 /// Messages of one turn that numbers tell apart.
 const PER_TURN: u64 = 1 << 20;
@@ -36,10 +38,22 @@ impl Outgoing {
         turn.saturating_mul(PER_TURN).saturating_add(index)
     }
 
+    /// The number of the message by which whoever started a turn hears of its end: the last of the turn.
+    #[must_use]
+    pub fn last_number(turn: u64) -> u64 {
+        Self::number(turn, PER_TURN - 1)
+    }
+
     /// Where the messages that have not arrived are.
     #[must_use]
     pub fn range() -> Range {
         Range::prefix(OUTBOX)
+    }
+
+    /// Where the messages with numbers up to this one are.
+    #[must_use]
+    pub fn up_to(number: u64) -> Range {
+        Range { start: key(0), end: Some(key(number.saturating_add(1))) }
     }
 
     /// The record's value.
@@ -63,6 +77,25 @@ pub(crate) fn key(number: u64) -> Bytes {
 #[must_use]
 pub fn heard_key(sender: &str) -> Bytes {
     [HEARD, sender.as_bytes()].concat().into()
+}
+
+/// Where the last numbers of all senders are.
+#[must_use]
+pub fn heard_range() -> Range {
+    Range::prefix(HEARD)
+}
+
+/// Whose number a key is for.
+#[must_use]
+pub fn sender_of(key: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(key.strip_prefix(HEARD)?).ok()?;
+    Some(name.strip_suffix(BESIDE).unwrap_or(name))
+}
+
+/// The name under which a sender is known by messages that overtake its others: they have numbers of the same row in another order.
+#[must_use]
+pub fn beside(sender: &str) -> String {
+    format!("{sender}{BESIDE}")
 }
 
 /// The record of the last number of a sender.

@@ -31,7 +31,7 @@ const ANSWER: &[u8] = b"d/";
 const KEY_VALUE: &[u8] = b"k/";
 
 /// The first byte of each record, so that a later layout is refused and not misread.
-pub(crate) const LAYOUT: u8 = 2;
+pub(crate) const LAYOUT: u8 = 3;
 
 /// A record that is not what its key says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +87,8 @@ pub struct Answer {
     pub fingerprint: [u8; 32],
     /// Milliseconds since the Unix epoch from which it counts as gone.
     pub expires_ms: u64,
+    /// Whether it is a failure; the reply says which.
+    pub failed: bool,
     /// What was answered.
     pub reply: Payload,
 }
@@ -95,10 +97,11 @@ impl Answer {
     /// The record's value.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(42 + self.reply.len());
+        let mut out = BytesMut::with_capacity(43 + self.reply.len());
         out.put_u8(LAYOUT);
         out.put_slice(&self.fingerprint);
         out.put_u64(self.expires_ms);
+        out.put_u8(u8::from(self.failed));
         put_payload(&mut out, &self.reply);
         out.freeze()
     }
@@ -109,8 +112,9 @@ impl Answer {
             let rest = body(value)?;
             let (fingerprint, rest) = rest.split_first_chunk::<32>()?;
             let (expires, rest) = rest.split_first_chunk::<8>()?;
-            let reply = payload(rest)?;
-            Some(Self { fingerprint: *fingerprint, expires_ms: u64::from_be_bytes(*expires), reply })
+            let (failed, rest) = rest.split_first()?;
+            let (expires_ms, failed) = (u64::from_be_bytes(*expires), *failed != 0);
+            Some(Self { fingerprint: *fingerprint, expires_ms, failed, reply: payload(rest)? })
         };
         parse().ok_or_else(|| unreadable("stored answer", value))
     }
@@ -180,21 +184,36 @@ impl Anchor {
     }
 }
 
-pub(crate) fn encode_published(turn: u64, state: &Payload) -> Bytes {
-    let mut out = BytesMut::with_capacity(10 + state.len());
-    out.put_u8(LAYOUT);
-    out.put_u64(turn);
-    put_payload(&mut out, state);
-    out.freeze()
+/// What a workflow shows of itself while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The turn in which it does.
+    pub turn: u64,
+    /// The version of the code whose state it is.
+    pub code: u64,
+    /// The state.
+    pub state: Payload,
 }
 
-/// What a workflow shows of itself, and in which turn it did.
-pub fn decode_published(value: &Bytes) -> Result<(u64, Payload), Error> {
-    let parse = || {
-        let (turn, rest) = body(value)?.split_first_chunk::<8>()?;
-        Some((u64::from_be_bytes(*turn), payload(rest)?))
-    };
-    parse().ok_or_else(|| unreadable("published state", value))
+impl Published {
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(18 + self.state.len());
+        out.put_u8(LAYOUT);
+        out.put_u64(self.turn);
+        out.put_u64(self.code);
+        put_payload(&mut out, &self.state);
+        out.freeze()
+    }
+
+    /// Reads a record's value.
+    pub fn decode(value: &Bytes) -> Result<Self, Error> {
+        let parse = || {
+            let (turn, rest) = body(value)?.split_first_chunk::<8>()?;
+            let (code, rest) = rest.split_first_chunk::<8>()?;
+            Some(Self { turn: u64::from_be_bytes(*turn), code: u64::from_be_bytes(*code), state: payload(rest)? })
+        };
+        parse().ok_or_else(|| unreadable("published state", value))
+    }
 }
 
 pub(crate) fn encode_epoch(epoch: u64) -> Bytes {

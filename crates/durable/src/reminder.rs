@@ -122,7 +122,7 @@ mod tests {
             let cut = reminder.encode().slice(..12);
             assert_eq!(
                 Reminder::decode(&cut).unwrap_err().to_string(),
-                "the reminder of this actor cannot be read: expected layout 2, found 12 bytes that do not fit it"
+                "the reminder of this actor cannot be read: expected layout 3, found 12 bytes that do not fit it"
             );
         }
         assert_eq!(Due::parse(&due(9).key()), Some(due(9)));

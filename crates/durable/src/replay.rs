@@ -5,7 +5,7 @@ use std::fmt;
 
 use plexspaces_types::{Code, Failure, Payload};
 
-use crate::journal::{Entry, Outcome, Recorded, Signal, Step};
+use crate::journal::{Entry, NO_CODE, Outcome, Recorded, Signal, Step};
 
 /// A turn's journal while the turn is run again. When it is used up, the turn goes on live.
 #[derive(Debug, Default)]
@@ -126,6 +126,8 @@ impl Replay {
 pub struct Past {
     /// The last state that was kept; `None` for an actor that begins with its `init`.
     pub state: Option<Payload>,
+    /// The version of the code whose state it is.
+    pub state_code: u64,
     /// The turns after it that changed the actor, in order.
     pub turns: Vec<Recorded>,
     /// The turn that was under way.
@@ -140,6 +142,7 @@ impl Past {
         for recorded in history {
             if let Some(base) = recorded.base() {
                 past.state = Some(base.clone());
+                past.state_code = recorded.begin().map_or(0, |begin| begin.code);
                 past.turns.clear();
             }
             let Some(end) = recorded.end() else {
@@ -149,6 +152,7 @@ impl Past {
             match (&end.state, &end.outcome) {
                 (Some(state), _) => {
                     past.state = Some(state.clone());
+                    past.state_code = end.code;
                     past.turns.clear();
                 }
                 (None, Outcome::Done { .. }) => past.turns.push(recorded),
@@ -157,5 +161,12 @@ impl Past {
             }
         }
         past
+    }
+
+    /// The version of the code that began the last of the turns that must be run again; none when there are none.
+    #[must_use]
+    pub fn code(&self) -> Option<u64> {
+        let last = self.pending.as_ref().or(self.turns.last())?;
+        last.begin().filter(|begin| begin.seed != NO_CODE).map(|begin| begin.code)
     }
 }

@@ -328,6 +328,7 @@ impl Lab {
             namespace: name("default"),
             name: name("counter"),
             factory: component,
+            earlier: Vec::new(),
             outbound: None,
             types: vec![spec],
             supervisor: SupervisorSpec::new("root", Vec::new()),

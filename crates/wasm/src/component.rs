@@ -58,6 +58,10 @@ impl Factory for Component {
         &self.description
     }
 
+    fn code(&self) -> u64 {
+        code_of(&self.digest)
+    }
+
     async fn create(&self, spec: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault> {
         if !self.description.actors.iter().any(|actor| actor.name == spec.guest_type) {
             let names: Vec<&str> = self.description.actors.iter().map(|actor| actor.name.as_str()).collect();
@@ -74,6 +78,12 @@ impl Factory for Component {
         let turn = turn.ok_or_else(|| Fault::Crashed { failure: lost_turn(), trace: String::new() })?;
         Ok((Box::new(guest), turn))
     }
+}
+
+/// The number of a component's version: the first 16 digits of its digest.
+#[must_use]
+pub fn code_of(digest: &str) -> u64 {
+    digest.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
 }
 
 pub(crate) fn lost_turn() -> Failure {

@@ -16,7 +16,7 @@ mod instance;
 mod limiter;
 mod validate;
 
-pub use component::Component;
+pub use component::{Component, code_of};
 pub use config::Config;
 pub use engine::Engine;
 pub use error::Error;

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from plexspaces import actor, gen_server_actor, handler, init_handler, state
+from plexspaces import actor, gen_server_actor, handler, init_handler, migrate_handler, state
 from plexspaces._decorators import model_of
 from plexspaces.testing import ActorHarness
 
@@ -181,3 +181,42 @@ async def _async(self: Any) -> None: ...
 def test_mistakes_are_told_when_the_class_is_made(wrong: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         wrong()
+
+
+def test_a_state_of_another_version_is_migrated_before_it_is_laid_over() -> None:
+    @actor
+    class Account:
+        cents: int = state(default=0)
+        history: list = state(default_factory=list)
+
+        @migrate_handler
+        def migrate_state(self, old_state: dict) -> dict:
+            if "dollars" in old_state:
+                old_state["cents"] = old_state.pop("dollars") * 100
+            return old_state
+
+        @handler("pay")
+        def pay(self, cents: int) -> int:
+            self.cents -= cents
+            return self.cents
+
+    harness = ActorHarness(Account)
+    assert harness.migrate({"dollars": 3, "op": "x", "old_state": {}}) == {"cents": 300, "history": []}
+    assert harness.ask("pay", {"cents": 10}) == 290
+    assert harness.migrate({"cents": 7, "history": [1]}) == {"cents": 7, "history": [1]}
+
+    @actor
+    class Forgetful:
+        @migrate_handler
+        def migrate_state(self, old_state: dict) -> None:
+            pass
+
+    with pytest.raises(TypeError, match="migrate_state must return the new state, a dict, not NoneType"):
+        ActorHarness(Forgetful).migrate({})
+    with pytest.raises(TypeError, match="it must take the old state and nothing else"):
+
+        @actor
+        class Wrong:
+            @migrate_handler
+            def migrate_state(self, old_state: dict, version: int) -> dict:
+                return old_state

@@ -7,6 +7,7 @@ import pytest
 
 from plexspaces import (
     ActorNotFoundError,
+    AskTimeoutError,
     ConflictError,
     HandlerFailedError,
     InvalidArgumentError,
@@ -42,6 +43,9 @@ class Flow:
     def _nap(self, ms: int) -> int:
         host.sleep(ms)
         return host.now_ms() - START
+
+    def _picky(self) -> None:
+        host.retry(host.ask, "t", "fails", no_retry_on=(UnavailableError,))
 
     @signal_handler("word")
     def word(self, text: str) -> None:
@@ -232,7 +236,7 @@ def tries() -> tuple[ActorHarness, list[int]]:
 def test_a_step_is_tried_again_after_growing_pauses(tries: tuple[ActorHarness, list[int]]) -> None:
     harness, times = tries
     with pytest.raises(UnavailableError):
-        run(harness, "host.retry(host.ask, 't', 'unavailable', attempts=5, initial_ms=100, factor=3, max_ms=500)")
+        run(harness, "host.retry(host.ask, 't', 'unavailable', attempts=5, initial_ms=100, factor=3, max_ms=500, jitter=0)")
     assert times == [0, 100, 400, 900, 1400]
     harness.answer("t", "unavailable", lambda payload: payload)
     assert run(harness, "host.retry(host.ask, 't', 'unavailable', {'n': 1}, timeout_ms=7)") == {"n": 1}
@@ -256,7 +260,29 @@ def test_what_cannot_help_is_not_tried_again() -> None:
     assert len(harness.host.asks) == 4
 
 
-@pytest.mark.parametrize("wrong", ["attempts=0", "attempts=True", "attempts=1.5", "factor=0.5", "factor='2'", "initial_ms=-1", "max_ms=None"])
+def test_the_pauses_of_many_are_spread_and_the_same_when_a_turn_is_run_again(tries: tuple[ActorHarness, list[int]]) -> None:
+    spread = set()
+    for key in ("a", "b", "c", "d"):
+        harness = ActorHarness(Flow, key=key)
+        harness.answer("t", "unavailable", UnavailableError("not yet"))
+        with pytest.raises(UnavailableError):
+            run(harness, "host.retry(host.ask, 't', 'unavailable', attempts=2, initial_ms=1000)")
+        pause = harness.host.clock_ms - START
+        assert 750 <= pause <= 1250
+        spread.add(pause)
+        harness.replay()
+    assert len(spread) > 1
+
+
+def test_an_error_that_is_excepted_is_not_tried_again() -> None:
+    harness = flow()
+    harness.answer("t", "fails", UnavailableError("never"))
+    with pytest.raises(UnavailableError):
+        run(harness, "self._picky()")
+    assert len(harness.host.asks) == 1
+
+
+@pytest.mark.parametrize("wrong", ["attempts=0", "attempts=True", "attempts=1.5", "factor=0.5", "factor='2'", "initial_ms=-1", "max_ms=None", "jitter=2", "jitter='1'"])
 def test_a_policy_that_makes_no_sense_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidArgumentError):
         run(flow(), f"host.retry(lambda: 1, {wrong})")
@@ -265,7 +291,7 @@ def test_a_policy_that_makes_no_sense_is_refused(wrong: str) -> None:
 def test_very_long_pauses_end_at_the_longest(tries: tuple[ActorHarness, list[int]]) -> None:
     harness, times = tries
     with pytest.raises(UnavailableError):
-        run(harness, "host.retry(host.ask, 't', 'unavailable', attempts=4, initial_ms=10, factor=1e308, max_ms=50)")
+        run(harness, "host.retry(host.ask, 't', 'unavailable', attempts=4, initial_ms=10, factor=1e308, max_ms=50, jitter=0)")
     assert times == [0, 10, 60, 110]
 
 
@@ -422,3 +448,74 @@ def test_what_a_turn_does_otherwise_is_found() -> None:
         harness.ask("workflow_run", {"how": how})
         with pytest.raises(NonDeterministicError, match=message):
             harness.replay()
+
+
+@workflow_actor
+class Parent:
+    """Starts two runs side by side."""
+
+    status: str = state(default="new")
+
+    @run_handler
+    def run(self, request: dict) -> dict:
+        self.status = "starting"
+        children = [host.start_workflow("part", f"p{n}", {"n": n}) for n in range(2)]
+        self.status = "waiting"
+        try:
+            return {"parts": [child.result(request.get("timeout_ms")) for child in children]}
+        except HandlerFailedError as error:
+            return {"failed": error.message}
+
+    @query_handler("starts")
+    def starts(self) -> None:
+        host.start_workflow("part", "p")
+
+
+def parent(first: Any, second: Any, after_ms: int = 0) -> ActorHarness:
+    harness = ActorHarness(Parent)
+    harness.child("part", "p0", first, after_ms)
+    harness.child("part", "p1", second, after_ms // 2)
+    return harness
+
+
+def test_a_run_starts_others_and_waits_for_their_results() -> None:
+    harness = parent(lambda request: request, {"done": True}, after_ms=10_000)
+    assert harness.ask("workflow_run") == {"parts": [{"n": 0}, {"done": True}]}
+    assert [sent[:2] for sent in harness.host.asks] == [("part/p0", "workflow_start"), ("part/p1", "workflow_start")]
+    assert harness.host.clock_ms == START + 10_000
+    harness.replay()
+    with pytest.raises(ConflictError, match="a query may not start anything"):
+        harness.query("starts")
+
+
+def test_a_run_hears_of_the_failure_of_one_that_it_has_started() -> None:
+    harness = parent({}, HandlerFailedError("ValueError: no"))
+    assert harness.ask("workflow_run") == {"failed": "ValueError: no"}
+    harness = parent({}, {}, after_ms=10_000)
+    with pytest.raises(AskTimeoutError, match=r"the run of default/part/p0 did not end in 7 ms; it goes on"):
+        harness.ask("workflow_run", {"timeout_ms": 7})
+
+
+def test_what_a_cancelled_run_has_started_is_cancelled_unless_it_has_ended() -> None:
+    harness = parent({}, {}, after_ms=10_000)
+    harness.cancel(after_ms=7_000)
+    with pytest.raises(WorkflowCancelled):
+        harness.ask("workflow_run")
+    assert [sent[:2] for sent in harness.host.tells] == [("default/part/p0", "workflow_cancel")]
+    harness.replay()
+
+
+def test_a_result_is_for_workflows() -> None:
+    harness = parent({}, {})
+
+    @actor
+    class Plain:
+        @handler("start")
+        def start(self) -> None:
+            host.start_workflow("part", "p0").result()
+
+    plain = ActorHarness(Plain)
+    plain.child("part", "p0", {})
+    with pytest.raises(ConflictError, match="is for workflows"):
+        plain.ask("start")
+    assert harness.ask("workflow_run") == {"parts": [{}, {}]}

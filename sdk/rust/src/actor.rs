@@ -23,6 +23,8 @@ pub trait ActorKind: Send + 'static {
     const INITIAL: Option<&'static str> = None;
     /// Whether its state outlives it.
     const DURABLE: bool = false;
+    /// The version of its state: one that another version has kept goes through the handler of `__MIGRATE__`, if there is one.
+    const VERSION: u64 = 0;
 
     /// Of a state machine: its state.
     fn fsm_state(&mut self) -> Option<&mut String> {

@@ -26,6 +26,7 @@ pub(crate) type Maker = Arc<dyn Fn(&ActorContext, &Arc<ServiceLocator>) -> Box<d
 /// All actors of one type in one namespace.
 pub(crate) struct NativeType {
     description: Description,
+    version: u64,
     locator: Arc<ServiceLocator>,
     maker: Option<Maker>,
     /// Values that were given to a spawn and wait to be started.
@@ -39,9 +40,9 @@ pub(crate) struct Given {
 }
 
 impl NativeType {
-    pub(crate) fn new(info: TypeInfo, maker: Option<Maker>, locator: Arc<ServiceLocator>) -> Self {
+    pub(crate) fn new(info: TypeInfo, version: u64, maker: Option<Maker>, locator: Arc<ServiceLocator>) -> Self {
         let sdk = Sdk { language: "rust".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
-        Self { description: Description { sdk, actors: vec![info] }, locator, maker, given: Mutex::default() }
+        Self { description: Description { sdk, actors: vec![info] }, version, locator, maker, given: Mutex::default() }
     }
 
     /// Keeps a value until its actor is started.
@@ -65,6 +66,10 @@ impl NativeType {
 impl Factory for NativeType {
     fn description(&self) -> &Description {
         &self.description
+    }
+
+    fn code(&self) -> u64 {
+        self.version
     }
 
     async fn create(&self, spec: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault> {

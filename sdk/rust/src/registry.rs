@@ -22,6 +22,7 @@ pub struct ActorRegistry {
 pub(crate) struct Registration {
     pub(crate) info: TypeInfo,
     pub(crate) durable: bool,
+    pub(crate) version: u64,
     /// None for a type whose actors are only given as values.
     pub(crate) maker: Option<Maker>,
     pub(crate) idle_timeout: Option<Duration>,
@@ -31,7 +32,7 @@ pub(crate) struct Registration {
 impl Registration {
     /// A type whose actors are given as values.
     pub(crate) fn of_values<A: Actor>() -> Self {
-        Self { info: describe::<A>(A::NAME), durable: A::DURABLE, maker: None, idle_timeout: None, facets: Vec::new() }
+        Self { info: describe::<A>(A::NAME), durable: A::DURABLE, version: A::VERSION, maker: None, idle_timeout: None, facets: Vec::new() }
     }
 }
 
@@ -72,8 +73,14 @@ impl ActorRegistry {
         plexspaces_types::Name::new("actor type", name).map_err(|error| Failure::invalid("actor_type", error.to_string()))?;
         let maker: Maker =
             Arc::new(move |ctx: &ActorContext, locator: &Arc<ServiceLocator>| Box::new(Native::new(make(ctx), locator.clone())));
-        let registration =
-            Registration { info: describe::<A>(name), durable: A::DURABLE, maker: Some(maker), idle_timeout, facets: Vec::new() };
+        let registration = Registration {
+            info: describe::<A>(name),
+            durable: A::DURABLE,
+            version: A::VERSION,
+            maker: Some(maker),
+            idle_timeout,
+            facets: Vec::new(),
+        };
         let mut types = self.types.write();
         if types.contains_key(name) {
             return Err(Failure::new(Code::Conflict, format!("the actor type {name:?} is registered already")).with_field("actor_type"));

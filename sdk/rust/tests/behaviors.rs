@@ -177,3 +177,43 @@ async fn an_actor_of_a_registered_type_lives_when_it_is_needed_and_comes_back_af
     assert_eq!(add(1, false).await.unwrap()["balance"], 7);
     assert_eq!(made.load(std::sync::atomic::Ordering::Relaxed), 2);
 }
+
+/// The account of a later version: it counts cents.
+#[gen_server_actor(durable, version = 2)]
+#[derive(Default, Serialize, Deserialize)]
+struct Purse {
+    owner: String,
+    cents: i64,
+}
+
+#[plexspaces_handlers]
+impl Purse {
+    #[handler("__MIGRATE__")]
+    async fn migrate_state(&mut self, _ctx: &ActorContext, msg: &Message) -> Result<Value, BehaviorError> {
+        let old: Value = msg.json()?;
+        Ok(json!({"owner": old["owner"], "cents": old["balance"].as_i64().unwrap_or_default() * 100}))
+    }
+
+    #[handler("add")]
+    async fn add(&mut self, _ctx: &ActorContext, msg: &Message) -> Result<Value, BehaviorError> {
+        let request: Value = msg.json()?;
+        self.cents += request["amount"].as_i64().unwrap_or_default();
+        Ok(json!({"owner": self.owner, "cents": self.cents}))
+    }
+}
+
+#[tokio::test]
+async fn a_state_of_an_earlier_version_of_a_type_is_migrated_once() {
+    let store = std::sync::Arc::new(plexspaces_store::Memory::new());
+    let node = async || NodeBuilder::new("node1").store(store.clone()).build().await.service_locator();
+    let add = |amount: i64| call_message(json!({"op": "add", "amount": amount}));
+    let first = node().await;
+    first.actor_registry().register("account", |_| Account { owner: "ada".to_owned(), balance: 0 }).unwrap();
+    first.actor_ref(&ctx(), "account/7").unwrap().ask(add(3), PATIENCE).await.unwrap();
+    for expected in [310, 320] {
+        let later = node().await;
+        later.actor_registry().register("account", |_| Purse::default()).unwrap();
+        let reply = later.actor_ref(&ctx(), "account/7").unwrap().ask(add(10), PATIENCE).await.unwrap();
+        assert_eq!(reply.json::<Value>().unwrap(), json!({"owner": "ada", "cents": expected}));
+    }
+}

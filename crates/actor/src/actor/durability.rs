@@ -3,14 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use plexspaces_durable::journal::{self, Begin, End, Entry, Recorded, Refusal};
-use plexspaces_durable::{Activation, Changes, Outcome, Outgoing, Past, Reminder, decode_heard, heard_key};
+use plexspaces_durable::{Activation, Changes, Outcome, Outgoing, Past, Reminder, decode_heard, heard_key, heard_range, sender_of};
 use plexspaces_store::Partition;
 
 use super::*;
-use crate::turn::log::{Held, Journal, Log};
-
-/// Records of the journal that are read at once.
-const RECORDS_AT_ONCE: usize = 256;
+use crate::children::{self, START};
+use crate::runtime::workflows::is_run;
+use crate::turn::log::{Held, Log};
 
 /// Records of old turns that one commit removes.
 const STALE_AT_ONCE: usize = 256;
@@ -20,22 +19,24 @@ const OUTGOING_AT_ONCE: usize = 500;
 
 impl Actor {
     /// What is known of a durable actor.
-    pub(super) async fn recover(&mut self) -> Result<(Held, Past), Failure> {
-        let store = &self.runtime.config().store;
-        let partition = Partition::actor(&self.cell.id);
-        let unreadable = |error: &plexspaces_durable::Error| unreadable(&self.cell, error);
-        let page = store.scan(&partition, Activation::recovery_range(), Activation::RECOVERY).await?;
-        let keeping = self.body.profile.keeping;
-        let mut activation = Activation::recover(partition.clone(), keeping, &page.entries).map_err(|error| unreadable(&error))?;
-        let mut records = Vec::new();
-        let mut range = activation.journal_range();
-        while let Some(wanted) = range.take() {
-            let page = store.scan(&partition, wanted.clone(), RECORDS_AT_ONCE).await?;
-            range = page.entries.last().filter(|_| page.more).map(|(last, _)| wanted.after(last));
-            records.extend(page.entries);
+    pub(super) async fn recover(&mut self) -> Result<(Activation, Past), Failure> {
+        self.runtime.recall(&self.cell.id, self.body.profile.keeping).await
+    }
+
+    /// Goes on with the present code, once nothing is left to be done with the earlier version that a turn began with.
+    pub(super) async fn move_on(&mut self, ctx: &RequestContext) -> Result<(), Unfinished> {
+        if self.body.pending.is_some() || self.body.live.as_ref().is_none_or(|live| live.present) {
+            return Ok(());
         }
-        let past = activation.recall(&records).map_err(|error| unreadable(&error))?;
-        Ok((Journal::new(activation), past))
+        self.keep_state().await;
+        if self.held().is_some_and(|held| held.lock().has_unkept_turns()) {
+            self.drop_code();
+            return Err(Unfinished::Refused(Failure::new(Code::Unavailable, "a state could not be kept for the present version")));
+        }
+        self.drop_code();
+        tracing::info!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, "what an earlier version had to do is done");
+        self.runtime.earlier_ended().notify_one();
+        Box::pin(self.activate(ctx)).await
     }
 
     /// Runs the turns again that the kept state does not know.
@@ -59,21 +60,34 @@ impl Actor {
         let Some(recorded) = self.body.pending.take() else { return Ok(()) };
         let (Some(begin), Some(held)) = (recorded.begin().cloned(), self.held()) else { return Ok(()) };
         let (message, number) = (begin.message(&self.cell.id), recorded.turn);
+        let is_pause = |entry: &Entry| matches!(entry, Entry::Signal(signal) if Order::of(&signal.operation) == Some(Order::Pause));
+        let was_paused = recorded.entries.iter().any(is_pause);
         tracing::debug!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, turn = number, "a turn goes on");
         let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "journal");
-        let turn = self.new_turn(ctx.clone()).journaled(Log::again(&held, *recorded));
-        let want_state = held.lock().wants_state();
-        let (reply, turn) = self.run_turn(turn, &message, want_state).await?;
+        let turn = self.new_turn(ctx.clone()).journaled(Log::again(&held, *recorded)).begun_by(&message);
+        let want_state = held.lock().wants_state() || self.body.live.as_ref().is_some_and(|live| !live.present);
+        let ended = self.run_turn(turn, &message, want_state).await;
+        if was_paused && !matches!(ended, Err(Unfinished::Parked)) {
+            self.runtime.reminded(&self.runtime.stands(&self.cell.id)).await;
+        }
+        if let Err(Unfinished::Ended(failure, _)) = &ended
+            && self.nobody_hears(&begin, &message)
+        {
+            let lost = Envelope { ctx: ctx.clone(), message: message.clone(), reply: None, reminder: None, receipt: None, failures: 1 };
+            self.runtime.bury(&self.cell.id, lost, failure).await;
+        }
+        let (reply, turn) = ended?;
         let keyed = message.idempotency_key.as_deref().map(|key| (key, fingerprint(&message.operation, &message.payload)));
         let mut effects = turn.into_effects();
         if let Some((name, due_ms)) = &begin.reminder {
             self.reschedule(name, *due_ms, &mut effects).await?;
         }
+        effects.outgoing.extend(self.report(&message, Ok(&reply.payload)));
         let said = if message.kind == MessageKind::Call || self.cell.inbox.is_some() { reply.payload } else { Payload::empty() };
         let answer = keyed.map(|(key, fingerprint)| (key.to_owned(), fingerprint, said));
-        self.settle(effects, reply.state, answer, None, &ctx).await?;
+        self.settle(effects, reply.state, answer, &ctx).await?;
         self.body.kind.metrics.handled.increment(1);
-        Ok(())
+        self.move_on(&ctx).await
     }
 
     /// Says when a reminder is due again that a resumed turn has handled.
@@ -100,24 +114,24 @@ impl Actor {
         effects: &mut Effects,
         state: Option<Payload>,
         answer: Option<(String, [u8; 32], Payload)>,
-        heard: Option<(String, u64)>,
         harmless: bool,
     ) -> Result<(), Unfinished> {
         let Some(held) = self.held() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
         let mut entries = Vec::new();
+        let code = held.lock().code();
         if let Some(log) = effects.log.as_deref_mut() {
             let finished = log.finish();
             let number = held.lock().current_turn();
             let reply = finished.map_err(|failure| self.diverged(number, failure))?;
             entries = log.take_entries();
             let outcome = journal::Outcome::Done { reply };
-            entries.push(Entry::End(End { at_ms: self.runtime.config().clock.now_ms(), outcome, state }));
+            entries.push(Entry::End(End { at_ms: self.runtime.config().clock.now_ms(), outcome, state, code }));
         } else if let Some(state) = state {
             // What `init` wrote belongs to the state that it made.
             let at_ms = self.runtime.config().clock.now_ms();
-            let begin = Begin { seed: journal::NO_CODE, ..begin(&system_message("init"), None, at_ms) };
+            let begin = Begin { seed: journal::NO_CODE, code, ..begin(&system_message("init"), None, at_ms) };
             let outcome = journal::Outcome::Done { reply: 0 };
-            entries = vec![Entry::Begin(begin), Entry::End(End { at_ms, outcome, state: Some(state) })];
+            entries = vec![Entry::Begin(begin), Entry::End(End { at_ms, outcome, state: Some(state), code })];
         }
         let changes = Changes {
             entries,
@@ -126,7 +140,7 @@ impl Actor {
             answer,
             harmless,
             outgoing: effects.outgoing.clone(),
-            heard,
+            heard: effects.heard.take(),
             ..Changes::default()
         };
         self.runtime.commit(&self.cell, &held, changes).await.map_err(|failure| {
@@ -145,10 +159,10 @@ impl Actor {
         }
         let Some(live) = self.body.live.as_mut() else { return };
         let Ok(Ok(state)) = guard(&self.cell, self.body.profile.limits.turn_time, live.instance.snapshot()).await else { return };
-        let at_ms = self.runtime.config().clock.now_ms();
+        let (at_ms, code) = (self.runtime.config().clock.now_ms(), held.lock().code());
         let entries = vec![
-            Entry::Begin(Begin { seed: journal::NO_CODE, ..begin(&system_message("keep"), None, at_ms) }),
-            Entry::End(End { at_ms, outcome: journal::Outcome::Done { reply: 0 }, state: Some(state) }),
+            Entry::Begin(Begin { seed: journal::NO_CODE, code, ..begin(&system_message("keep"), None, at_ms) }),
+            Entry::End(End { at_ms, outcome: journal::Outcome::Done { reply: 0 }, state: Some(state), code }),
         ];
         if let Err(failure) = self.runtime.commit(&self.cell, &held, Changes { entries, ..Changes::default() }).await {
             tracing::warn!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "a state could not be kept; its turns will be run again");
@@ -158,20 +172,53 @@ impl Actor {
     /// Writes down that a turn failed, so that it is not taken up again.
     pub(super) async fn note_failure(&mut self, message: &Message, failure: &Failure) {
         let Some(held) = self.held() else { return };
-        let (in_doubt, has_begun) = {
-            let activation = held.lock();
-            (activation.is_in_doubt(), activation.has_begun())
+        let report = self.report(message, Err(failure));
+        let (in_doubt, has_begun, code) = {
+            let journal = held.lock();
+            (journal.is_in_doubt(), journal.has_begun(), journal.code())
         };
         if in_doubt {
             return;
         }
         let at_ms = self.runtime.config().clock.now_ms();
-        let end = Entry::End(End { at_ms, outcome: journal::Outcome::Failed(Refusal::from(failure)), state: None });
-        let entries = if has_begun { vec![end] } else { vec![Entry::Begin(begin(message, None, at_ms)), end] };
-        let changes = Changes { entries, ..Changes::default() };
-        if let Err(failure) = self.runtime.commit(&self.cell, &held, changes).await {
-            tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "a turn's failure could not be written down");
+        let end = Entry::End(End { at_ms, outcome: journal::Outcome::Failed(Refusal::from(failure)), state: None, code });
+        let entries = if has_begun { vec![end] } else { vec![Entry::Begin(Begin { code, ..begin(message, None, at_ms) }), end] };
+        // A run that was started under its id is not begun anew.
+        let key = message.idempotency_key.clone().filter(|_| message.operation == START);
+        let answer = key.map(|key| (key, fingerprint(&message.operation, &message.payload), children::keep(failure)));
+        let outgoing: Vec<Outgoing> = report.into_iter().collect();
+        let changes = Changes { entries, answer, failed: true, outgoing: outgoing.clone(), ..Changes::default() };
+        match self.runtime.commit(&self.cell, &held, changes).await {
+            Ok(()) => {
+                let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "outbox");
+                self.runtime.send_out(&self.cell, &ctx, outgoing).await;
+            }
+            Err(failure) => {
+                tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "a turn's failure could not be written down");
+            }
         }
+    }
+
+    /// What the workflow that started this run hears of its end.
+    pub(super) fn report(&self, message: &Message, outcome: Result<&Payload, &Failure>) -> Option<Outgoing> {
+        let parent = self.parent(message)?;
+        let turn = self.held()?.lock().current_turn();
+        let (number, operation) = (Outgoing::last_number(turn), children::ENDED.to_owned());
+        let payload = children::ended(&self.cell.id, outcome);
+        Some(Outgoing { number, target: parent.to_string(), operation, payload })
+    }
+
+    /// The workflow that has started the run of this message.
+    pub(super) fn parent<'a>(&self, message: &'a Message) -> Option<&'a ActorId> {
+        message.sender.as_ref().filter(|parent| message.operation == START && self.runtime.is_workflow(parent))
+    }
+
+    /// Whether nobody learns that a turn has failed which went on after a crash: no reminder that comes again, nobody who asks again, no
+    /// parent.
+    fn nobody_hears(&self, begin: &Begin, message: &Message) -> bool {
+        let asks_again = message.idempotency_key.as_ref().is_some_and(|key| key.contains('#'));
+        let is_left = message.kind == MessageKind::Cast || (self.cell.inbox.is_some() && !asks_again);
+        begin.reminder.is_none() && is_left && self.parent(message).is_none()
     }
 
     /// The code does not do what its journal says. The history stays as it is, and so does the actor: out of memory.
@@ -185,12 +232,35 @@ impl Actor {
         Unfinished::Refused(failure)
     }
 
-    /// Whether a message of a durable actor has been applied before.
-    pub(super) async fn has_heard(&mut self, sender: &ActorId, number: u64) -> Result<bool, Failure> {
-        let store = &self.runtime.config().store;
-        let last = store.get(&Partition::actor(&self.cell.id), &heard_key(&sender.to_string())).await?;
-        let last = last.map(|value| decode_heard(&value)).transpose().map_err(|error| unreadable(&self.cell, &error))?;
-        Ok(last.is_some_and(|last| number <= last))
+    /// Forgets the numbers of senders that keep no message for this actor any more: none of theirs can come a second time.
+    pub(super) async fn forget_senders(&mut self) -> Result<(), Failure> {
+        let Some(held) = self.held().filter(|held| !held.lock().has_begun()) else { return Ok(()) };
+        self.past().heard = 0;
+        // Whoever has messages of this actor forgets its number when it keeps none of them any more.
+        self.runtime.commit(&self.cell, &held, Changes::default()).await?;
+        let store = self.runtime.config().store.clone();
+        let (partition, own) = (Partition::actor(&self.cell.id), self.cell.id.to_string());
+        let mut unheard = Vec::new();
+        let mut range = Some(heard_range());
+        while let Some(wanted) = range.take() {
+            let page = store.scan(&partition, wanted.clone(), OUTGOING_AT_ONCE).await?;
+            range = page.entries.last().filter(|_| page.more).map(|(last, _)| wanted.after(last));
+            for (key, value) in page.entries {
+                let last = decode_heard(&value).map_err(|error| unreadable(&self.cell, &error))?;
+                let Some(sender) = sender_of(&key).and_then(|sender| ActorId::parse(&self.cell.id.tenant, sender)) else { continue };
+                let kept = store.scan(&Partition::actor(&sender), Outgoing::up_to(last), OUTGOING_AT_ONCE).await?;
+                let is_for_this = |value| Outgoing::decode(value).map_or(true, |outgoing| outgoing.target == own);
+                if !kept.more && !kept.entries.iter().any(|(_, value)| is_for_this(value)) {
+                    unheard.push(key);
+                }
+            }
+        }
+        // A message is removed by its sender after it was delivered: a second copy of it would be here by now.
+        let waits = self.cell.mailbox.len() > 0 || self.cell.inbox.as_ref().is_some_and(|inbox| !inbox.is_empty());
+        if waits || unheard.is_empty() {
+            return Ok(());
+        }
+        self.runtime.commit(&self.cell, &held, Changes { unheard, ..Changes::default() }).await
     }
 
     /// Sends again what had not arrived when the actor last left memory.
@@ -210,6 +280,11 @@ impl Actor {
 
     /// Sees to what a turn may have left undone: messages that have not arrived, a turn that was under way.
     pub(super) async fn look_after(&mut self, due: &Due) -> Fate {
+        if due.name == LOOK_AFTER && self.cell.parked.load(Ordering::Relaxed) {
+            // It was due before the turn left memory. Another entry says when that goes on, and nothing else is left undone.
+            self.runtime.reminded(due).await;
+            return if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays };
+        }
         if let Err(Unfinished::Ended(_, exit)) = self.bring_to_life().await {
             return self.end(exit);
         }
@@ -253,6 +328,7 @@ impl Actor {
 /// What the journal has of a message.
 pub(super) fn begin(message: &Message, reminder: Option<(String, u64)>, at_ms: u64) -> Begin {
     Begin {
+        code: 0,
         at_ms,
         seed: rand::random::<u64>() | 1,
         operation: message.operation.clone(),
@@ -289,9 +365,11 @@ impl Runtime {
         // The index first: an entry too many is found to be one, a missing one would not be missed.
         self.announce_reminders(&due).await?;
         let under_way = changes.entries.last().is_some_and(|entry| !matches!(entry, Entry::End(_)));
-        if under_way || !changes.outgoing.is_empty() {
-            self.watch_over(cell, now).await?;
-        }
+        let watched = async { if under_way || !changes.outgoing.is_empty() { self.watch_over(cell, now).await } else { Ok(()) } };
+        let begins_run = changes.entries.iter().any(|entry| matches!(entry, Entry::Begin(begin) if is_run(begin)));
+        let listed = async { if begins_run && cell.inbox.is_some() { self.list_run(cell).await } else { Ok(()) } };
+        // Together they share one sync of the store.
+        tokio::try_join!(watched, listed)?;
         let arrived = std::mem::take(&mut *cell.arrived.lock());
         changes.arrived.extend(arrived);
         let outcome = held.lock().commit(changes, now);
@@ -302,6 +380,13 @@ impl Runtime {
         held.lock().committed();
         self.arm(due);
         Ok(())
+    }
+
+    /// Whether a message of a durable actor has been applied before.
+    pub(crate) async fn has_heard(&self, id: &ActorId, sender: &str, number: u64) -> Result<bool, Failure> {
+        let last = self.config().store.get(&Partition::actor(id), &heard_key(sender)).await?;
+        let last = last.map(|value| decode_heard(&value)).transpose().map_err(|error| crate::runtime::history::unreadable(id, &error))?;
+        Ok(last.is_some_and(|last| number <= last))
     }
 
     /// Makes sure that the node's index knows that this actor may leave something undone.
@@ -321,6 +406,23 @@ impl Runtime {
         let due = Due { at_ms, actor: cell.id.clone(), name: WAKE.to_owned() };
         self.announce_reminders(std::slice::from_ref(&due)).await?;
         self.arm(vec![due]);
+        Ok(())
+    }
+
+    /// The entry of a turn that goes on at no known time: it says only that there is one.
+    pub(crate) fn stands(&self, id: &ActorId) -> Due {
+        Due { at_ms: u64::MAX, actor: id.clone(), name: WAKE.to_owned() }
+    }
+
+    /// Before a turn leaves memory: it need not be looked after unless a message of its actor has not arrived.
+    pub(crate) async fn leave_alone(&self, cell: &Arc<Cell>, held: &Held) -> Result<(), Failure> {
+        self.commit(cell, held, Changes::default()).await?;
+        let (partition, range) = (Partition::actor(&cell.id), Outgoing::range());
+        if self.config().store.scan(&partition, range, 1).await?.entries.is_empty() {
+            cell.parked.store(true, Ordering::Relaxed);
+            let at_ms = cell.watched_until.swap(0, Ordering::Relaxed);
+            self.disarm(&Due { at_ms, actor: cell.id.clone(), name: LOOK_AFTER.to_owned() }).await;
+        }
         Ok(())
     }
 

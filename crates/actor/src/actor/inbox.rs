@@ -28,7 +28,13 @@ impl Actor {
         }
         while let Some(envelope) = inbox.take() {
             match Order::of(&envelope.message.operation) {
-                Some(Order::Signal | Order::Query) | None => {
+                // The run that started it is over, unless it stands still for want of its code: then its sender keeps the message.
+                Some(_) if envelope.message.operation == children::ENDED => {
+                    if self.body.live.is_some() {
+                        envelope.answer(Ok(Payload::empty()));
+                    }
+                }
+                Some(Order::Signal | Order::Query | Order::Start) | None => {
                     let fate = Box::pin(self.receive(envelope)).await;
                     if matches!(fate, Fate::Leaves(_)) {
                         return fate;

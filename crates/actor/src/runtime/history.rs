@@ -1,10 +1,12 @@
 //! An actor's history: what is kept of its turns, its state after any of them, and a new actor that begins from one.
 
 use plexspaces_durable::journal::{self, Begin, End, Entry, Outcome, Recorded};
-use plexspaces_durable::{Activation, Changes, Keeping, Outcome as Commit, PUBLISHED, Past, decode_published};
+use plexspaces_durable::{Activation, Changes, Keeping, Outcome as Commit, PUBLISHED, Past, Published};
 use plexspaces_store::Partition;
 
 use super::*;
+use crate::children::told;
+use crate::code;
 use crate::turn::Looking;
 use crate::turn::log::{Journal, Log};
 use crate::{Factory, Fault, Instance, Spec, Turn};
@@ -64,7 +66,7 @@ impl Runtime {
         limit: usize,
     ) -> Result<(Vec<Recorded>, bool), Failure> {
         let id = self.with_history(ctx, target)?;
-        let (mut turns, _) = self.recorded(&id, after + 1, None, Some(limit + 1)).await?;
+        let mut turns = self.recorded(&id, after + 1, None, Some(limit + 1)).await?;
         let more = turns.len() > limit;
         turns.truncate(limit);
         Ok((turns, more))
@@ -73,19 +75,26 @@ impl Runtime {
     /// The state of an actor at a moment, and the number of the turn that left it.
     pub async fn state_at(&self, ctx: &RequestContext, target: Target<'_>, moment: Moment) -> Result<(u64, Payload), Failure> {
         let id = self.with_history(ctx, target)?;
-        let (mut turns, _) = self.recorded(&id, 0, None, None).await?;
-        cut(&mut turns, moment, &id)?;
+        self.state_of(&id, moment).await.map(|(number, state, _)| (number, state))
+    }
+
+    /// The same with the version of the code whose state it is.
+    async fn state_of(&self, id: &ActorId, moment: Moment) -> Result<(u64, Payload, u64), Failure> {
+        let mut turns = self.recorded(id, 0, None, None).await?;
+        cut(&mut turns, moment, id)?;
         let number = turns.iter().rev().find(|turn| turn.end().is_some()).map_or(0, |turn| turn.turn);
-        let (kind, spec) = self.spec(&id)?;
-        reaches_back(&turns, &id)?;
-        let rerun = rerun(&*kind.factory, &spec, turns, false).await?;
-        Ok((number, rerun.state))
+        let (kind, spec) = self.spec(id)?;
+        reaches_back(&turns, id)?;
+        let past = Past::of(turns);
+        let code::Version { factory, guest_type, .. } = kind.version(Some(&past));
+        let rerun = rerun_past(&*factory, &Spec { guest_type, ..spec }, past).await?;
+        Ok((number, rerun.state, factory.code()))
     }
 
     /// All that is needed to run an actor's history again elsewhere.
     pub async fn export(&self, ctx: &RequestContext, target: Target<'_>) -> Result<Exported, Failure> {
         let id = self.with_history(ctx, target)?;
-        let (turns, _) = self.recorded(&id, 0, None, None).await?;
+        let turns = self.recorded(&id, 0, None, None).await?;
         let (_, spec) = self.spec(&id)?;
         Ok(Exported {
             format: Exported::FORMAT,
@@ -111,9 +120,10 @@ impl Runtime {
         let id = self.with_history(ctx, target)?;
         let key = Key::new(name).map_err(|error| Failure::invalid("name", error.to_string()))?;
         let fork = ActorId::new(id.tenant.clone(), id.namespace.clone(), id.actor_type.clone(), key);
-        let (turn, state) = self.state_at(ctx, target, moment).await?;
+        let (turn, state, code) = self.state_of(&id, moment).await?;
         let now = self.0.config.clock.now_ms();
         let begin = Begin {
+            code,
             at_ms: now,
             seed: journal::NO_CODE,
             operation: format!("fork of {} after turn {turn}", id.key),
@@ -124,9 +134,9 @@ impl Runtime {
             reminder: None,
         };
         let mut batches =
-            vec![vec![Entry::Begin(begin), Entry::End(End { at_ms: now, outcome: Outcome::Done { reply: 0 }, state: Some(state) })]];
+            vec![vec![Entry::Begin(begin), Entry::End(End { at_ms: now, outcome: Outcome::Done { reply: 0 }, state: Some(state), code })]];
         if let Some(entry) = entry {
-            let (mut next, _) = self.recorded(&id, turn + 1, Some(turn + 2), Some(1)).await?;
+            let mut next = self.recorded(&id, turn + 1, Some(turn + 2), Some(1)).await?;
             let next = next.pop().ok_or_else(|| Failure::not_found(format!("{id} has no turn {} to fork in", turn + 1)))?;
             batches.push(part_of(next, entry, payload)?);
         } else if payload.is_some() {
@@ -153,14 +163,14 @@ impl Runtime {
         Ok(fork)
     }
 
-    /// The turns from `first` on, up to before `end`, and the published state of the one under way.
+    /// The turns from `first` on, up to before `end`.
     pub(super) async fn recorded(
         &self,
         id: &ActorId,
         first: u64,
         end: Option<u64>,
         limit: Option<usize>,
-    ) -> Result<(Vec<Recorded>, Option<Payload>), Failure> {
+    ) -> Result<Vec<Recorded>, Failure> {
         let store = &self.0.config.store;
         let partition = Partition::actor(id);
         let mut turns: Vec<Recorded> = Vec::new();
@@ -171,10 +181,34 @@ impl Runtime {
             range = page.entries.last().filter(|_| page.more && !full).map(|(last, _)| wanted.after(last));
             Recorded::collect(&mut turns, &page.entries).map_err(|error| unreadable(id, &error))?;
         }
-        let published = store.get(&partition, PUBLISHED).await?;
-        let published = published.map(|value| decode_published(&value)).transpose().map_err(|error| unreadable(id, &error))?;
-        let under_way = turns.last().filter(|turn| turn.end().is_none()).map(|turn| turn.turn);
-        Ok((turns, published.filter(|(turn, _)| Some(*turn) == under_way).map(|(_, state)| state)))
+        Ok(turns)
+    }
+
+    /// What brings a durable actor back.
+    pub(crate) async fn recall(&self, id: &ActorId, keeping: Keeping) -> Result<(Activation, Past), Failure> {
+        let store = &self.0.config.store;
+        let partition = Partition::actor(id);
+        let page = store.scan(&partition, Activation::recovery_range(), Activation::RECOVERY).await?;
+        let mut activation = Activation::recover(partition.clone(), keeping, &page.entries).map_err(|error| unreadable(id, &error))?;
+        let mut records = Vec::new();
+        let mut range = activation.journal_range();
+        while let Some(wanted) = range.take() {
+            let page = store.scan(&partition, wanted.clone(), RECORDS_AT_ONCE).await?;
+            range = page.entries.last().filter(|_| page.more).map(|(last, _)| wanted.after(last));
+            records.extend(page.entries);
+        }
+        let past = activation.recall(&records).map_err(|error| unreadable(id, &error))?;
+        Ok((activation, past))
+    }
+
+    /// What brings a durable actor back, and what the turn that is under way shows of itself.
+    pub(super) async fn past(&self, id: &ActorId) -> Result<(Past, Option<Published>), Failure> {
+        let (_, past) = self.recall(id, Keeping::default()).await?;
+        let Some(pending) = &past.pending else { return Ok((past, None)) };
+        let published = self.0.config.store.get(&Partition::actor(id), PUBLISHED).await?;
+        let published = published.map(|value| Published::decode(&value)).transpose().map_err(|error| unreadable(id, &error))?;
+        let published = published.filter(|published| published.turn == pending.turn);
+        Ok((past, published))
     }
 
     pub(super) fn spec(&self, id: &ActorId) -> Result<(Arc<Kind>, Spec), Failure> {
@@ -241,11 +275,14 @@ fn part_of(turn: Recorded, entry: usize, payload: Option<Payload>) -> Result<Vec
 /// Runs a history again with some code, from the last state that it holds or, with `whole`, from the first; compares every effect, changes
 /// nothing. A turn that is under way is run as far as its journal goes.
 pub async fn rerun(factory: &dyn Factory, spec: &Spec, turns: Vec<Recorded>, whole: bool) -> Result<Rerun, Failure> {
-    let past = if whole { from_the_first_state(turns) } else { Past::of(turns) };
+    rerun_past(factory, spec, if whole { from_the_first_state(turns) } else { Past::of(turns) }).await
+}
+
+pub(super) async fn rerun_past(factory: &dyn Factory, spec: &Spec, past: Past) -> Result<Rerun, Failure> {
     let (mut instance, _) =
         factory.create(spec, Turn::detached(spec.id.clone()).only_looking(Looking::Init)).await.map_err(Fault::into_failure)?;
     if let Some(state) = &past.state {
-        instance.restore(state).await.map_err(Fault::into_failure)?;
+        code::restore(factory, spec, &mut *instance, state, past.state_code).await.map_err(Fault::into_failure)?;
     }
     let count = past.turns.len() + usize::from(past.pending.is_some());
     for recorded in past.turns {
@@ -266,12 +303,14 @@ fn from_the_first_state(turns: Vec<Recorded>) -> Past {
     for recorded in turns {
         if let Some(base) = recorded.base().filter(|_| !found) {
             (past.state, found) = (Some(base.clone()), true);
+            past.state_code = recorded.begin().map_or(0, |begin| begin.code);
         }
         match recorded.end() {
             None => past.pending = Some(recorded),
             Some(end) if !found => {
                 if let Some(state) = &end.state {
                     (past.state, found) = (Some(state.clone()), true);
+                    past.state_code = end.code;
                 }
             }
             Some(end) if matches!(end.outcome, Outcome::Done { .. }) => past.turns.push(recorded),
@@ -289,7 +328,7 @@ async fn rerun_turn(instance: &mut dyn Instance, spec: &Spec, recorded: Recorded
     let message = begin.message(&spec.id);
     let held = scratch(&spec.id)?;
     let turn = Turn::detached(spec.id.clone()).journaled(Log::again(&held, recorded));
-    let handled = instance.handle(&message, turn, false).await;
+    let handled = instance.handle(&told(&message), turn, false).await;
     if held.lock().has_reached() {
         return Ok(());
     }
@@ -307,7 +346,7 @@ fn scratch(id: &ActorId) -> Result<crate::turn::log::Held, Failure> {
     Ok(Journal::only_again(activation))
 }
 
-pub(super) fn unreadable(id: &ActorId, error: &plexspaces_durable::Error) -> Failure {
+pub(crate) fn unreadable(id: &ActorId, error: &plexspaces_durable::Error) -> Failure {
     tracing::error!(actor_id = %id, %error, "a stored record is unreadable");
     Failure::new(Code::StorageFailed, format!("what is stored of {id} cannot be read; the node's log has the details"))
 }

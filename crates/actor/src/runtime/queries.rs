@@ -1,10 +1,9 @@
 //! Queries of a workflow: answered by an instance that only looks, from what the workflow last showed of itself.
 
-use plexspaces_durable::Past;
-
 use super::*;
+use crate::code;
 use crate::turn::Looking;
-use crate::{Fault, Turn};
+use crate::{Fault, Spec, Turn};
 
 impl Runtime {
     /// Answers a query beside the run.
@@ -20,23 +19,21 @@ impl Runtime {
         let id = &cell.id;
         let (kind, spec) = self.spec(id)?;
         let profile = kind.profile(&id.key).clone();
-        let state = if profile.durable { self.shown(id).await? } else { None };
+        let (past, published) = if profile.durable { self.past(id).await? } else { Default::default() };
+        let code::Version { factory, guest_type, .. } = kind.version(Some(&past));
+        let spec = Spec { guest_type, ..spec };
+        // What a run showed at its last wait, else what the last turn left.
+        let state = published.map(|published| (published.code, published.state)).or(past.state.map(|state| (past.state_code, state)));
         let turn = |looking| Turn::looking(self, id, &kind.application.name, envelope.ctx.clone(), &profile, looking);
         let asked = async {
-            let (mut instance, _) = kind.factory.create(&spec, turn(Looking::Init)).await?;
-            if let Some(state) = &state {
-                instance.restore(state).await?;
+            let (mut instance, _) = factory.create(&spec, turn(Looking::Init)).await?;
+            if let Some((code, state)) = &state {
+                code::restore(&*factory, &spec, &mut *instance, state, *code).await?;
             }
             instance.handle(&envelope.message, turn(Looking::Query), false).await.map(|(reply, _)| reply.payload)
         };
         let limit = profile.limits.turn_time;
         let late = |_| Failure::new(Code::LimitExceeded, format!("a query of {id} took more than {limit:?}"));
         tokio::time::timeout(limit, asked).await.map_err(late)?.map_err(Fault::into_failure)
-    }
-
-    /// The state that a workflow last showed: at a wait of its run, else at the end of its last turn.
-    async fn shown(&self, id: &ActorId) -> Result<Option<Payload>, Failure> {
-        let (turns, published) = self.recorded(id, 0, None, None).await?;
-        Ok(published.or(Past::of(turns).state))
     }
 }

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use plexspaces_durable::Due;
 use plexspaces_store::{Batch, Partition, Range};
-use tokio::sync::Notify;
 
 use super::*;
 use crate::actor::{LOOK_AFTER, WAKE};
@@ -63,6 +62,12 @@ impl Runtime {
         }
     }
 
+    /// Something need not be looked after any more.
+    pub(crate) async fn disarm(&self, due: &Due) {
+        self.0.reminders.armed.lock().remove(&due.key());
+        self.reminded(due).await;
+    }
+
     /// A reminder is dealt with. Should its entry stay in the index, it will be found that there is nothing to do.
     pub(crate) async fn reminded(&self, due: &Due) {
         let mut batch = Batch::new(index());
@@ -75,7 +80,9 @@ impl Runtime {
     /// Sends a due reminder to its actor.
     pub(super) async fn fire_reminder(&self, due: Due) {
         if due.name == LOOK_AFTER || due.name == WAKE {
-            self.0.reminders.armed.lock().remove(&due.key());
+            if !self.0.reminders.armed.lock().remove(&due.key()) {
+                return;
+            }
             // Without its application there is nobody to look after; what there is of it stays for a later deployment.
             if let Ok(cell) = self.cell(&due.actor) {
                 self.control(&cell, Control::LookAfter(Box::new(due)));

@@ -2,12 +2,11 @@
 
 use plexspaces_durable::journal::{self, Entry, Recorded};
 use plexspaces_durable::{Answer, answer_key};
-use plexspaces_store::Partition;
+use plexspaces_store::{Batch, Partition, Range};
 
 use super::*;
-
-/// The operation that starts a run.
-const RUN: &str = "workflow_run";
+use crate::children::{START, start_key};
+use crate::inbox::RUN;
 
 /// How a workflow's latest run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,40 +46,106 @@ pub struct Run {
     pub last_step: Option<String>,
     /// How many it made.
     pub steps: u64,
+    /// The version of the code that it began with.
+    pub code: u64,
+    /// Whether it goes on with that though another is deployed.
+    pub pinned: bool,
 }
+
+/// Which workflows are listed.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Only those of this namespace.
+    pub namespace: Option<Name>,
+    /// Only those of this type.
+    pub actor_type: Option<Name>,
+    /// Only those whose latest run stands like this.
+    pub status: Option<RunStatus>,
+}
+
+/// Entries of the index that one list looks at: with a filter it may find little among them.
+const LOOKED_AT: usize = 1000;
 
 impl Runtime {
     /// Starts a run under an id, which is the actor's key; returns when it is certain to be carried out. The same id and input again are the
     /// same run, for as long as its result is kept.
     pub async fn start_workflow(&self, ctx: &RequestContext, target: Target<'_>, input: Payload) -> Result<ActorId, Failure> {
         let id = self.workflow_id(ctx, target)?;
-        let idempotency_key = Some(start_key(&id));
-        self.tell(ctx, target, Request { operation: RUN.to_owned(), payload: input, idempotency_key }).await?;
+        let (operation, idempotency_key) = (START.to_owned(), Some(start_key(&id)));
+        let message = Message { operation, kind: MessageKind::Call, payload: input, sender: None, idempotency_key };
+        let deadline = ctx.deadline.unwrap_or_else(|| crate::now() + DURABLE_TELL_TIMEOUT);
+        self.ask_actor(ctx.clone().with_deadline(deadline), id.clone(), message).await?;
         Ok(id)
     }
 
     /// A workflow's latest run.
     pub async fn workflow(&self, ctx: &RequestContext, target: Target<'_>) -> Result<Run, Failure> {
         let id = self.workflow_id(ctx, target)?;
-        let (turns, _) = self.recorded(&id, 0, None, None).await?;
+        self.latest_run(id).await
+    }
+
+    /// The durable workflows of a tenant that were ever run, after the one with the printed identity `after`, in order of namespace, type and
+    /// key, at most `limit`; and after which the list goes on. There may be more though few were found.
+    pub async fn workflows(
+        &self,
+        tenant: &Name,
+        filter: &RunFilter,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Run>, Option<String>), Failure> {
+        let strange = || Failure::invalid("page_token", "the page token is not of this list");
+        let after = after.map(|after| ActorId::parse(tenant, after).ok_or_else(strange)).transpose()?;
+        let scope = [filter.namespace.as_ref(), filter.namespace.as_ref().and(filter.actor_type.as_ref())];
+        let prefix: String = [Some(tenant)].into_iter().chain(scope).flatten().map(|name| format!("{name}\0")).collect();
+        let whole = Range::prefix(prefix.as_bytes());
+        let range = match &after {
+            Some(after) => whole.after(&index_key(after)),
+            None => whole,
+        };
+        let page = self.0.config.store.scan(&index(), range, LOOKED_AT).await?;
+        let mut found = Vec::new();
+        let mut last = None;
+        for (place, (key, _)) in page.entries.iter().enumerate() {
+            let Some(id) = parse_index_key(key) else { continue };
+            last = Some(id.to_string());
+            let run = self.latest_run(id).await?;
+            // The entry is written before the run begins.
+            if run.status != RunStatus::None && filter.status.is_none_or(|status| run.status == status) {
+                found.push(run);
+            }
+            if found.len() >= limit {
+                let more = page.more || place + 1 < page.entries.len();
+                return Ok((found, last.filter(|_| more)));
+            }
+        }
+        Ok((found, last.filter(|_| page.more)))
+    }
+
+    /// Makes sure that the run of a workflow is found in lists, before it begins.
+    pub(crate) async fn list_run(&self, cell: &Cell) -> Result<(), Failure> {
+        let mut batch = Batch::new(index());
+        batch.put(index_key(&cell.id), bytes::Bytes::new());
+        Ok(self.0.config.store.commit(batch).await?)
+    }
+
+    async fn latest_run(&self, id: ActorId) -> Result<Run, Failure> {
+        let turns = self.recorded(&id, 0, None, None).await?;
         let latest = turns.iter().rev().find(|turn| turn.begin().is_some_and(is_run));
         let Some(latest) = latest else {
-            return Ok(Run {
-                status: RunStatus::None,
-                started_ms: None,
-                ended_ms: None,
-                result: None,
-                failure: None,
-                last_step: None,
-                steps: 0,
-                id,
-            });
+            let (status, code) = (RunStatus::None, 0);
+            let (started_ms, ended_ms, result, failure, last_step) = (None, None, None, None, None);
+            return Ok(Run { id, status, started_ms, ended_ms, result, failure, last_step, steps: 0, code, pinned: false });
         };
         let mut run = read(id, latest);
+        if let Some(kind) = self.0.registry.kind(&run.id).filter(|_| run.ended_ms.is_none() && run.code != 0) {
+            run.pinned =
+                kind.factory.code() != run.code && kind.application.earlier.read().iter().any(|factory| factory.code() == run.code);
+        }
         if let Some(key) = latest.begin().and_then(|begin| begin.idempotency_key.as_deref()).filter(|_| run.ended_ms.is_some()) {
             let stored = self.0.config.store.get(&Partition::actor(&run.id), &answer_key(key)).await?;
             let answer = stored.map(|value| Answer::decode(&value)).transpose();
-            run.result = answer.map_err(|error| history::unreadable(&run.id, &error))?.map(|answer| answer.reply);
+            run.result =
+                answer.map_err(|error| history::unreadable(&run.id, &error))?.filter(|answer| !answer.failed).map(|answer| answer.reply);
         }
         Ok(run)
     }
@@ -102,13 +167,25 @@ impl Runtime {
     }
 }
 
-fn start_key(id: &ActorId) -> String {
-    format!("workflow:{}", id.key)
+/// The index of all workflows that were ever run. What became of them is in their journals.
+fn index() -> Partition {
+    Partition::node("workflows")
 }
 
-/// What is no signal, query or order, and not the node's own doing.
-fn is_run(begin: &journal::Begin) -> bool {
-    begin.seed != journal::NO_CODE && Order::of(&begin.operation).is_none()
+fn index_key(id: &ActorId) -> Vec<u8> {
+    [id.tenant.as_str(), id.namespace.as_str(), id.actor_type.as_str(), id.key.as_str()].join("\0").into_bytes()
+}
+
+fn parse_index_key(key: &[u8]) -> Option<ActorId> {
+    let mut parts = std::str::from_utf8(key).ok()?.splitn(4, '\0');
+    let mut name = |what| Name::new(what, parts.next()?).ok();
+    let (tenant, namespace, actor_type) = (name("tenant")?, name("namespace")?, name("actor type")?);
+    Some(ActorId::new(tenant, namespace, actor_type, Key::new(parts.next()?).ok()?))
+}
+
+/// Whether a turn is a run, under any of its names.
+pub(crate) fn is_run(begin: &journal::Begin) -> bool {
+    begin.seed != journal::NO_CODE && [RUN, START, "run", "start"].contains(&begin.operation.as_str())
 }
 
 fn read(id: ActorId, turn: &Recorded) -> Run {
@@ -150,5 +227,7 @@ fn read(id: ActorId, turn: &Recorded) -> Run {
         failure: failure.map(|refusal| refusal.message.clone()),
         last_step,
         steps,
+        code: turn.begin().map_or(0, |begin| begin.code),
+        pinned: false,
     }
 }

@@ -90,7 +90,8 @@ impl Seen {
     }
 
     pub(super) fn remember(&mut self, keyed: &Keyed, reply: &Payload, now_ms: u64) -> Write {
-        let answer = Answer { fingerprint: keyed.fingerprint, expires_ms: now_ms.saturating_add(RETENTION_MS), reply: reply.clone() };
+        let answer =
+            Answer { fingerprint: keyed.fingerprint, expires_ms: now_ms.saturating_add(RETENTION_MS), failed: false, reply: reply.clone() };
         match &keyed.sender {
             Some(sender) => {
                 let write = Write::Put { key: [LAST, sender.as_bytes()].concat().into(), value: encode_last(&keyed.key, &answer) };

@@ -18,6 +18,8 @@ pub(crate) type Held = Arc<Mutex<Journal>>;
 /// What outlives a turn that was lost with the code that ran it.
 pub(crate) struct Journal {
     activation: Activation,
+    /// The version of the code whose turns these are.
+    code: u64,
     /// Why the turn must not go on, whatever its code makes of it.
     stopped: Option<Failure>,
     /// The turn does what it has done before.
@@ -28,15 +30,20 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn new(activation: Activation) -> Held {
-        Arc::new(Mutex::new(Self { activation, stopped: None, again: false, only_again: false, reached: false }))
+    pub(crate) fn new(activation: Activation, code: u64) -> Held {
+        Arc::new(Mutex::new(Self { activation, code, stopped: None, again: false, only_again: false, reached: false }))
     }
 
     /// One for turns that are run again and go no further than they went.
     pub(crate) fn only_again(activation: Activation) -> Held {
-        let held = Self::new(activation);
+        let held = Self::new(activation, 0);
         held.lock().only_again = true;
         held
+    }
+
+    /// The version of the code whose turns these are.
+    pub(crate) fn code(&self) -> u64 {
+        self.code
     }
 
     /// Whether a turn got to the end of its journal and was stopped there.
@@ -106,7 +113,7 @@ impl Log {
         let mut entries = Vec::with_capacity(3);
         entries.extend(base.map(Entry::Base));
         let (now_ms, seed) = (begin.at_ms, begin.seed);
-        entries.push(Entry::Begin(begin));
+        entries.push(Entry::Begin(Begin { code: held.lock().code, ..begin }));
         Box::new(Self { entries, ..Self::at(held, now_ms, seed) })
     }
 
@@ -135,6 +142,10 @@ impl Log {
             entries: Vec::new(),
             reply: None,
         }
+    }
+
+    pub(crate) fn held(&self) -> Held {
+        self.held.clone()
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
@@ -349,7 +360,8 @@ impl Turn {
             entries: self.log.as_deref_mut().map(Log::take_entries).unwrap_or_default(),
             reminders: std::mem::take(&mut self.reminders).into_iter().collect(),
             outgoing: std::mem::take(&mut self.outgoing),
-            published: self.published.take(),
+            heard: self.heard.take(),
+            published: self.published.take().map(|state| (held.lock().code, state)),
             ..Changes::default()
         };
         let outgoing = changes.outgoing.clone();

@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use plexspaces_durable::journal::Signal;
+use plexspaces_durable::{beside, fingerprint};
 use plexspaces_types::{Code, Failure, Payload};
 
 use super::Turn;
 use super::log::{self, Known};
 use crate::cell::Envelope;
+use crate::children::started;
 use crate::inbox::{Order, Verdict};
 
 /// A workflow that waits longer than this leaves memory, and comes back when it goes on.
@@ -29,6 +31,8 @@ pub(crate) struct Course {
     cancelled: bool,
     /// Until when somebody waits for the reply.
     pub(crate) awaited_until: Option<Instant>,
+    /// The name of the request that began the run, and what tells it from others.
+    pub(crate) began: Option<(String, [u8; 32])>,
 }
 
 /// What ended a wait.
@@ -169,8 +173,13 @@ impl Turn {
         if self.log.is_none() || awaited || cell.mailbox.len() > 0 || !inbox.is_empty() {
             return Ok(());
         }
-        if let Some(until_ms) = until_ms {
-            runtime.wake_at(&cell, until_ms).await?;
+        // First the entry that brings it back, then the other goes.
+        match until_ms {
+            Some(until_ms) => runtime.wake_at(&cell, until_ms).await?,
+            None => runtime.announce_reminders(&[runtime.stands(&self.id)]).await?,
+        }
+        if let Some(held) = self.log.as_deref().map(log::Log::held) {
+            runtime.leave_alone(&cell, &held).await?;
         }
         inbox.decide(Verdict::Parked);
         std::future::pending().await
@@ -184,6 +193,22 @@ impl Turn {
             runtime.answer_query(&cell, envelope);
             return Ok(order);
         }
+        if order == Order::Start {
+            let asked = envelope.message.idempotency_key.as_ref();
+            let print = fingerprint(&envelope.message.operation, &envelope.message.payload);
+            let same = self.course.began.as_ref().is_some_and(|(key, began)| Some(key) == asked && *began == print);
+            let other = || Failure::new(Code::Conflict, format!("a run of {} is under way that was started otherwise", self.id));
+            envelope.answer(if same { Ok(started(&self.id)) } else { Err(other()) });
+            return Ok(Order::Query);
+        }
+        let heard = envelope.receipt.as_ref().filter(|_| self.log.is_some()).map(|receipt| (receipt.sender.id.to_string(), receipt.number));
+        let heard = heard.map(|(sender, number)| (beside(&sender), number));
+        if let Some((sender, number)) = &heard
+            && runtime.has_heard(&self.id, sender, *number).await?
+        {
+            envelope.answer(Ok(Payload::empty()));
+            return Ok(Order::Query);
+        }
         if order == Order::Signal && self.course.signals.len() >= MAX_SIGNALS {
             let failure = Failure::new(Code::Overloaded, format!("{MAX_SIGNALS} signals wait for the run of {}", self.id));
             envelope.answer(Err(failure));
@@ -194,6 +219,7 @@ impl Turn {
         if let Some(log) = self.log.as_deref_mut() {
             log.heard(signal.clone());
         }
+        self.heard = heard;
         self.follow(signal);
         // Who sent it learns that it will be heard, whatever happens to this node.
         let kept = self.suspend().await;

@@ -328,6 +328,7 @@ pub fn application(factory: Arc<ProbeFactory>, profile: Profile, children: Vec<C
         namespace: Name::default_scope(),
         name: name("lab"),
         factory,
+        earlier: Vec::new(),
         outbound: None,
         types: vec![spec("probe"), spec("guard")],
         supervisor: SupervisorSpec {

@@ -1,6 +1,7 @@
 //! Actors that run lists of steps, a store that is cut off at any of its commits, and a node around them.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_actor::{
-    Application, Behavior, Config, Description, Factory, Fault, Instance, Profile, Reply, Request, Runtime, Sdk, Spec, SupervisorSpec,
-    Target, Turn, TypeInfo, TypeSpec,
+    Application, Behavior, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, LogLevel, MIGRATE, Profile, Reply,
+    Request, Runtime, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
 };
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{Clock, Code, Failure, Message, Name, Payload, RequestContext};
@@ -21,6 +22,8 @@ pub struct Script {
     /// What the code is at the moment; another value does something else.
     version: Arc<AtomicUsize>,
     handled: Arc<Mutex<Vec<String>>>,
+    /// What the runs that it started came to.
+    ended: HashMap<String, Value>,
 }
 
 pub struct Scripts {
@@ -35,9 +38,40 @@ impl Factory for Scripts {
         &self.description
     }
 
+    fn code(&self) -> u64 {
+        self.version.load(Ordering::SeqCst) as u64
+    }
+
     async fn create(&self, _: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault> {
-        let script = Script { state: json!({"notes": []}), version: self.version.clone(), handled: self.handled.clone() };
+        let script =
+            Script { state: json!({"notes": []}), version: self.version.clone(), handled: self.handled.clone(), ended: HashMap::new() };
         Ok((Box::new(script), turn))
+    }
+}
+
+impl Scripts {
+    /// A version of the code; from 10 on it migrates states.
+    pub fn new(version: usize) -> Arc<Self> {
+        let migrate = HandlerInfo { operation: MIGRATE.into(), kind: HandlerKind::Call, doc: String::new(), parameters: Value::Null };
+        let info = |name: &str, behavior| TypeInfo {
+            name: name.into(),
+            aliases: Vec::new(),
+            class: "Script".into(),
+            behavior,
+            states: Vec::new(),
+            initial: None,
+            doc: String::new(),
+            facets: Vec::new(),
+            handlers: (version >= 10).then(|| migrate.clone()).into_iter().collect(),
+        };
+        let actors = vec![info("script", Behavior::GenServer), info("flow", Behavior::Workflow)];
+        let description = Description { sdk: Sdk { language: "rust".into(), version: "0".into() }, actors };
+        Arc::new(Self { description, version: Arc::new(AtomicUsize::new(version)), handled: Arc::default() })
+    }
+
+    /// What it was given.
+    pub fn handled(&self) -> Vec<String> {
+        self.handled.lock().unwrap().clone()
     }
 }
 
@@ -49,6 +83,10 @@ impl Script {
     fn hear(&mut self, turn: &mut Turn) {
         for (operation, payload) in turn.take_signals() {
             let payload: Value = serde_json::from_slice(&payload).unwrap();
+            if operation == "workflow_signal:__ENDED__" {
+                self.ended.insert(payload["id"].as_str().unwrap().to_owned(), payload);
+                continue;
+            }
             self.note(json!([operation, payload]));
         }
     }
@@ -80,6 +118,23 @@ impl Script {
                     }
                     Value::Null
                 }
+                "start" => {
+                    let reply = turn.ask(&text("target"), "workflow_start", payload, Duration::from_secs(5)).await?;
+                    let reply: Value = serde_json::from_slice(&reply).unwrap();
+                    if reply["ended"] == true {
+                        self.ended.insert(reply["id"].as_str().unwrap().to_owned(), reply.clone());
+                    }
+                    reply["ended"].clone()
+                }
+                "join" => loop {
+                    if let Some(ended) = self.ended.get(&format!("default/{}", text("target"))) {
+                        break ended.get("result").or(ended.get("error")).cloned().unwrap();
+                    }
+                    let waited = turn.sleep_until(turn.now_ms() + 1_000_000).await;
+                    self.hear(turn);
+                    waited?;
+                },
+                "fail" => return Err(Failure::new(Code::HandlerFailed, "as it was told")),
                 "put" => {
                     turn.kv_put(&text("key"), text("value"), None).await?;
                     Value::Null
@@ -93,6 +148,10 @@ impl Script {
                 }
                 "note" => {
                     self.note(step["payload"].clone());
+                    Value::Null
+                }
+                "log" => {
+                    turn.log(LogLevel::Info, &text("line"));
                     Value::Null
                 }
                 "now" => {
@@ -134,6 +193,11 @@ impl Instance for Script {
                 json!(self.state["notes"].as_array().unwrap().len())
             }
             "notes" | "workflow_query:notes" => self.state["notes"].clone(),
+            MIGRATE => {
+                let mut migrated = arguments;
+                migrated["notes"].as_array_mut().unwrap().push(json!(format!("for {}", self.version.load(Ordering::SeqCst))));
+                migrated
+            }
             signal if signal.starts_with("workflow_signal:") => {
                 self.note(json!([signal, arguments]));
                 Value::Null
@@ -225,35 +289,25 @@ impl Node {
     }
 
     pub async fn with(store: Arc<dyn Store>, profile: Profile) -> Self {
-        let info = |name: &str, behavior| TypeInfo {
-            name: name.into(),
-            aliases: Vec::new(),
-            class: "Script".into(),
-            behavior,
-            states: Vec::new(),
-            initial: None,
-            doc: String::new(),
-            facets: Vec::new(),
-            handlers: Vec::new(),
-        };
-        let (version, handled) = (Arc::new(AtomicUsize::new(1)), Arc::new(Mutex::default()));
-        let actors = vec![info("script", Behavior::GenServer), info("flow", Behavior::Workflow)];
-        let description = Description { sdk: Sdk { language: "rust".into(), version: "0".into() }, actors };
-        let factory = Arc::new(Scripts { description, version: version.clone(), handled: handled.clone() });
-        let spec = |text: &str| TypeSpec { name: name(text), guest_type: text.into(), aliases: Vec::new(), profile: profile.clone() };
-        let application = Application {
-            tenant: Name::default_scope(),
-            namespace: Name::default_scope(),
-            name: name("lab"),
-            factory,
-            outbound: None,
-            types: vec![spec("script"), spec("flow")],
-            supervisor: SupervisorSpec::new("root", Vec::new()),
-        };
+        let code = Scripts::new(1);
+        let (version, handled) = (code.version.clone(), code.handled.clone());
         let config = Config::new(name("node1"), store, Clock::system());
         let runtime = Runtime::new(Config { services: plexspaces_coord::services(), ..config });
-        runtime.deploy(&application).await.unwrap();
+        runtime.deploy(&application(code, Vec::new(), &profile)).await.unwrap();
         Self { runtime, version, handled }
+    }
+
+    /// A node with a version of the code, beside earlier ones.
+    pub async fn of(store: Arc<dyn Store>, code: &Arc<Scripts>, earlier: &[&Arc<Scripts>]) -> Self {
+        let runtime = Runtime::new(Config::new(name("node1"), store, Clock::system()));
+        let node = Self { runtime, version: code.version.clone(), handled: code.handled.clone() };
+        node.upgrade(code, earlier).await;
+        node
+    }
+
+    /// Replaces the code.
+    pub async fn upgrade(&self, code: &Arc<Scripts>, earlier: &[&Arc<Scripts>]) {
+        self.runtime.deploy(&durable(code, earlier)).await.unwrap();
     }
 
     pub async fn ask(&self, target: &str, operation: &str, payload: Value) -> Result<Value, Failure> {
@@ -291,6 +345,25 @@ impl Node {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("{:?} are not the notes {wanted}", self.ask(target, operation, json!({})).await);
+    }
+}
+
+pub fn durable(code: &Arc<Scripts>, earlier: &[&Arc<Scripts>]) -> Application {
+    let earlier = earlier.iter().map(|code| Arc::clone(code) as Arc<dyn Factory>).collect();
+    application(code.clone(), earlier, &Profile { durable: true, ..Profile::default() })
+}
+
+fn application(factory: Arc<Scripts>, earlier: Vec<Arc<dyn Factory>>, profile: &Profile) -> Application {
+    let spec = |text: &str| TypeSpec { name: name(text), guest_type: text.into(), aliases: Vec::new(), profile: profile.clone() };
+    Application {
+        tenant: Name::default_scope(),
+        namespace: Name::default_scope(),
+        name: name("lab"),
+        factory,
+        earlier,
+        outbound: None,
+        types: vec![spec("script"), spec("flow")],
+        supervisor: SupervisorSpec::new("root", Vec::new()),
     }
 }
 

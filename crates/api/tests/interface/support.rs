@@ -205,6 +205,7 @@ fn mirrors(entered: Arc<Notify>, gate: Arc<Notify>) -> actor::Application {
         namespace: Name::default_scope(),
         name: Name::new("app", "mirrors").unwrap(),
         factory: Arc::new(Mirrors { description, entered, gate }),
+        earlier: Vec::new(),
         outbound: None,
         types: vec![kind("mirror", false), kind("ledger", true)],
         supervisor: SupervisorSpec::new("root", Vec::new()),

@@ -69,6 +69,7 @@ fn json(text: &str) -> Payload {
 
 fn begin(text: &str) -> Entry {
     Entry::Begin(Begin {
+        code: 7,
         at_ms: 1,
         seed: 2,
         operation: text.to_owned(),
@@ -85,7 +86,7 @@ fn step(call: &str) -> Entry {
 }
 
 fn end(state: Option<&str>) -> Entry {
-    Entry::End(End { at_ms: 3, outcome: journal::Outcome::Done { reply: 0 }, state: state.map(json) })
+    Entry::End(End { at_ms: 3, outcome: journal::Outcome::Done { reply: 0 }, state: state.map(json), code: 8 })
 }
 
 /// A turn that gave its state.
@@ -160,6 +161,7 @@ fn a_turn_that_waits_is_found_where_it_was() {
     assert!(actor.has_begun());
     let (mut actor, past) = disk.recall(Keeping::default());
     assert_eq!(past.state, Some(json("0")));
+    assert_eq!((past.state_code, past.code()), (7, Some(7)), "the state is of the code that began the turn");
     let pending = past.pending.unwrap();
     assert_eq!((pending.turn, pending.chunks, pending.entries.len()), (1, 3, 4));
     assert!(actor.has_begun() && actor.current_turn() == 1);
@@ -181,10 +183,10 @@ fn states_are_kept_at_the_interval_and_what_failed_is_not_run_again() {
     }
     assert_eq!(kept, [1, 4, 7]);
     let failed = journal::Outcome::Failed(Refusal { code: "handler_failed".into(), message: "no".into(), field: None });
-    let failed = Entry::End(End { at_ms: 0, outcome: failed, state: None });
+    let failed = Entry::End(End { at_ms: 0, outcome: failed, state: None, code: 8 });
     disk.commit(&mut actor, entries(vec![begin("fail"), failed]), 0).unwrap();
     let (_, past) = disk.recall(keeping);
-    assert_eq!(past.state, Some(json("7")));
+    assert_eq!((past.state.as_ref(), past.state_code), (Some(&json("7")), 8));
     assert_eq!(past.turns.iter().map(|turn| turn.turn).collect::<Vec<_>>(), [8]);
 }
 
@@ -254,7 +256,7 @@ fn old_turns_go_whatever_the_number_of_their_records_and_are_looked_up_only_wher
 fn a_record_of_another_layout_is_refused_by_name() {
     let entries = [(Bytes::from_static(EPOCH), Bytes::from_static(&[9, 0]))];
     let error = Activation::recover(partition(), Keeping::default(), &entries).unwrap_err();
-    assert_eq!(error.to_string(), "the epoch of this actor cannot be read: expected layout 2, found layout 9");
+    assert_eq!(error.to_string(), "the epoch of this actor cannot be read: expected layout 3, found layout 9");
 }
 
 #[test]
@@ -271,10 +273,10 @@ proptest! {
         let pair = KeyValue { expires_ms: Some(expires), value: text.clone() };
         prop_assert_eq!(KeyValue::decode(&pair.encode()), Ok(pair));
         for payload in [Payload::Json(text), Payload::Bytes(bytes.into())] {
-            let answer = Answer { fingerprint, expires_ms: expires, reply: payload.clone() };
+            let answer = Answer { fingerprint, expires_ms: expires, failed: turn % 2 == 0, reply: payload.clone() };
             prop_assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
-            let written = record::encode_published(turn, &payload);
-            prop_assert_eq!(record::decode_published(&written), Ok((turn, payload.clone())));
+            let published = Published { turn, code: expires, state: payload.clone() };
+            prop_assert_eq!(Published::decode(&published.encode()), Ok(published));
             let outgoing = Outgoing { number: turn, target: "n/t/k".into(), operation: "o".into(), payload };
             prop_assert_eq!(Outgoing::decode(&outgoing.encode()), Ok(outgoing));
         }
@@ -284,6 +286,6 @@ proptest! {
     fn no_bytes_make_a_decoder_fail_other_than_with_an_error(bytes: Vec<u8>) {
         let bytes = Bytes::from(bytes);
         let _ = (KeyValue::decode(&bytes), Answer::decode(&bytes), Anchor::decode(&bytes), record::decode_epoch(&bytes));
-        let _ = (record::decode_published(&bytes), Outgoing::decode(&bytes), journal::decode(&bytes), outbox::decode_heard(&bytes));
+        let _ = (Published::decode(&bytes), Outgoing::decode(&bytes), journal::decode(&bytes), outbox::decode_heard(&bytes));
     }
 }

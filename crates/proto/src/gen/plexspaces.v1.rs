@@ -451,6 +451,22 @@ pub struct Application {
     /// Why it failed; absent unless it did.
     #[prost(string, optional, tag = "11")]
     pub status_reason: ::core::option::Option<::prost::alloc::string::String>,
+    /// The versions before this one with which something that began with them goes on.
+    #[prost(message, repeated, tag = "12")]
+    pub earlier_versions: ::prost::alloc::vec::Vec<EarlierVersion>,
+}
+/// A version of an application that is kept for what began with it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EarlierVersion {
+    /// Its version.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// SHA-256 of its component, in hexadecimal.
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
+    /// The actors whose turns go on with it, at most 1000.
+    #[prost(string, repeated, tag = "3")]
+    pub actor_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// One actor type as its code describes itself.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -599,7 +615,8 @@ pub struct DeployApplicationRequest {
     #[prost(string, optional, tag = "8")]
     pub client_token: ::core::option::Option<::prost::alloc::string::String>,
     /// What to do when runs under way would not go on as they began: "abort" (the default) refuses the deployment and names them, "replace"
-    /// replaces the code, and they stand until code comes that fits them.
+    /// replaces the code, and they stand until code comes that fits them, "pin" lets everything that is under way go on with the version that
+    /// it began with, to its end, while whatever begins runs the new one.
     #[prost(string, optional, tag = "9")]
     pub on_incompatible: ::core::option::Option<::prost::alloc::string::String>,
 }
@@ -5813,6 +5830,12 @@ pub struct Workflow {
     /// Where this can be asked for.
     #[prost(string, tag = "10")]
     pub self_link: ::prost::alloc::string::String,
+    /// The first 16 digits of the digest of the component whose code the run began with.
+    #[prost(string, optional, tag = "11")]
+    pub code: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whether the run goes on with an earlier version than that which is deployed.
+    #[prost(bool, tag = "12")]
+    pub pinned: bool,
 }
 /// Nested message and enum types in `Workflow`.
 pub mod workflow {
@@ -5879,6 +5902,38 @@ pub mod workflow {
             }
         }
     }
+}
+/// Which workflows to list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListWorkflowsRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// Only those of this namespace.
+    #[prost(string, optional, tag = "2")]
+    pub namespace: ::core::option::Option<::prost::alloc::string::String>,
+    /// Only those of this type; needs a namespace.
+    #[prost(string, optional, tag = "3")]
+    pub actor_type: ::core::option::Option<::prost::alloc::string::String>,
+    /// Only those whose latest run stands like this: running, paused, completed, failed, cancelled or terminated.
+    #[prost(string, optional, tag = "4")]
+    pub status: ::core::option::Option<::prost::alloc::string::String>,
+    /// How many at most, 0 to 1000; 0 leaves it to the node.
+    #[prost(int32, tag = "5")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before; valid for 24 hours.
+    #[prost(string, tag = "6")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Some workflows.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListWorkflowsResponse {
+    /// The workflows.
+    #[prost(message, repeated, tag = "1")]
+    pub workflows: ::prost::alloc::vec::Vec<Workflow>,
+    /// For the next page; absent on the last one.
+    #[prost(string, optional, tag = "2")]
+    pub next_page_token: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Which run to pause.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6590,7 +6645,7 @@ pub mod workflow_service_client {
             self
         }
         /// Starts a run and returns once it is certain to be carried out. Started again under the same id with the same input, within 24 hours, it
-        /// is the first one; with another input it is a `conflict`.
+        /// is the first one, also when that has failed; with another input it is a `conflict`.
         pub async fn start_workflow(
             &mut self,
             request: impl tonic::IntoRequest<super::StartWorkflowRequest>,
@@ -6634,6 +6689,34 @@ pub mod workflow_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("plexspaces.v1.WorkflowService", "GetWorkflow"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the workflows that were ever run, ordered by namespace, type and id, with the latest run of each. A page may hold fewer than were
+        /// asked for, and even none, though there are more.
+        pub async fn list_workflows(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListWorkflowsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListWorkflowsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.WorkflowService/ListWorkflows",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("plexspaces.v1.WorkflowService", "ListWorkflows"),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// Lets a run stand still at its next wait.
@@ -6760,7 +6843,7 @@ pub mod workflow_service_server {
     #[async_trait]
     pub trait WorkflowService: std::marker::Send + std::marker::Sync + 'static {
         /// Starts a run and returns once it is certain to be carried out. Started again under the same id with the same input, within 24 hours, it
-        /// is the first one; with another input it is a `conflict`.
+        /// is the first one, also when that has failed; with another input it is a `conflict`.
         async fn start_workflow(
             &self,
             request: tonic::Request<super::StartWorkflowRequest>,
@@ -6770,6 +6853,15 @@ pub mod workflow_service_server {
             &self,
             request: tonic::Request<super::GetWorkflowRequest>,
         ) -> std::result::Result<tonic::Response<super::Workflow>, tonic::Status>;
+        /// Lists the workflows that were ever run, ordered by namespace, type and id, with the latest run of each. A page may hold fewer than were
+        /// asked for, and even none, though there are more.
+        async fn list_workflows(
+            &self,
+            request: tonic::Request<super::ListWorkflowsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListWorkflowsResponse>,
+            tonic::Status,
+        >;
         /// Lets a run stand still at its next wait.
         async fn pause_workflow(
             &self,
@@ -6956,6 +7048,52 @@ pub mod workflow_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetWorkflowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/plexspaces.v1.WorkflowService/ListWorkflows" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListWorkflowsSvc<T: WorkflowService>(pub Arc<T>);
+                    impl<
+                        T: WorkflowService,
+                    > tonic::server::UnaryService<super::ListWorkflowsRequest>
+                    for ListWorkflowsSvc<T> {
+                        type Response = super::ListWorkflowsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListWorkflowsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkflowService>::list_workflows(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListWorkflowsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -19,6 +19,7 @@ from ._decorators import (
     gen_server_actor,
     handler,
     init_handler,
+    migrate_handler,
     query_handler,
     run_handler,
     signal_handler,
@@ -48,6 +49,7 @@ from .errors import (
     UnknownOperationError,
     WorkflowCancelled,
 )
+from ._child import Child
 from ._host import Host, host
 from ._saga import Saga
 
@@ -61,6 +63,7 @@ def actor_application_id(actor_id: str) -> str:
 __all__ = [
     "ActorNotFoundError",
     "AskTimeoutError",
+    "Child",
     "ConflictError",
     "DeadlockError",
     "HandlerFailedError",
@@ -90,6 +93,7 @@ __all__ = [
     "handler",
     "host",
     "init_handler",
+    "migrate_handler",
     "query_handler",
     "run_handler",
     "signal_handler",

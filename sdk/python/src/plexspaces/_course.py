@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from . import _workflow
 from ._backend import current
 from ._json import decode
+from .errors import WorkflowCancelled
 
 # The longest that one wait may take; whoever waits longer waits again.
 FOREVER_MS = 9 * 365 * 24 * 60 * 60 * 1000
@@ -30,7 +31,7 @@ class Signal(NamedTuple):
 class Course:
     """A workflow's turn. ``show`` gives the state as text; ``handle`` runs a signal's handler, if there is one."""
 
-    __slots__ = ("_arrived", "_busy", "_handle", "_looks", "_show", "_shown", "_waiting")
+    __slots__ = ("_arrived", "_busy", "_handle", "_looks", "_open", "_show", "_shown", "_waiting", "ended")
 
     def __init__(self, show: Callable[[], str], handle: Callable[[Signal], None], looks: bool = False) -> None:
         self._show = show
@@ -43,6 +44,32 @@ class Course:
         self._waiting: list[Signal] = []
         # Came and was not given to `wait_for_signal` yet.
         self._arrived: list[Signal] = []
+        # Runs that this one has started, and what those that have ended came to, by their actors.
+        self._open: list[str] = []
+        self.ended: dict[str, Any] = {}
+
+    @property
+    def looks(self) -> bool:
+        """Whether it changes nothing."""
+        return self._looks
+
+    def started(self, actor_id: str, ended: dict[str, Any] | None) -> None:
+        """A run was started, or had ended before."""
+        if ended is not None:
+            self.ended[actor_id] = ended
+        elif actor_id not in self._open:
+            self._open.append(actor_id)
+
+    def cancelled(self) -> None:
+        """The run is cancelled, and what it has started with it."""
+        if not self._open:
+            return
+        backend = current("tell")
+        for actor_id in self._open:
+            backend.tell(actor_id, _workflow.CANCEL, "{}")
+        self._open.clear()
+        # What a run that ends with an exception has sent since its last wait does not leave.
+        backend.sleep_until(0)
 
     def publish(self) -> None:
         """Before a wait: queries see the state as it is now."""
@@ -57,6 +84,10 @@ class Course:
         """After a wait: handles the signals that came. A handler that itself waits is not interrupted by the next one."""
         for operation, body in current("take_signals").take_signals():
             signal = _signal(operation, body)
+            if operation == _workflow.ENDED:
+                self.ended[signal.payload["id"]] = signal.payload
+                self._open = [actor_id for actor_id in self._open if actor_id != signal.payload["id"]]
+                continue
             self._waiting.append(signal)
             self._arrived.append(signal)
         if len(self._arrived) > _MOST_KEPT:
@@ -116,8 +147,17 @@ def waiting(call: Callable[[], T]) -> T:
     course.publish()
     try:
         return call()
+    except WorkflowCancelled:
+        course.cancelled()
+        raise
     finally:
         course.listen()
+
+
+def slept(function: str, until_ms: int) -> bool:
+    """One wait until a time; false when a signal ended it, which is then handled."""
+    backend = current(function)
+    return waiting(lambda: backend.sleep_until(until_ms))
 
 
 def present() -> Course | None:

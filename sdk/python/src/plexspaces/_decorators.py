@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, cast, overload
 
 from ._binding import Binding
 from ._state import FSM_STATE, StateField, declare_fsm_state, fsm_field
-from ._workflow import KINDS, QUERY, RUN, SIGNAL
+from ._workflow import KINDS, MIGRATE, QUERY, RUN, SIGNAL
 
 C = TypeVar("C", bound=type)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,6 +51,15 @@ def query_handler(name: str) -> Callable[[F], F]:
     """Makes a method answer a query of a ``@workflow_actor``: the operation ``workflow_query:NAME``. What it changes in the state is put
     back."""
     return _named("query", QUERY, name)
+
+
+def migrate_handler(function: F) -> F:
+    """Makes a method take over the state that another version of the class has kept: its only parameter receives that as a dict, and it
+    returns the state as this version wants it. It is called before the state is laid over the object, and must not call the host.
+
+    It runs whenever the component has changed, also where the state has not: it should leave alone what it knows.
+    """
+    return _mark(function, MIGRATE, "call", "@migrate_handler")
 
 
 def _named(kind: str, operation: str, name: Any) -> Callable[[F], F]:
@@ -95,7 +104,9 @@ class Operation:
         self.method = method
         self.function = function
         try:
-            self.binding = Binding(function, operation == "*", self.kind)
+            self.binding = Binding(function, operation in ("*", MIGRATE), self.kind)
+            if operation == MIGRATE and not self.binding.takes_whole_payload:
+                raise TypeError("it must take the old state and nothing else")
         except TypeError as error:
             raise TypeError(f"handler {operation!r} ({function.__qualname__}): {error}") from None
 

@@ -10,12 +10,14 @@ from ._arguments import MAX_TIME, filled, json_text, milliseconds, text
 from ._backend import Level, Schedule, current
 from ._blobs import Blobs
 from ._channels import Channels
+from ._child import Child
 from ._groups import ProcessGroups
 from ._json import decode, printable
 from ._kv import KeyValue, SharedKeyValue
 from ._locks import Locks
 from ._names import Names
 from ._tuples import TupleSpace
+from ._workflow import START
 from .errors import ConflictError, InternalError, InvalidArgumentError, PlexSpacesError
 
 T = TypeVar("T")
@@ -71,7 +73,7 @@ class Host(Blobs, Locks, Names, _unavailable.Methods):
         backend = current("sleep")
         duration = milliseconds(ms, "ms", _course.FOREVER_MS)
         until = int(backend.now_ms()) + duration
-        while not _slept("sleep", until):
+        while not _course.slept("sleep", until):
             pass
 
     def wait_for_signal(self, name: str | None = None, timeout_ms: int | None = None) -> Any:
@@ -90,10 +92,30 @@ class Host(Blobs, Locks, Names, _unavailable.Methods):
             signal = course.take(wanted)
             if signal is not None:
                 return {} if signal.payload is None else signal.payload
-            if _slept("wait_for_signal", until):
+            if _course.slept("wait_for_signal", until):
                 if limit is not None:
                     return None
                 until += _course.FOREVER_MS
+
+    def start_workflow(self, actor_type: str, workflow_id: str, input_data: Any = None, timeout_ms: int = 30_000) -> Child:
+        """Starts a run of a durable workflow under an id, and returns when it is certain to be carried out; ``timeout_ms`` limits that. The
+        same id with the same input is the same run for 24 hours, whoever starts it and also through crashes; with another input it is a
+        ``ConflictError``. ``Child.result`` waits for its end.
+
+            children = [host.start_workflow("shipment", f"{order}-{n}", {"parcel": n}) for n in range(2)]
+            return {"parcels": [child.result() for child in children]}
+        """
+        course = _course.present()
+        if course is not None and course.looks:
+            raise ConflictError("a query may not start anything")
+        target = f"{text(actor_type, 'actor_type')}/{text(workflow_id, 'workflow_id')}"
+        body = json_text({} if input_data is None else input_data, "input_data")
+        limit = milliseconds(timeout_ms, "timeout_ms")
+        reply = _course.waiting(lambda: current("start_workflow").ask(target, START, body, limit))
+        begun = decode(reply if isinstance(reply, str) else reply.decode())
+        if course is not None:
+            course.started(begun["id"], begun if begun["ended"] else None)
+        return Child(begun["id"], workflow_id)
 
     def checkpoint(self) -> None:
         """Makes last what this turn has done so far: its messages leave, and it will not be done again after a crash. In a workflow
@@ -102,7 +124,7 @@ class Host(Blobs, Locks, Names, _unavailable.Methods):
         The state is kept when the turn ends; until then it comes back by doing the turn again. Raises ``WorkflowCancelled``.
         """
         until = int(current("checkpoint").now_ms())
-        while not _slept("checkpoint", until):
+        while not _course.slept("checkpoint", until):
             pass
 
     def retry(
@@ -113,18 +135,22 @@ class Host(Blobs, Locks, Names, _unavailable.Methods):
         initial_ms: int = 100,
         factor: float = 2.0,
         max_ms: int = 10_000,
+        jitter: float = 0.25,
         retry_on: tuple[type[Exception], ...] = (PlexSpacesError,),
+        no_retry_on: tuple[type[Exception], ...] = (),
         **kwargs: Any,
     ) -> T:
         """Calls ``fn(*args, **kwargs)`` until it returns, at most ``attempts`` times, and returns what it returns. Between two attempts it
-        sleeps as ``sleep`` does: ``initial_ms`` milliseconds, then each time ``factor`` times longer, but not longer than ``max_ms``.
+        sleeps as ``sleep`` does: ``initial_ms`` milliseconds, then each time ``factor`` times longer, but not longer than ``max_ms``, and each
+        time by up to the part ``jitter`` more or less, so that many that failed together do not come back together.
 
-        An exception that is not of ``retry_on``, a ``PlexSpacesError`` that is not ``retryable``, ``WorkflowCancelled`` and the last
+        An exception that is not of ``retry_on`` or is of ``no_retry_on``, a ``PlexSpacesError`` that is not ``retryable``, ``WorkflowCancelled`` and the last
         attempt's exception are raised. Each attempt is a request of its own: one that timed out may have happened all the same.
 
             host.retry(host.ask, "payments", "charge", {"order": order, "amount": 10}, attempts=5)
         """
-        policy = _steps.Policy(attempts, milliseconds(initial_ms, "initial_ms"), factor, milliseconds(max_ms, "max_ms"), retry_on)
+        pauses = milliseconds(initial_ms, "initial_ms"), factor, milliseconds(max_ms, "max_ms"), jitter
+        policy = _steps.Policy(attempts, *pauses, retry_on, no_retry_on)
         return _steps.attempt(lambda: fn(*args, **kwargs), policy, self.sleep)
 
     def monitor(self, actor_id: str) -> str:
@@ -250,18 +276,6 @@ class Host(Blobs, Locks, Names, _unavailable.Methods):
     def error(self, message: object) -> None:
         """Writes a line to the node's log."""
         _log("error", message)
-
-
-def _slept(function: str, until_ms: int) -> bool:
-    """One wait until a time; false when a signal ended it, which is then handled."""
-    backend, course = current(function), _course.present()
-    if course is None:
-        return backend.sleep_until(until_ms)
-    course.publish()
-    try:
-        return backend.sleep_until(until_ms)
-    finally:
-        course.listen()
 
 
 def _log(level: Level, message: object) -> None:

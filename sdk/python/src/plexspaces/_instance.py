@@ -60,6 +60,8 @@ class Instance:
         except ArgumentError as error:
             raise Refusal("invalid_argument", str(error), error.field) from None
         method = getattr(self._actor, found.method)
+        if operation == _workflow.MIGRATE:
+            return _migrated(method(**arguments), found.method)
         if self._model.behavior == "Workflow":
             reply = self._follow(found, method, arguments)
         else:
@@ -125,6 +127,12 @@ class Instance:
             if name in state:
                 setattr(self._actor, name, state[name])
         self._actor.actor_id = self._actor_id
+
+
+def _migrated(state: Any, method: str) -> Any:
+    if not isinstance(state, dict):
+        raise TypeError(f"{method} must return the new state, a dict, not {type(state).__name__}")
+    return state
 
 
 def encode_reply(reply: Any) -> str | bytes:

@@ -30,7 +30,7 @@ class Saga:
     """
 
     def __init__(self, *, attempts: int = 10, initial_ms: int = 100, factor: float = 2.0, max_ms: int = 10_000) -> None:
-        self._policy = Policy(attempts, initial_ms, factor, max_ms, (Exception,))
+        self._policy = Policy(attempts, initial_ms, factor, max_ms, 0.25, (Exception,))
         self._compensations: list[tuple[str, Callable[[], Any]]] = []
         self.failed: list[Exception] = []
 

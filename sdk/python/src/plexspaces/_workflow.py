@@ -10,6 +10,12 @@ Found = TypeVar("Found")
 RUN = "workflow_run"
 SIGNAL = "workflow_signal"
 QUERY = "workflow_query"
+START = "workflow_start"
+CANCEL = "workflow_cancel"
+# The signal by which a run hears of the end of one that it has started.
+ENDED = "workflow_signal:__ENDED__"
+# The message that makes a state of this version of one of another.
+MIGRATE = "__MIGRATE__"
 KINDS = ("run", "signal", "query")
 _RUN_TOO = ("run", "start")
 # The payload's keys that may name the signal or the query.

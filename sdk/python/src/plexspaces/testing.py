@@ -17,8 +17,8 @@ from ._instance import Instance, Refusal, encode_reply
 from ._json import decode, encode
 from ._memory.world import World
 from ._replay import Recorded, Recorder, Repeater
-from ._workflow import QUERY, SIGNAL
-from .errors import ActorNotFoundError, ConflictError, DeadlockError, WorkflowCancelled, error_from
+from ._workflow import ENDED, MIGRATE, QUERY, SIGNAL, START
+from .errors import ActorNotFoundError, ConflictError, DeadlockError, PlexSpacesError, WorkflowCancelled, error_from
 
 Answer = Callable[[Any], Any] | Any
 HttpAnswer = Callable[["Fetched"], Any] | Any
@@ -105,6 +105,7 @@ class MemoryHost:
         self._numbers = itertools.count(1)
         self._actor_id = actor_id
         self._answers: dict[tuple[str, str], Answer] = {}
+        self._children: dict[str, tuple[Answer, int]] = {}
         self._responses: dict[tuple[str, str, str], HttpAnswer] = {}
         self._pairs: dict[str, tuple[str, float | None]] = {}
 
@@ -154,6 +155,8 @@ class MemoryHost:
         value = _value(payload)
         self._hear(self.clock_ms)
         self.asks.append(Sent(target, operation, value))
+        if operation == START and target in self._children:
+            return self._start(target, value)
         if (target, operation) not in self._answers:
             other = self.world.find(target, self._actor_id)
             if other is None:
@@ -163,6 +166,22 @@ class MemoryHost:
         if isinstance(reply, BaseException):
             raise reply
         return encode_reply(reply(value) if callable(reply) else reply)
+
+    def child(self, target: str, outcome: Answer, after_ms: int) -> None:
+        """See `ActorHarness.child`."""
+        self._children[target] = (outcome, after_ms)
+
+    def _start(self, target: str, value: Any) -> str:
+        outcome, after_ms = self._children[target]
+        identity = f"{self._actor_id.split('/')[0]}/{target}"
+        try:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            ended = {"result": outcome(value) if callable(outcome) else outcome}
+        except PlexSpacesError as error:
+            ended = {"error": {"code": error.code, "message": error.message, "retryable": error.retryable}}
+        self.coming.append(Coming(self.clock_ms + after_ms, ENDED, encode({"id": identity, **ended}, "result")))
+        return encode({"id": identity, "ended": False}, "reply")
 
     def tell(self, target: str, operation: str, payload: str | bytes) -> None:
         """See `Backend`."""
@@ -427,6 +446,21 @@ class ActorHarness:
         """
         body = encode({} if payload is None else payload, "payload")
         self.host.coming.append(Coming(self.host.clock_ms + after_ms, f"{SIGNAL}:{name}", body))
+
+    def child(self, actor_type: str, workflow_id: str, outcome: Answer, after_ms: int = 0) -> None:
+        """Scripts what becomes of a run that ``host.start_workflow`` starts: its result, a ``PlexSpacesError`` with which it fails, or a
+        function of its input. Its parent hears of it ``after_ms`` milliseconds of the actor's clock after the start."""
+        self.host.child(f"{actor_type}/{workflow_id}", outcome, after_ms)
+
+    def migrate(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Lays a state over the actor's that another version of its class has kept: through its ``@migrate_handler``, if it has one. Returns
+        the state that comes of it."""
+        kept = json.loads(encode(dict(state), "state"))
+        if MIGRATE in self._model.operations:
+            with _Bound(MemoryHost(self.actor_id, self.host.clock_ms)):
+                kept = self._make().handle(MIGRATE, kept, "")
+        self.restore(kept)
+        return self.snapshot()
 
     def cancel(self, after_ms: int = 0) -> None:
         """Cancels the run: its next wait raises ``WorkflowCancelled``, or the sleep in which ``after_ms`` milliseconds have passed."""

@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
 use syn::parse::Parser as _;
 use syn::spanned::Spanned as _;
-use syn::{Error, ItemStruct, LitStr, Token, bracketed};
+use syn::{Error, ItemStruct, LitInt, LitStr, Token, bracketed};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -19,6 +19,7 @@ pub(crate) enum Kind {
 struct Arguments {
     name: Option<LitStr>,
     durable: bool,
+    version: Option<LitInt>,
     states: Vec<LitStr>,
     initial: Option<LitStr>,
 }
@@ -27,6 +28,8 @@ impl Arguments {
     fn take(&mut self, kind: Kind, meta: &ParseNestedMeta<'_>) -> Result<(), Error> {
         if meta.path.is_ident("durable") {
             self.durable = true;
+        } else if meta.path.is_ident("version") {
+            self.version = Some(meta.value()?.parse()?);
         } else if meta.path.is_ident("name") {
             self.name = Some(meta.value()?.parse()?);
         } else if kind == Kind::Fsm && meta.path.is_ident("states") {
@@ -37,9 +40,9 @@ impl Arguments {
         } else if kind == Kind::Fsm && meta.path.is_ident("initial") {
             self.initial = Some(meta.value()?.parse()?);
         } else if kind == Kind::Fsm {
-            return Err(meta.error("unknown argument, expected states, initial, name or durable"));
+            return Err(meta.error("unknown argument, expected states, initial, name, durable or version"));
         } else {
-            return Err(meta.error("unknown argument, expected name or durable"));
+            return Err(meta.error("unknown argument, expected name, durable or version"));
         }
         Ok(())
     }
@@ -97,6 +100,7 @@ fn try_expand(kind: Kind, tokens: TokenStream, item: TokenStream) -> Result<Toke
     };
     let machine = if kind == Kind::Fsm { machine(&arguments, &item)? } else { TokenStream::new() };
     let durable = if arguments.durable { durability(&item) } else { TokenStream::new() };
+    let version = arguments.version.as_ref().map(|version| quote!(const VERSION: u64 = #version;));
     let doc = doc(&item.attrs);
     let (generics, arguments, bounds) = item.generics.split_for_impl();
     Ok(quote! {
@@ -109,6 +113,7 @@ fn try_expand(kind: Kind, tokens: TokenStream, item: TokenStream) -> Result<Toke
             const DOC: &'static str = #doc;
             #machine
             #durable
+            #version
         }
 
         #[automatically_derived]

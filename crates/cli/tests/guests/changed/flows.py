@@ -1,13 +1,22 @@
 """A later version of the workflows, which does its steps otherwise."""
 
-from plexspaces import actor, handler, host, query_handler, run_handler, state, workflow_actor
+from plexspaces import actor, handler, host, migrate_handler, query_handler, run_handler, state, workflow_actor
 
 
 @actor(facets=["durability"])
 class Recorder:
-    """As before."""
+    """As before, but that it counts what it has taken over."""
 
     notes: list = state(default_factory=list)
+    migrated: int = state(default=0)
+
+    @migrate_handler
+    def migrate_state(self, old_state: dict) -> dict:
+        return {**old_state, "migrated": old_state.get("migrated", 0) + 1}
+
+    @handler("migrated")
+    def how_often(self) -> int:
+        return self.migrated
 
     @handler("note")
     def note(self, what: str) -> dict:
@@ -28,6 +37,7 @@ class Long:
     @run_handler
     def run(self, request: dict) -> dict:
         host.ask("recorder", "notes")
+        self.status = "sleeping anew"
         host.sleep(request["ms"])
         return {}
 

@@ -142,4 +142,41 @@ class Failing:
         return self.tries
 
 
-ACTOR_REGISTRY = {"recorder": Recorder, "steps": Steps, "order": Order, "long": Long, "failing": Failing}
+@workflow_actor(facets=["durability"])
+class Part:
+    """What a parent starts."""
+
+    @run_handler
+    def run(self, request: dict) -> dict:
+        n = request["n"]
+        try:
+            host.ask("recorder", "note", {"what": f"part {n} begun"})
+            host.sleep(request["ms"])
+            host.tell("recorder", "note", {"what": f"part {n} done"})
+            return {"part": n}
+        except WorkflowCancelled:
+            host.ask("recorder", "note", {"what": f"part {n} undone"})
+            raise
+
+
+@workflow_actor(facets=["durability"])
+class Parent:
+    """Starts two runs that go on side by side."""
+
+    status: str = state(default="new")
+
+    @run_handler
+    def run(self, request: dict) -> dict:
+        parts = [host.start_workflow("part", f"{host.get_actor_id().split('/')[-1]}-{n}", {**request, "n": n}) for n in range(2)]
+        self.status = "waiting"
+        results = [part.result() for part in parts]
+        self.status = "done"
+        host.ask("recorder", "note", {"what": "all done"})
+        return {"parts": results}
+
+    @query_handler("status")
+    def get_status(self) -> str:
+        return self.status
+
+
+ACTOR_REGISTRY = {"recorder": Recorder, "steps": Steps, "order": Order, "long": Long, "failing": Failing, "part": Part, "parent": Parent}
