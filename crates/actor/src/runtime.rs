@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,25 @@ const SHARDS: usize = 64;
 
 /// How long a durable tell from outside waits for its commit when its sender set no deadline.
 const DURABLE_TELL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a node that ends looks whether anybody is still at work.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
+
+/// A turn that waits and can be cut off.
+pub(crate) struct Waiting(Runtime);
+
+impl Waiting {
+    /// Ready when the node ends.
+    pub(crate) async fn stopped(&self) {
+        self.0.0.stop.cancelled().await;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 /// What a runtime is made of.
 #[derive(Clone)]
@@ -108,6 +127,8 @@ struct Inner {
     shards: Vec<RwLock<HashMap<ActorId, Arc<Cell>>>>,
     hasher: RandomState,
     draining: AtomicBool,
+    /// How many turns wait that can be cut off.
+    waiting: AtomicUsize,
     /// The actors at work. An idle actor has no task.
     running: TaskTracker,
     background: TaskTracker,
@@ -140,6 +161,7 @@ impl Runtime {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             hasher: RandomState::new(),
             draining: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
             running: TaskTracker::new(),
             background: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -250,7 +272,7 @@ impl Runtime {
     pub async fn shutdown(&self, grace: Duration) -> bool {
         self.0.draining.store(true, Ordering::SeqCst);
         self.0.running.close();
-        let drained = tokio::time::timeout(grace, self.0.running.wait()).await.is_ok();
+        let drained = tokio::time::timeout(grace, self.drained()).await.is_ok();
         self.0.stop.cancel();
         self.0.background.close();
         let ended = tokio::time::timeout(Duration::from_secs(1), self.0.background.wait()).await.is_ok();
@@ -260,6 +282,19 @@ impl Runtime {
         }
         self.0.systems.clear();
         drained && ended
+    }
+
+    /// Ready when nobody is at work but those whose turns wait and will be taken up again.
+    async fn drained(&self) {
+        while self.0.running.len() > self.0.waiting.load(Ordering::SeqCst) {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    }
+
+    /// A turn waits that can be cut off.
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.0.waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting(self.clone())
     }
 
     pub(crate) fn config(&self) -> &Config {

@@ -133,6 +133,27 @@ async fn no_guest_reaches_a_service_as_an_actor() {
     assert_eq!(node.ask("script/main", "run", steps).await.unwrap_err().code.name(), "not_found");
 }
 
+#[tokio::test]
+async fn a_node_ends_at_once_while_durable_turns_wait_and_they_go_on_in_the_next() {
+    let disk = Arc::new(Memory::new());
+    let node = Arc::new(Node::on(disk.clone()).await);
+    let take = json!({"steps": [picked(step("tuples", "take", json!({"pattern": ["late"], "timeout_ms": 600_000})), "tuple")]});
+    let sleep = json!({"steps": [{"do": "sleep", "ms": 300}, {"do": "note", "payload": "slept"}]});
+    for (target, operation, steps) in [("script/taker", "run", take.clone()), ("flow/sleeper", "workflow_run", sleep)] {
+        let node = node.clone();
+        tokio::spawn(async move { node.keyed(target, operation, steps, Some("once")).await });
+    }
+    eventually(async || node.handled.lock().unwrap().len() == 2).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let began = std::time::Instant::now();
+    assert!(node.runtime.shutdown(Duration::from_secs(20)).await);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let node = Node::on(disk).await;
+    node.service("tuples", "default", "write", json!({"tuple": ["late"]})).await;
+    node.notes("flow/sleeper", &json!(["slept"])).await;
+    assert_eq!(node.keyed("script/taker", "run", take, Some("once")).await, Ok(json!([["late"]])), "it heard nothing of the node's end");
+}
+
 async fn members(node: &Node) -> Value {
     node.service("groups", "default", "members", json!({"group": "g"})).await["members"].clone()
 }
@@ -178,7 +199,8 @@ async fn a_membership_outlives_the_node() {
 async fn a_tuple_is_told_to_those_who_have_subscribed_to_its_kind() {
     let node = Node::on(Arc::new(Memory::new())).await;
     let steps = json!({"steps": [picked(step("tuples", "subscribe", json!({"pattern": ["news", null]})), "subscription")]});
-    let subscription = node.ask("script/reader", "run", steps).await.unwrap()[0].clone();
+    let subscription = node.ask("script/reader", "run", steps.clone()).await.unwrap()[0].clone();
+    assert_eq!(node.ask("script/reader", "run", steps).await.unwrap()[0], subscription, "who subscribes again has subscribed once");
     node.service("tuples", "default", "write", json!({"tuple": ["news", 1]})).await;
     node.service("tuples", "default", "write", json!({"tuple": ["other", 1]})).await;
     node.service("tuples", "default", "write", json!({"tuple": ["news", 2]})).await;

@@ -71,6 +71,8 @@ struct Leased {
 
 struct Subscription {
     pattern: Pattern,
+    /// The pattern as JSON.
+    text: String,
     actor: ActorId,
 }
 
@@ -180,7 +182,7 @@ impl SystemActor for TupleSpace {
                 let parse = || {
                     let tenant = Name::new("tenant", &row.tenant).ok()?;
                     let pattern = Pattern::parse(serde_json::from_str(&row.pattern).ok()?).ok()?;
-                    Some(Subscription { pattern, actor: ActorId::parse(&tenant, &row.actor)? })
+                    Some(Subscription { pattern, text: row.pattern.clone(), actor: ActorId::parse(&tenant, &row.actor)? })
                 };
                 let subscription = parse().ok_or_else(|| unreadable("subscription"))?;
                 self.subscriptions.insert(String::from_utf8_lossy(id).into_owned(), subscription);
@@ -421,15 +423,20 @@ impl TupleSpace {
         let Some(actor) = sender else {
             return Err(Failure::new(Code::InvalidArgument, "only an actor can subscribe; from outside, watch the pattern"));
         };
+        let text = Value::from(pattern.clone()).to_string();
+        // An actor that subscribes whenever it comes to life has subscribed once.
+        let known = self.subscriptions.iter().find(|(_, known)| known.actor == *actor && known.text == text);
+        if let Some((id, _)) = known {
+            return Ok(Payload::Json(format!(r#"{{"subscription":"{id}"}}"#)));
+        }
         if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
             return Err(Failure::new(Code::Overloaded, format!("the tuple space has {MAX_SUBSCRIPTIONS} subscriptions")));
         }
-        let text = Value::from(pattern.clone()).to_string();
         let pattern = Pattern::parse(pattern)?;
-        let row = SubscriptionRow { tenant: actor.tenant.to_string(), actor: actor.to_string(), pattern: text };
+        let row = SubscriptionRow { tenant: actor.tenant.to_string(), actor: actor.to_string(), pattern: text.clone() };
         let id = format!("subscription-{:016x}", rand::random::<u64>());
         effects.put(&subscription_key(&id), postcard::to_stdvec(&row).unwrap_or_default());
-        self.subscriptions.insert(id.clone(), Subscription { pattern, actor: actor.clone() });
+        self.subscriptions.insert(id.clone(), Subscription { pattern, text, actor: actor.clone() });
         Ok(Payload::Json(format!(r#"{{"subscription":"{id}"}}"#)))
     }
 }

@@ -142,17 +142,33 @@ impl Turn {
         Ok(())
     }
 
-    /// Waits for `work`, and hears what comes for a workflow meanwhile.
+    /// Waits for `work`, and hears what comes for a workflow meanwhile. A journaled turn that waits can be cut off: it keeps no node from
+    /// ending, and hears nothing of what ends with the node.
     async fn attend<T>(&mut self, work: impl Future<Output = T>, wait: Wait) -> Result<Ended<T>, Failure> {
-        let Some(cell) = self.cell.clone() else { return Ok(Ended::Done(work.await)) };
-        let Some(inbox) = &cell.inbox else { return Ok(Ended::Done(work.await)) };
+        let Some((runtime, cell)) = self.node() else { return Ok(Ended::Done(work.await)) };
+        let waiting = self.log.is_some().then(|| runtime.waiting());
+        let stopped = async {
+            match &waiting {
+                Some(waiting) => waiting.stopped().await,
+                None => std::future::pending().await,
+            }
+        };
         let mut work = std::pin::pin!(work);
+        let mut stopped = std::pin::pin!(stopped);
+        let Some(inbox) = &cell.inbox else {
+            tokio::select! {
+                biased;
+                () = &mut stopped => return std::future::pending().await,
+                done = &mut work => return Ok(Ended::Done(done)),
+            }
+        };
         loop {
             if std::mem::take(&mut self.course.cancelled) {
                 return Ok(Ended::Cancelled);
             }
             tokio::select! {
                 biased;
+                () = &mut stopped => return std::future::pending().await,
                 envelope = inbox.next() => {
                     let order = self.hear(*envelope).await?;
                     if order == Order::Signal && matches!(wait, Wait::Until(_)) {

@@ -103,9 +103,12 @@ class Tuples(Service):
         return {}
 
     def subscribe(self, pattern: list[Any]) -> Any:
+        means(pattern, [])
+        known = [name for name, (wanted, actor) in self._subscriptions.items() if wanted == pattern and actor == self.caller]
+        if known:
+            return {"subscription": known[0]}
         self._numbers += 1
         subscription = f"subscription-{self._numbers}"
-        means(pattern, [])
         self._subscriptions[subscription] = (pattern, self.caller)
         return {"subscription": subscription}
 
