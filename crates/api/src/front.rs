@@ -16,6 +16,7 @@ use metrics::{SharedString, counter, histogram};
 use plexspaces_proto::dynamic::DynamicCodec;
 use plexspaces_proto::v1::actor_service_server::ActorServiceServer;
 use plexspaces_proto::v1::application_service_server::ApplicationServiceServer;
+use plexspaces_proto::v1::blob_service_server::BlobServiceServer;
 use plexspaces_proto::v1::dead_letter_service_server::DeadLetterServiceServer;
 use plexspaces_proto::v1::facet_service_server::FacetServiceServer;
 use plexspaces_proto::v1::inspection_service_server::InspectionServiceServer;
@@ -137,6 +138,7 @@ impl Front {
             .add_service(ApplicationServiceServer::new(api.clone()).max_decoding_message_size(deploys))
             .add_service(InspectionServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
             .add_service(DeadLetterServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
+            .add_service(BlobServiceServer::new(api.clone()).max_decoding_message_size(payloads))
             .add_service(FacetServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
             .add_service(JournalServiceServer::new(api.clone()).max_decoding_message_size(payloads))
             .add_service(WorkflowServiceServer::new(api.clone()).max_decoding_message_size(payloads))

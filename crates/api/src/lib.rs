@@ -6,6 +6,7 @@
 mod actors;
 mod applications;
 mod auth;
+mod blobs;
 mod body;
 mod config;
 mod dead_letters;

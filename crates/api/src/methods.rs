@@ -9,6 +9,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use http::Response;
 use plexspaces_proto::v1::application_service_server::ApplicationService;
+use plexspaces_proto::v1::blob_service_server::BlobService;
 use plexspaces_proto::v1::dead_letter_service_server::DeadLetterService;
 use plexspaces_proto::v1::facet_service_server::FacetService;
 use plexspaces_proto::v1::inspection_service_server::InspectionService;
@@ -119,6 +120,11 @@ pub(crate) const METHODS: &[Method] = &[
     Method { name: "plexspaces.v1.SystemService.TailLogs", ..SYSTEM },
     Method { name: "plexspaces.v1.SystemService.GetMetrics", ..PUBLIC },
     Method { name: "plexspaces.v1.SystemService.GetOpenApi", ..SYSTEM },
+    Method { name: "plexspaces.v1.BlobService.WriteBlob", body_limit: |_| usize::MAX, ..CONTROL },
+    Method { name: "plexspaces.v1.BlobService.ReadBlob", quiet: true, statuses: &[200, 206], ..CONTROL },
+    Method { name: "plexspaces.v1.BlobService.GetBlob", quiet: true, ..CONTROL },
+    Method { name: "plexspaces.v1.BlobService.DeleteBlob", ..CONTROL },
+    Method { name: "plexspaces.v1.BlobService.ListBlobs", ..CONTROL },
     of("plexspaces.v1.TupleService.WriteTuple", Operation::new("tuples", "write")),
     of("plexspaces.v1.TupleService.WriteTupleOnce", Operation::new("tuples", "write_once")),
     of("plexspaces.v1.TupleService.ReplaceTuple", Operation::new("tuples", "replace")),
@@ -209,6 +215,10 @@ pub(crate) fn calls(api: &Api, pool: &DescriptorPool) -> Result<HashMap<&'static
         })*};
     }
     calls.insert("plexspaces.v1.ActorService.InvokeActor", Call::Hook(|api, incoming| crate::invoke::http(api, incoming).boxed()));
+    for name in ["plexspaces.v1.BlobService.WriteBlob", "plexspaces.v1.BlobService.ReadBlob"] {
+        calls.insert(name, Call::Hook(|api, incoming| crate::blobs::http(api, incoming).boxed()));
+    }
+    register!(unary BlobService ("GetBlob", get_blob) ("DeleteBlob", delete_blob) ("ListBlobs", list_blobs));
     register!(unary ApplicationService
         ("DeployApplication", deploy_application) ("UndeployApplication", undeploy_application)
         ("GetApplication", get_application) ("ListApplications", list_applications));

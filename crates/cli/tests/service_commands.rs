@@ -199,3 +199,50 @@ async fn what_was_acknowledged_is_there_after_a_kill_and_a_subscriber_misses_not
     python.kill().unwrap();
     python.wait().unwrap();
 }
+
+/// More than a message may have, in and out over HTTP, in parts, and there after SIGKILL.
+#[tokio::test]
+async fn blobs_go_through_in_pieces_and_outlive_the_node() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (Node::start(data.path()), Http::new());
+    let large = "0123456789".repeat(2_500_000);
+    let url = |node: &Node, rest: &str| format!("{}/api/v1/blobs/{rest}", node.url);
+    let text = [("content-type", "text/plain")];
+    let put = http.send(Method::PUT, &url(&node, "models%2Fa"), &text, large.clone()).await.unwrap();
+    assert_eq!(
+        (put.status, put.body["name"].as_str(), put.body["size"].as_u64()),
+        (200, Some("models/a"), Some(25_000_000)),
+        "{:?}",
+        put.body
+    );
+    assert!(put.body["created_at"].is_string() && put.body["sha256"].as_str().is_some_and(|hash| hash.len() == 64));
+    node.kill();
+    let node = Node::start(data.path());
+    let got = http.get(&node, "/api/v1/blobs/models%2Fa").await;
+    assert_eq!((got.status, got.headers["content-type"].to_str().unwrap()), (200, "text/plain"));
+    assert_eq!(got.headers["etag"].to_str().unwrap().trim_matches('"'), put.body["sha256"].as_str().unwrap());
+    assert_eq!(got.body.as_str().map_or_else(|| got.body.to_string().len(), str::len), large.len());
+    let part = http.send(Method::GET, &url(&node, "models%2Fa"), &[("range", "bytes=10000005-10000014")], "").await.unwrap();
+    assert_eq!((part.status, part.headers["content-range"].to_str().unwrap()), (206, "bytes 10000005-10000014/25000000"));
+    assert_eq!(part.body.to_string(), "5678901234");
+    let part = http.get(&node, "/api/v1/blobs/models%2Fa?offset=24999998&length=10").await;
+    assert_eq!((part.status, part.body.to_string()), (200, "89".to_owned()));
+
+    let other = http.get(&node, "/api/v1/blobs/models%2Fa?namespace=other").await;
+    assert_eq!((other.status, other.body["reason"].as_str()), (404, Some("not_found")), "{:?}", other.body);
+    let wrong = http.get(&node, "/api/v1/blobs/models%2Fa?ofset=1").await;
+    assert_eq!((wrong.status, wrong.body["field_violations"][0]["field"].as_str()), (400, Some("ofset")), "{:?}", wrong.body);
+    let info = http.get(&node, "/api/v1/blobs/models%2Fa/info").await;
+    assert_eq!(info.body, put.body);
+    for name in ["b", "c"] {
+        http.send(Method::PUT, &url(&node, name), &[], name).await.unwrap();
+    }
+    let page = http.get(&node, "/api/v1/blobs?page_size=2").await.body;
+    assert_eq!(page["blobs"].as_array().unwrap().len(), 2);
+    let token = page["next_page_token"].as_str().unwrap();
+    let page = http.get(&node, &format!("/api/v1/blobs?page_size=2&page_token={token}")).await.body;
+    assert_eq!((page["blobs"][0]["name"].as_str(), page.get("next_page_token")), (Some("models/a"), None));
+    let gone = http.send(Method::DELETE, &url(&node, "models%2Fa"), &[], "").await.unwrap();
+    assert_eq!((gone.status, gone.body), (200, serde_json::json!({"deleted": true})));
+    assert_eq!(http.get(&node, "/api/v1/blobs/models%2Fa").await.status, 404);
+}

@@ -1,0 +1,198 @@
+//! Blobs: their bytes go through in pieces, over HTTP as they are.
+
+use axum::body::Body;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use plexspaces_actor::{BlobInfo, Content};
+use plexspaces_proto::google::api::HttpBody;
+use plexspaces_proto::v1;
+use plexspaces_proto::v1::blob_service_server::BlobService;
+use plexspaces_types::{Failure, RequestContext};
+use tonic::{Request, Status, Streaming};
+
+use crate::actors::caller;
+use crate::applications::timestamp;
+use crate::error::status;
+use crate::page::{self, List};
+use crate::services::Api;
+use crate::transcode::{Incoming, decode, pairs, plain};
+
+const OCTETS: &str = "application/octet-stream";
+
+#[tonic::async_trait]
+impl BlobService for Api {
+    async fn write_blob(&self, request: Request<Streaming<v1::WriteBlobRequest>>) -> Result<tonic::Response<v1::Blob>, Status> {
+        let caller = caller(&request)?;
+        let mut messages = request.into_inner();
+        let first = messages.message().await?.ok_or_else(|| status(Failure::invalid("name", "there is no message")))?;
+        let ctx = caller.context(&first.tenant_id, &first.namespace).map_err(status)?;
+        let HttpBody { content_type, data } = first.content.unwrap_or_default();
+        let broken = |error: Status| Failure::invalid("content", format!("the stream ended: {}", error.message()));
+        let rest = messages.map_ok(|message| message.content.unwrap_or_default().data).map_err(broken);
+        let content: Content = stream::once(async { Ok(data) }).chain(rest).boxed();
+        let written = self.0.services.runtime.put_blob(&ctx, &first.name, media(&content_type), content).await;
+        written.map(|info| tonic::Response::new(shown(info))).map_err(status)
+    }
+
+    type ReadBlobStream = BoxStream<'static, Result<HttpBody, Status>>;
+
+    async fn read_blob(&self, request: Request<v1::ReadBlobRequest>) -> Result<tonic::Response<Self::ReadBlobStream>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let ctx = caller.context(&request.tenant_id, &request.namespace).map_err(status)?;
+        let read = self.0.services.runtime.get_blob(&ctx, &request.name, request.offset, request.length).await;
+        let (info, _, content) = read.map_err(status)?;
+        let pieces = content.map_ok(move |data| HttpBody { content_type: info.content_type.clone(), data }).map_err(status);
+        Ok(tonic::Response::new(pieces.boxed()))
+    }
+
+    async fn get_blob(&self, request: Request<v1::GetBlobRequest>) -> Result<tonic::Response<v1::Blob>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let ctx = caller.context(&request.tenant_id, &request.namespace).map_err(status)?;
+        let found = self.0.services.runtime.blob(&ctx, &request.name).await;
+        found.map(|info| tonic::Response::new(shown(info))).map_err(status)
+    }
+
+    async fn delete_blob(&self, request: Request<v1::DeleteBlobRequest>) -> Result<tonic::Response<v1::DeleteBlobResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let ctx = caller.context(&request.tenant_id, &request.namespace).map_err(status)?;
+        let deleted = self.0.services.runtime.delete_blob(&ctx, &request.name).await.map_err(status)?;
+        Ok(tonic::Response::new(v1::DeleteBlobResponse { deleted }))
+    }
+
+    async fn list_blobs(&self, request: Request<v1::ListBlobsRequest>) -> Result<tonic::Response<v1::ListBlobsResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let ctx = caller.context(&request.tenant_id, &request.namespace).map_err(status)?;
+        self.blobs(&ctx, &request).await.map(tonic::Response::new).map_err(status)
+    }
+}
+
+impl Api {
+    async fn blobs(&self, ctx: &RequestContext, request: &v1::ListBlobsRequest) -> Result<v1::ListBlobsResponse, Failure> {
+        let limit = page::size(request.page_size)?;
+        let filter = format!("{}\0{}", ctx.namespace, request.prefix);
+        let list = List { name: "blobs", tenant: &ctx.tenant, filter: &filter };
+        let after = self.0.pages.open(list, &request.page_token)?;
+        let (found, more) = self.0.services.runtime.list_blobs(ctx, &request.prefix, after.as_deref(), limit).await?;
+        let next_page_token = match found.last() {
+            Some(last) if more => Some(self.0.pages.seal(list, last.name.clone())?),
+            _ => None,
+        };
+        Ok(v1::ListBlobsResponse { blobs: found.into_iter().map(shown).collect(), next_page_token })
+    }
+}
+
+/// The bytes of a blob, in or out.
+pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<Body>, Failure> {
+    let Incoming { parts, params, body, caller } = incoming;
+    let name = params.get("name").map(decode).transpose()?.unwrap_or_default();
+    let asked = Asked::read(parts.uri.query(), parts.method == Method::GET)?;
+    let ctx = caller.context(&asked.tenant, &asked.namespace)?;
+    let runtime = &api.0.services.runtime;
+    if parts.method == Method::PUT {
+        let given = parts.headers.get(CONTENT_TYPE).map_or(Ok(""), |kind| kind.to_str());
+        let given = given.map_err(|_| Failure::invalid("content_type", "the header Content-Type is not ASCII"))?;
+        let written = runtime.put_blob(&ctx, &name, media(given), body.stream().boxed()).await?;
+        let shown = plexspaces_proto::to_json("plexspaces.v1.Blob", &shown(written)).unwrap_or_default();
+        return Ok(plain(StatusCode::OK, None, shown.to_string().into()));
+    }
+    let size = runtime.blob(&ctx, &name).await?.size;
+    let part = range(&parts.headers, size).filter(|_| asked.offset == 0 && asked.length.is_none());
+    let (offset, length) = part.map_or((asked.offset, asked.length), |(offset, length)| (offset, Some(length)));
+    let (info, read, content) = runtime.get_blob(&ctx, &name, offset, length).await?;
+    let mut response = Response::new(Body::from_stream(content));
+    let headers = response.headers_mut();
+    let mut set = |name, value: String| HeaderValue::try_from(value).map(|value| drop(headers.insert(name, value)));
+    let sent = set(CONTENT_TYPE, info.content_type.clone())
+        .and_then(|()| set(CONTENT_LENGTH, (read.end - read.start).to_string()))
+        .and_then(|()| set(ETAG, format!("\"{}\"", info.sha256)))
+        .and_then(|()| set(ACCEPT_RANGES, "bytes".to_owned()))
+        .and_then(|()| set(CACHE_CONTROL, "no-store".to_owned()));
+    let sent = match part {
+        None => sent,
+        Some(_) => sent.and_then(|()| set(CONTENT_RANGE, format!("bytes {}-{}/{}", read.start, read.end.saturating_sub(1), info.size))),
+    };
+    sent.map_err(|error| Failure::new(plexspaces_types::Code::Internal, format!("the blob's headers: {error}")))?;
+    if part.is_some() {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
+}
+
+/// What the query of a request for bytes says.
+#[derive(Default)]
+struct Asked {
+    tenant: String,
+    namespace: String,
+    offset: u64,
+    length: Option<u64>,
+}
+
+impl Asked {
+    fn read(query: Option<&str>, reads: bool) -> Result<Self, Failure> {
+        let mut asked = Self::default();
+        for (name, value) in pairs(query) {
+            let number =
+                || value.parse::<u64>().map_err(|_| Failure::invalid(&*name, format!("expected a number of bytes, found {value:?}")));
+            match &*name {
+                "tenant_id" => asked.tenant = value.into_owned(),
+                "namespace" => asked.namespace = value.into_owned(),
+                "offset" if reads => asked.offset = number()?,
+                "length" if reads => asked.length = Some(number()?),
+                other => {
+                    let known = if reads { "tenant_id, namespace, offset, length" } else { "tenant_id, namespace" };
+                    return Err(Failure::invalid(other, format!("unknown field {other:?}; known are {known}")));
+                }
+            }
+        }
+        Ok(asked)
+    }
+}
+
+/// The one range that a request asks for, as offset and length; none where it is not one that can be given.
+fn range(headers: &HeaderMap, size: u64) -> Option<(u64, u64)> {
+    let (first, last) = headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+    if first.is_empty() {
+        let length = last.parse::<u64>().ok()?.min(size);
+        return Some((size - length, length)).filter(|_| length > 0);
+    }
+    let first: u64 = first.parse().ok()?;
+    let last = if last.is_empty() { size.checked_sub(1)? } else { last.parse::<u64>().ok()?.min(size.checked_sub(1)?) };
+    Some((first, (last + 1).checked_sub(first)?)).filter(|(_, length)| *length > 0)
+}
+
+fn media(given: &str) -> &str {
+    if given.is_empty() { OCTETS } else { given }
+}
+
+fn shown(info: BlobInfo) -> v1::Blob {
+    let BlobInfo { name, size, sha256, content_type, created_ms } = info;
+    v1::Blob { name, size, sha256, content_type, created_at: Some(timestamp(created_ms)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_range_of_bytes_is_understood_and_nothing_else() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RANGE, HeaderValue::try_from(text).unwrap());
+            range(&headers, 10)
+        };
+        assert_eq!(of("bytes=0-3"), Some((0, 4)));
+        assert_eq!(of("bytes=4-"), Some((4, 6)));
+        assert_eq!(of("bytes=-3"), Some((7, 3)));
+        assert_eq!(of("bytes=8-99"), Some((8, 2)));
+        for none in ["bytes=10-", "bytes=5-2", "bytes=-0", "bytes=a-b", "lines=0-1", "bytes=0-1,3-4"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+        assert_eq!(range(&HeaderMap::new(), 10), None);
+    }
+}
