@@ -354,7 +354,7 @@ mod tests {
     fn every_key_of_the_schema_has_a_description() {
         let schema = Config::schema();
         let sections = schema["properties"].as_object().unwrap();
-        assert_eq!(sections.len(), 8);
+        assert_eq!(sections.len(), 9);
         for definition in schema["$defs"].as_object().unwrap().values() {
             for (key, property) in definition["properties"].as_object().into_iter().flatten() {
                 assert!(property.get("description").is_some() || property.get("$ref").is_some(), "{key}");

@@ -72,6 +72,10 @@ pub(crate) async fn run(runtime: Runtime, cell: Arc<SystemCell>, mut body: Box<B
             }
             body.live = None;
         }
+        if cell.mailbox.len() > 0 {
+            // Who began this in the task of an asker lets the asker go on.
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -457,7 +457,7 @@ class ActorHarness:
         the state that comes of it."""
         kept = json.loads(encode(dict(state), "state"))
         if MIGRATE in self._model.operations:
-            with _Bound(MemoryHost(self.actor_id, self.host.clock_ms)):
+            with _Bound(MemoryHost(self.actor_id, World(self.host.clock_ms))):
                 kept = self._make().handle(MIGRATE, kept, "")
         self.restore(kept)
         return self.snapshot()
