@@ -48,7 +48,7 @@ const FORGET_SENDERS_AFTER: u32 = 1024;
 const STEPS_IN_A_ROW: u32 = 64;
 
 /// How often a message that nobody waits for is tried.
-const ATTEMPTS: u8 = 3;
+pub(crate) const ATTEMPTS: u8 = 3;
 
 /// What an actor is between its turns.
 pub(crate) struct Body {

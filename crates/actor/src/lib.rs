@@ -37,14 +37,14 @@ pub use factory::{Factory, Fault, Instance, Limits, Reply, Spec};
 pub use mailbox::Standing;
 pub use objects::{Content, Objects, Written};
 pub use outbound::{HttpRequest, HttpResponse, Outbound, Outgoing};
-pub use plexspaces_durable::journal;
+pub use plexspaces_durable::{LAYOUT, journal};
 pub use runtime::blobs::{BlobInfo, BlobStore};
 pub use runtime::history::{Exported, Moment, Rerun, rerun};
 pub use runtime::inspect::{ActorFilter, ActorInfo, ActorOrder, Level};
 pub use runtime::pressure::Budget;
 pub use runtime::workflows::{Run, RunFilter, RunStatus};
 pub use runtime::{Address, Config, Request, Runtime, Target};
-pub use system::{Effects, Nature, RESERVED, SystemActor, SystemRequest, SystemType};
+pub use system::{Effects, Nature, ONLY, RESERVED, SystemActor, SystemRequest, SystemType};
 pub use timers::Schedule;
 pub use turn::{LogLevel, Turn};
 

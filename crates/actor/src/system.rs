@@ -20,11 +20,16 @@ use cell::Open;
 /// What the types of system actors begin with. No application may have such a type.
 pub const RESERVED: &str = "plexspaces.";
 
+/// The name of a service of which a namespace has one.
+pub const ONLY: &str = "default";
+
 /// A kind of system actor.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemType {
     /// Its type's name after [`RESERVED`].
     pub name: &'static str,
+    /// Whether a namespace has many of it, by name; else it has one, named [`ONLY`].
+    pub many: bool,
     /// Makes the one with this name, which has nothing yet.
     pub make: fn(&str) -> Box<dyn SystemActor>,
     /// What an operation with these arguments is like. It refuses what can be seen to be wrong without the actor: nobody would hear of it
@@ -124,6 +129,7 @@ impl<'a> Effects<'a> {
     /// Answers a request that waits.
     pub fn answer(&mut self, ticket: u64, result: Result<Payload, Failure>) {
         let did_something = self.writes.len() > self.mark.0 || self.tells.len() > self.mark.1;
+        self.bytes += result.as_ref().map_or(0, |reply| reply.len());
         self.answers.push((ticket, result, did_something));
     }
 
@@ -169,11 +175,17 @@ fn row_key(key: &[u8]) -> Bytes {
     [ROWS, key].concat().into()
 }
 
-/// The identity of a system actor.
-pub(crate) fn identity(tenant: &Name, namespace: &Name, name: &str, key: &str) -> Result<ActorId, Failure> {
-    let actor_type = Name::new("service", &format!("{RESERVED}{name}")).map_err(|error| Failure::invalid("service", error.to_string()))?;
-    let key = Key::new(key).map_err(|error| Failure::invalid("name", error.to_string().replace("actor key", "name")))?;
-    Ok(ActorId::new(tenant.clone(), namespace.clone(), actor_type, key))
+impl SystemType {
+    /// The identity of one in a namespace.
+    pub(crate) fn identity(&self, tenant: &Name, namespace: &Name, name: &str) -> Result<ActorId, Failure> {
+        if !self.many && name != ONLY {
+            let message = format!("there is one service {} in each namespace, named {ONLY:?}, not {name:?}", self.name);
+            return Err(Failure::invalid("name", message));
+        }
+        let invalid = |error: plexspaces_types::InvalidName| Failure::invalid("name", error.to_string().replace("actor key", "name"));
+        let actor_type = Name::new("service", &format!("{RESERVED}{}", self.name)).map_err(invalid)?;
+        Ok(ActorId::new(tenant.clone(), namespace.clone(), actor_type, Key::new(name).map_err(invalid)?))
+    }
 }
 
 /// The type of a system actor; `None` for any other.

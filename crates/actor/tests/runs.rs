@@ -14,19 +14,8 @@ use plexspaces_actor::Profile;
 use plexspaces_durable::Outgoing;
 use plexspaces_store::{Batch, Memory, Partition, Range, Store as _};
 use plexspaces_types::{ActorId, Code, Name, Payload};
-use scripts::{Cut, Node, Scripts, ctx, durable};
+use scripts::{Cut, Node, Scripts, ctx, durable, until};
 use serde_json::{Value, json};
-
-/// Waits until something is so.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..1000 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("not in time: {what}");
-}
 
 #[tokio::test]
 async fn what_a_run_heard_while_it_stood_still_it_hears_at_the_same_place_again() {

@@ -5,13 +5,15 @@
 mod scripts;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use plexspaces_actor::{Address, FacetSpec, Profile};
-use plexspaces_store::Memory;
+use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{ActorId, Key};
-use scripts::{Cut, Node, ctx, name};
+use scripts::{Cut, Node, ctx, name, until};
 use serde_json::{Value, json};
 
 fn step(service: &str, operation: &str, payload: Value) -> Value {
@@ -67,12 +69,7 @@ async fn what_a_durable_turn_does_to_services_happens_once_wherever_it_is_cut_of
         let count =
             async |first: &str| second.service("tuples", "default", "count", json!({"pattern": [first, null]})).await["count"].clone();
         // What leaves with the end of the turn may be on its way when the reply is there already.
-        for _ in 0..200 {
-            if count("out").await == json!(2) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("all is written", async || count("out").await == json!(2)).await;
         assert_eq!((count("in").await, count("out").await), (json!(1), json!(2)), "cut off at commit {cut_at}, after it: {after}");
         let status = second.service("channels", "work", "status", json!({})).await;
         assert_eq!(status["ready"], json!(1), "cut off at commit {cut_at}, after it: {after}");
@@ -131,6 +128,99 @@ async fn no_guest_reaches_a_service_as_an_actor() {
     assert_eq!(failure.code.name(), "not_found", "{failure}");
     let steps = json!({"steps": [step("nothing", "take", json!({}))]});
     assert_eq!(node.ask("script/main", "run", steps).await.unwrap_err().code.name(), "not_found");
+    // Nor by a name that it gives to one.
+    let register = json!({"name": "back-door", "target": "default/plexspaces.tuples/default"});
+    node.service("registry", "default", "register", register).await;
+    let steps = json!({"steps": [{"do": "ask", "target": "back-door", "op": "take", "payload": {"pattern": ["x"]}}]});
+    assert_eq!(node.ask("script/main", "run", steps).await.unwrap_err().code.name(), "not_found");
+    let join = step("groups", "join", json!({"group": "g", "actor": "default/plexspaces.tuples/default"}));
+    node.ask("script/main", "run", json!({"steps": [join]})).await.unwrap();
+    assert_eq!(members(&node).await, json!([]));
+    let steps = json!({"steps": [named(step("tuples", "count", json!({"pattern": ["x"]})), "other")]});
+    assert_eq!(node.ask("script/main", "run", steps).await.unwrap_err().field.as_deref(), Some("name"), "a namespace has one");
+}
+
+#[tokio::test]
+async fn a_post_that_the_service_refuses_is_a_dead_letter() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    node.service("channels", "work", "send", json!({"payload": 1, "msg_id": "m1"})).await;
+    let ack = named(step("channels", "ack", json!({"msg_id": "m1"})), "work");
+    node.ask("script/main", "run", json!({"steps": [ack]})).await.unwrap();
+    until("there is a dead letter", async || !node.runtime.dead_letters(&ctx(), None, 10).await.unwrap().0.is_empty()).await;
+    let (letters, _) = node.runtime.dead_letters(&ctx(), None, 10).await.unwrap();
+    assert_eq!((letters[0].operation.as_str(), letters[0].code.as_str()), ("ack", "conflict"));
+    assert_eq!(node.service("channels", "work", "status", json!({})).await["ready"], json!(1));
+}
+
+/// A store that refuses the first commits of services.
+struct Stubborn {
+    disk: Memory,
+    refusals: AtomicUsize,
+}
+
+#[async_trait]
+impl Store for Stubborn {
+    fn backend(&self) -> &'static str {
+        "stubborn"
+    }
+    fn limits(&self) -> &Limits {
+        self.disk.limits()
+    }
+    async fn get(&self, partition: &Partition, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.disk.get(partition, key).await
+    }
+    async fn scan(&self, partition: &Partition, range: Range, limit: usize) -> Result<Page, Error> {
+        self.disk.scan(partition, range, limit).await
+    }
+    async fn commit(&self, batch: Batch) -> Result<(), Error> {
+        let is_services = String::from_utf8_lossy(batch.partition.as_bytes()).contains("plexspaces.");
+        let refuses = |left: usize| left.checked_sub(1).filter(|_| is_services);
+        if self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuses).is_ok() {
+            return Err(Error::Unavailable("not now".to_owned()));
+        }
+        self.disk.commit(batch).await
+    }
+}
+
+#[tokio::test]
+async fn a_post_that_the_store_does_not_take_is_tried_again() {
+    let store = Arc::new(Stubborn { disk: Memory::new(), refusals: AtomicUsize::new(2) });
+    let node = Node::on(store.clone()).await;
+    let write = |number: u32| step("tuples", "write", json!({"tuple": ["x", number]}));
+    node.ask("script/main", "run", json!({"steps": [write(1), write(2), write(3)]})).await.unwrap();
+    until("the store takes commits again", async || store.refusals.load(Ordering::SeqCst) == 0).await;
+    let all = async || node.service("tuples", "default", "read_all", json!({"pattern": ["x", null]})).await["tuples"].clone();
+    until("all are there in their order", async || all().await == json!([["x", 1], ["x", 2], ["x", 3]])).await;
+}
+
+#[tokio::test]
+async fn what_a_durable_turn_has_read_of_a_blob_it_reads_again_wherever_it_is_cut_off() {
+    let steps = json!({"steps": [
+        {"do": "put_blob", "name": "b", "content": "written"},
+        {"do": "get_blob", "name": "b"},
+        {"do": "put_blob", "name": "b", "content": "written later"},
+        step("tuples", "write", json!({"tuple": ["done"]})),
+    ]});
+    let result = json!([7, "written", 13, null]);
+    for (cut_at, after) in (1..100).flat_map(|n| [(n, false), (n, true)]) {
+        let (disk, directory) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
+        let profile = Profile { durable: true, ..Profile::default() };
+        let store = Cut::new(&disk, cut_at, after);
+        let first = Node::keeping(store.clone(), profile.clone(), Some(directory.path())).await;
+        let in_time = tokio::time::timeout(Duration::from_millis(60), first.keyed("script/main", "run", steps.clone(), Some("once"))).await;
+        let whole = !store.gone.load(Ordering::SeqCst);
+        if whole {
+            assert_eq!(in_time.unwrap(), Ok(result.clone()));
+        }
+        let second = Node::keeping(disk.clone(), profile, Some(directory.path())).await;
+        let again = second.keyed("script/main", "run", steps.clone(), Some("once")).await;
+        assert_eq!(again, Ok(result.clone()), "cut off at commit {cut_at}, after it: {after}");
+        assert_eq!(second.runtime.blob(&ctx(), "b").await.unwrap().size, 13);
+        if whole {
+            return;
+        }
+    }
+    panic!("the turn never came to its end");
 }
 
 #[tokio::test]
@@ -143,7 +233,7 @@ async fn a_node_ends_at_once_while_durable_turns_wait_and_they_go_on_in_the_next
         let node = node.clone();
         tokio::spawn(async move { node.keyed(target, operation, steps, Some("once")).await });
     }
-    eventually(async || node.handled.lock().unwrap().len() == 2).await;
+    until("it is so", async || node.handled.lock().unwrap().len() == 2).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
     let began = std::time::Instant::now();
     assert!(node.runtime.shutdown(Duration::from_secs(20)).await);
@@ -170,15 +260,15 @@ async fn members_hear_what_is_published_in_the_order_of_joining_and_leave_when_t
         node.ask(&format!("script/{key}"), "run", json!({"steps": [step("groups", "join", json!({"group": "g"}))]})).await.unwrap();
     }
     let joined = json!(["default/script/a", "default/script/b", "default/script/c"]);
-    eventually(async || members(&node).await == joined).await;
+    until("it is so", async || members(&node).await == joined).await;
     node.service("groups", "default", "publish", json!({"group": "g", "operation": "note", "payload": 7})).await;
     for key in ["a", "b", "c"] {
         node.notes(&format!("script/{key}"), &json!([7])).await;
     }
     assert!(address(&node, "b").stop());
-    eventually(async || members(&node).await == json!(["default/script/a", "default/script/c"])).await;
+    until("it is so", async || members(&node).await == json!(["default/script/a", "default/script/c"])).await;
     node.ask("script/a", "run", json!({"steps": [step("groups", "leave", json!({"group": "g"}))]})).await.unwrap();
-    eventually(async || members(&node).await == json!(["default/script/c"])).await;
+    until("it is so", async || members(&node).await == json!(["default/script/c"])).await;
 }
 
 #[tokio::test]
@@ -186,13 +276,13 @@ async fn a_membership_outlives_the_node() {
     let disk = Arc::new(Memory::new());
     let node = Node::on(disk.clone()).await;
     node.ask("script/a", "run", json!({"steps": [step("groups", "join", json!({"group": "g"}))]})).await.unwrap();
-    eventually(async || members(&node).await == json!(["default/script/a"])).await;
+    until("it is so", async || members(&node).await == json!(["default/script/a"])).await;
     let node = Node::on(disk).await;
     assert_eq!(members(&node).await, json!(["default/script/a"]));
     node.service("groups", "default", "publish", json!({"group": "g", "operation": "note", "payload": 1})).await;
     node.notes("script/a", &json!([1])).await;
     assert!(address(&node, "a").stop());
-    eventually(async || members(&node).await == json!([])).await;
+    until("it is so", async || members(&node).await == json!([])).await;
 }
 
 #[tokio::test]
@@ -218,7 +308,7 @@ async fn an_actor_is_a_member_of_the_groups_of_its_facet() {
     let node = Node::with(Arc::new(Memory::new()), facet("process_group", json!({"groups": ["g"]}))).await;
     node.ask("script/a", "notes", json!({})).await.unwrap();
     node.ask("script/b", "notes", json!({})).await.unwrap();
-    eventually(async || members(&node).await == json!(["default/script/a", "default/script/b"])).await;
+    until("it is so", async || members(&node).await == json!(["default/script/a", "default/script/b"])).await;
 }
 
 #[tokio::test]
@@ -253,14 +343,4 @@ async fn actors_with_the_lock_of_a_facet_work_one_after_the_other() {
     }
     assert!(began.elapsed() >= Duration::from_millis(120), "{:?}", began.elapsed());
     assert_eq!(node.service("locks", "default", "list", json!({})).await["locks"], json!([]));
-}
-
-async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..1000 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("it never came to pass");
 }

@@ -7,12 +7,11 @@ mod scripts;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use plexspaces_actor::{Moment, RunFilter, RunStatus, Target};
 use plexspaces_store::Memory;
 use plexspaces_types::{Code, Name};
-use scripts::{Cut, Node, Scripts, ctx, durable};
+use scripts::{Cut, Node, Scripts, ctx, durable, until};
 use serde_json::{Value, json};
 
 /// Version 2 of the code tells the recorder something else.
@@ -23,17 +22,6 @@ fn tells_and_sleeps(ms: u64) -> Value {
 
 fn flow(key: &str) -> Target<'_> {
     Target { name: "flow", key: Some(key) }
-}
-
-/// Waits until something is so.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..1000 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("not in time: {what}");
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use topic::Topic;
 use crate::request::{List, arguments, check_key, expiry, reply, unknown, unreadable, until};
 
 /// Channels. There is one service for each, named as the channel.
-pub const TYPE: SystemType = SystemType { name: "channels", make: |name| Box::new(Channel::new(name)), nature };
+pub const TYPE: SystemType = SystemType { name: "channels", many: true, make: |name| Box::new(Channel::new(name)), nature };
 
 /// Bytes of one message's payload.
 const MAX_BYTES: usize = 1 << 20;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use plexspaces_actor::{Effects, Nature, SystemActor, SystemRequest, SystemType};
+use plexspaces_actor::{Effects, Nature, RESERVED, SystemActor, SystemRequest, SystemType};
 use plexspaces_types::{ActorId, Code, Failure, Name, Payload};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::request::{List, arguments, check_key, decode, encode, number, page_limit, reply, row_key, unknown, unreadable};
 
 /// Process groups. There is one service of them in each namespace, named `default`.
-pub const TYPE: SystemType = SystemType { name: "groups", make: |_| Box::<Groups>::default(), nature };
+pub const TYPE: SystemType = SystemType { name: "groups", many: false, make: |_| Box::<Groups>::default(), nature };
 
 /// Memberships in one namespace.
 const MAX_MEMBERSHIPS: usize = 1_000_000;
@@ -249,7 +249,7 @@ fn member(actor: Option<&str>, request: &SystemRequest<'_>) -> Result<ActorId, F
     let Some(printed) = actor.filter(|printed| !printed.is_empty()) else {
         return request.sender.cloned().ok_or_else(|| Failure::invalid("actor", "a request from outside must name the actor"));
     };
-    let tenant = request.tenant;
-    ActorId::parse(tenant, printed)
+    ActorId::parse(request.tenant, printed)
+        .filter(|actor| !actor.actor_type.as_str().starts_with(RESERVED))
         .ok_or_else(|| Failure::invalid("actor", format!("{printed:?} is not an actor's printed identity (namespace/type/key)")))
 }

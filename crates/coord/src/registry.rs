@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::request::{List, arguments, check_key, decode, encode, expiry, reply, row_key, text, unknown, unreadable};
 
 /// The registry. There is one in each namespace, named `default`.
-pub const TYPE: SystemType = SystemType { name: "registry", make: |_| Box::<Registry>::default(), nature };
+pub const TYPE: SystemType = SystemType { name: "registry", many: false, make: |_| Box::<Registry>::default(), nature };
 
 /// Entries in one namespace.
 const MAX_ENTRIES: usize = 1_000_000;

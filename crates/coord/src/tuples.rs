@@ -29,7 +29,7 @@ use crate::numbers::Numbers;
 use crate::request::{arguments, expiry, unknown, unreadable, until};
 
 /// Tuple spaces. There is one in each namespace, named `default`.
-pub const TYPE: SystemType = SystemType { name: "tuples", make: |_| Box::<TupleSpace>::default(), nature };
+pub const TYPE: SystemType = SystemType { name: "tuples", many: false, make: |_| Box::<TupleSpace>::default(), nature };
 
 /// Tuples in one space.
 const MAX_TUPLES: usize = 10_000_000;

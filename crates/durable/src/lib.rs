@@ -13,7 +13,9 @@ mod tenure;
 
 pub use activation::{Activation, Changes, Keeping, Outcome};
 pub use outbox::{Outgoing, beside, decode_heard, encode_heard, heard_key, heard_range, sender_of};
-pub use record::{Answer, Error, KeyValue, PUBLISHED, Published, RETENTION_MS, answer_key, fingerprint, key_value_key, key_value_prefix};
+pub use record::{
+    Answer, Error, KeyValue, LAYOUT, PUBLISHED, Published, RETENTION_MS, answer_key, fingerprint, key_value_key, key_value_prefix,
+};
 pub use reminder::{Due, Reminder};
 pub use replay::{Divergence, Past, Replay};
 pub use tenure::Tenure;

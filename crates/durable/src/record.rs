@@ -31,7 +31,7 @@ const ANSWER: &[u8] = b"d/";
 const KEY_VALUE: &[u8] = b"k/";
 
 /// The first byte of each record, so that a later layout is refused and not misread.
-pub(crate) const LAYOUT: u8 = 3;
+pub const LAYOUT: u8 = 3;
 
 /// A record that is not what its key says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use plexspaces_actor::LAYOUT;
 use plexspaces_api::{Readiness, State};
 use plexspaces_app::Applications;
 use plexspaces_store::{Batch, Error as StoreError, Partition, Store};
@@ -75,20 +76,52 @@ pub(crate) fn is_passing(error: &Error) -> bool {
 }
 
 /// Page tokens are sealed with a key that outlives a restart, so that a client can go on with its list.
-async fn page_key(store: &dyn Store) -> Result<[u8; 32], StoreError> {
+/// They are made with the store, and with them the mark of what it is written in.
+async fn page_key(store: &dyn Store) -> Result<[u8; 32], Error> {
     let partition = Partition::node("keys");
     loop {
         let stored = store.get(&partition, b"page").await?;
         if let Some(Ok(key)) = stored.as_deref().map(TryInto::try_into) {
-            return Ok(key);
+            let layout = store.get(&partition, b"layout").await?;
+            return match layout.as_deref() {
+                Some([LAYOUT]) => Ok(key),
+                Some(other) => Err(Error::Layout { found: other.first().map_or_else(String::new, u8::to_string) }),
+                None => Err(Error::Layout { found: "2 or less".to_owned() }),
+            };
         }
         let key: [u8; 32] = rand::random();
         let mut batch = Batch::new(partition.clone());
-        batch.require("page", stored).put("page", key.to_vec());
+        batch.require("page", stored).put("page", key.to_vec()).put("layout", vec![LAYOUT]);
         match store.commit(batch).await {
             // Another node was first.
             Err(StoreError::Precondition { .. }) => {}
-            done => return done.map(|()| key),
+            done => return Ok(done.map(|()| key)?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plexspaces_store::Memory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_of_another_layout_is_refused_and_left() {
+        let store = Memory::new();
+        let key = page_key(&store).await.unwrap();
+        assert_eq!(page_key(&store).await.unwrap(), key);
+        let partition = Partition::node("keys");
+        for (layout, found) in [(Some(vec![LAYOUT + 1]), "layout 4"), (None, "layout 2 or less")] {
+            let mut batch = Batch::new(partition.clone());
+            match layout {
+                Some(layout) => batch.put("layout", layout),
+                None => batch.delete("layout"),
+            };
+            store.commit(batch).await.unwrap();
+            let refused = page_key(&store).await.unwrap_err();
+            assert!(refused.to_string().contains(found) && refused.to_string().contains("another data directory"), "{refused}");
+            assert!(!is_passing(&refused));
         }
     }
 }

@@ -46,6 +46,16 @@ pub enum Error {
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] plexspaces_store::Error),
+    /// What is stored was written by a version that writes otherwise.
+    #[error(
+        "what is stored here has layout {found}, this version reads and writes layout {}: start the version that has written it, or give \
+         this one another data directory or database",
+        plexspaces_actor::LAYOUT
+    )]
+    Layout {
+        /// That of the store.
+        found: String,
+    },
     /// There is no place for blobs.
     #[error("{}", .0.message)]
     Blobs(Failure),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::ONLY;
 use crate::objects::{Content, Objects};
 
 /// The service that knows the names.
@@ -160,7 +161,7 @@ impl Runtime {
     }
 
     async fn ask_blobs<T: DeserializeOwned>(&self, ctx: &RequestContext, operation: &str, arguments: &Value) -> Result<T, Failure> {
-        let id = system::identity(&ctx.tenant, &ctx.namespace, SERVICE, "default")?;
+        let id = self.0.systems.kind(SERVICE)?.identity(&ctx.tenant, &ctx.namespace, ONLY)?;
         let request = Request { operation: operation.to_owned(), payload: Payload::from_value(arguments), idempotency_key: None };
         let reply = self.ask_from(Place::Asker, ctx.clone(), id, message(request, MessageKind::Call)).await?;
         let unreadable = |error| Failure::new(Code::Internal, format!("the service of blobs gave no entry: {error}"));

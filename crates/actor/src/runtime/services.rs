@@ -14,9 +14,10 @@ impl Runtime {
         if self.0.draining.load(Ordering::SeqCst) {
             return Err(Failure::new(Code::Unavailable, "the node is shutting down"));
         }
+        let kind = self.0.systems.kind(service)?;
+        let id = kind.identity(&ctx.tenant, &ctx.namespace, name)?;
         // It refuses what is not for everybody.
-        (self.0.systems.kind(service)?.nature)(&request.operation, &request.payload)?;
-        let id = system::identity(&ctx.tenant, &ctx.namespace, service, name)?;
+        (kind.nature)(&request.operation, &request.payload)?;
         self.ask_from(Place::Asker, ctx.clone(), id, message(request, MessageKind::Call)).await
     }
 

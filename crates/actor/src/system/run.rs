@@ -12,6 +12,7 @@ use super::cell::{Body, Open, Poke, SystemCell};
 use super::seen::{Keyed, Seen};
 use super::{Effects, ROWS, SystemActor, SystemRequest};
 use crate::Runtime;
+use crate::actor::ATTEMPTS;
 use crate::cell::Envelope;
 use crate::mailbox::{Next, Work};
 
@@ -30,6 +31,8 @@ pub(crate) struct Live {
     tenure: Tenure,
     seen: Seen,
     open: HashMap<u64, Open>,
+    /// The tickets of open requests that have a key.
+    keyed: HashMap<Keyed, u64>,
     last_ticket: u64,
     used: Instant,
     /// When the wheel will look, in milliseconds since the Unix epoch.
@@ -51,7 +54,9 @@ pub(crate) async fn run(runtime: Runtime, cell: Arc<SystemCell>, mut body: Box<B
                 Ok(live) => body.live = Some(live),
                 Err(failure) => {
                     tracing::error!(actor_id = %cell.id, tenant = %cell.id.tenant, %failure, "a system actor could not be brought to life");
-                    refuse(&runtime, &cell, first, &failure).await;
+                    if let Work::Message(envelope) = first {
+                        undone(&runtime, &cell, envelope, &failure).await;
+                    }
                     continue;
                 }
             }
@@ -79,10 +84,13 @@ pub(crate) async fn run(runtime: Runtime, cell: Arc<SystemCell>, mut body: Box<B
     }
 }
 
-async fn refuse(runtime: &Runtime, cell: &SystemCell, work: Work<Box<Envelope>, Poke>, failure: &Failure) {
-    if let Work::Message(envelope) = work {
-        give(runtime, &cell.id, envelope, Err(failure.clone())).await;
+/// A message that the store kept from being handled: whoever asked is told; what nobody waits for is tried again.
+async fn undone(runtime: &Runtime, cell: &SystemCell, mut envelope: Box<Envelope>, failure: &Failure) {
+    envelope.failures += 1;
+    if envelope.reply.is_none() && envelope.failures < ATTEMPTS {
+        return cell.mailbox.put_back(envelope);
     }
+    give(runtime, &cell.id, envelope, Err(failure.clone())).await;
 }
 
 /// Answers whoever asked; what nobody waits for and cannot be done is kept as a dead letter.
@@ -120,6 +128,7 @@ async fn load(runtime: &Runtime, cell: &SystemCell) -> Result<Live, Failure> {
         tenure,
         seen,
         open: HashMap::new(),
+        keyed: HashMap::new(),
         last_ticket: 0,
         used: crate::now(),
         armed_ms: None,
@@ -138,7 +147,7 @@ impl Live {
         let mut open = std::mem::take(&mut self.open);
         let mut effects = Effects::new(now_ms, &mut open);
         let mut ready = Ready::new();
-        let mut heard = Vec::new();
+        let mut heard = HashMap::new();
         if std::mem::take(&mut self.is_fresh) {
             self.actor.loaded(&mut effects);
         }
@@ -165,6 +174,7 @@ impl Live {
         let had_answers = !answers.is_empty();
         for (ticket, result, changed) in answers {
             let Some(Open { envelope, keyed, repeats }) = open.remove(&ticket) else { continue };
+            keyed.as_ref().map(|keyed| self.keyed.remove(keyed));
             if let (Some(keyed), Ok(reply), true) = (&keyed, &result, changed) {
                 writes.push(self.seen.remember(keyed, reply, now_ms));
             }
@@ -173,10 +183,16 @@ impl Live {
         }
         self.open = open;
         let committed = if writes.is_empty() { Ok(()) } else { self.commit(runtime, cell, writes, heard, now_ms).await };
-        for (envelope, result) in ready {
-            give(runtime, &cell.id, envelope, committed.clone().and(result)).await;
+        if let Err(failure) = committed {
+            // The last one first, so that they are tried again in their order.
+            for (envelope, _) in ready.into_iter().rev() {
+                undone(runtime, cell, envelope, &failure).await;
+            }
+            return Err(failure);
         }
-        committed?;
+        for (envelope, result) in ready {
+            give(runtime, &cell.id, envelope, result).await;
+        }
         for (target, operation, payload) in tells {
             runtime.notify(&cell.id, &target, &operation, payload).await;
         }
@@ -195,7 +211,7 @@ impl Live {
         runtime: &Runtime,
         cell: &SystemCell,
         mut writes: Vec<plexspaces_store::Write>,
-        heard: Vec<(ActorId, u64)>,
+        heard: HashMap<ActorId, u64>,
         now_ms: u64,
     ) -> Result<(), Failure> {
         writes.extend(heard.iter().map(|(sender, number)| self.seen.hear(sender, *number)));
@@ -206,7 +222,7 @@ impl Live {
         Ok(runtime.config().store.commit(batch).await?)
     }
 
-    fn receive(&mut self, envelope: Box<Envelope>, effects: &mut Effects<'_>, ready: &mut Ready, heard: &mut Vec<(ActorId, u64)>) {
+    fn receive(&mut self, envelope: Box<Envelope>, effects: &mut Effects<'_>, ready: &mut Ready, heard: &mut HashMap<ActorId, u64>) {
         if envelope.reply.as_ref().is_some_and(tokio::sync::oneshot::Sender::is_closed) {
             return;
         }
@@ -216,11 +232,11 @@ impl Live {
         }
         if let Some(receipt) = &envelope.receipt {
             let (sender, number) = (receipt.sender.id.clone(), receipt.number);
-            let in_round = heard.iter().any(|(known, last)| *known == sender && number <= *last);
+            let in_round = heard.get(&sender).is_some_and(|last| number <= *last);
             if in_round || self.seen.has_heard(&sender, number) {
                 return ready.push((envelope, Ok(Payload::empty())));
             }
-            heard.push((sender, number));
+            heard.insert(sender, number);
         }
         let keyed = Keyed::of(&envelope.message);
         if let Some(keyed) = &keyed {
@@ -230,9 +246,8 @@ impl Live {
             if let Err(failure) = self.seen.has_room(keyed) {
                 return ready.push((envelope, Err(failure)));
             }
-            let same = effects.open.values_mut().find(|open| open.keyed.as_ref().is_some_and(|open| open.is_same_key(keyed)));
-            if let Some(open) = same {
-                if open.keyed.as_ref() == Some(keyed) {
+            if let Some(open) = self.keyed.get(keyed).and_then(|ticket| effects.open.get_mut(ticket)) {
+                if open.keyed.as_ref().is_some_and(|first| first.fingerprint == keyed.fingerprint) {
                     open.repeats.push(*envelope);
                 } else {
                     ready.push((envelope, Err(keyed.used_for_another())));
@@ -246,6 +261,9 @@ impl Live {
         }
         self.last_ticket += 1;
         let ticket = self.last_ticket;
+        if let Some(keyed) = &keyed {
+            self.keyed.insert(keyed.clone(), ticket);
+        }
         effects.begin();
         let request = SystemRequest {
             ticket,

@@ -4,6 +4,7 @@
 //! idempotency key.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use plexspaces_durable::{Answer, RETENTION_MS, answer_key, decode_heard, encode_heard, fingerprint, heard_key};
@@ -27,8 +28,8 @@ pub(super) struct Seen {
     heard: HashMap<String, u64>,
 }
 
-/// A request that is known by a key.
-#[derive(Clone, PartialEq, Eq)]
+/// A request that is known by a key: that and the sender tell it from others.
+#[derive(Clone)]
 pub(super) struct Keyed {
     pub(super) key: String,
     pub(super) sender: Option<String>,
@@ -42,13 +43,23 @@ impl Keyed {
         Some(Self { key, sender, fingerprint: fingerprint(&message.operation, &message.payload) })
     }
 
-    pub(super) fn is_same_key(&self, other: &Self) -> bool {
-        self.key == other.key && self.sender == other.sender
-    }
-
     pub(super) fn used_for_another(&self) -> Failure {
         let message = format!("the idempotency key {:?} was used for another request", self.key);
         Failure::new(Code::Conflict, message).with_field("idempotency_key")
+    }
+}
+
+impl PartialEq for Keyed {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.sender == other.sender
+    }
+}
+
+impl Eq for Keyed {}
+
+impl Hash for Keyed {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        (&self.key, &self.sender).hash(hasher);
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Turn;
 use super::log::Known;
 use crate::Runtime;
-use crate::system::{self, Nature};
+use crate::system::{Nature, ONLY};
 
 impl Turn {
     /// Asks a service of the node in the actor's namespace. In a durable actor a change happens once, however often the turn is run, and
@@ -17,18 +17,21 @@ impl Turn {
         let Some(runtime) = self.runtime.clone() else {
             return Err(Failure::not_found(format!("this actor runs without a node: there is no service {service:?}")));
         };
-        let nature = (runtime.systems().kind(service)?.nature)(operation, &payload)?;
+        let kind = runtime.systems().kind(service)?;
+        let id = kind.identity(&self.id.tenant, &self.id.namespace, name)?;
+        let nature = (kind.nature)(operation, &payload)?;
         let verb = if nature == Nature::Look { "look " } else { "" };
-        let id = system::identity(&self.id.tenant, &self.id.namespace, service, name)?;
         let call = match self.call(|| format!("{verb}{service}.{operation} {name}"), &[payload.as_bytes()])? {
             Known::Told(told) if nature == Nature::Post => return self.sent_before(told).map(|()| Payload::empty()),
             Known::Told(told) => return self.told_again(told).await.map(or_empty),
             Known::New(call) => call,
         };
         if nature == Nature::Post && self.log.is_some() {
-            self.room_for_one_more()?;
-            self.put_out(&id, operation, payload);
-            return self.told_nothing(call, Ok(Payload::empty()));
+            let posted = self.room_for_one_more().map(|()| {
+                self.put_out(&id, operation, payload);
+                Payload::empty()
+            });
+            return self.told_nothing(call, posted);
         }
         let (ctx, mut message) = self.request(operation, payload);
         if nature == Nature::Look {
@@ -50,16 +53,17 @@ impl Turn {
             Err(failure) if failure.code == Code::NotFound => failure,
             resolved => return resolved,
         };
-        let Some(runtime) = self.runtime.clone().filter(|runtime| runtime.systems().kind("registry").is_ok()) else { return Err(unknown) };
-        let id = system::identity(&self.id.tenant, &self.id.namespace, "registry", "default")?;
+        let runtime = self.runtime.clone();
+        let Some((runtime, kind)) = runtime.and_then(|runtime| runtime.systems().kind("registry").ok().map(|kind| (runtime, kind))) else {
+            return Err(unknown);
+        };
+        let id = kind.identity(&self.id.tenant, &self.id.namespace, ONLY)?;
         let (ctx, mut message) = self.request("lookup", Payload::from_value(&json!({"name": target})));
         message.idempotency_key = None;
         let reply = runtime.ask_actor(ctx, id, message).await?;
         let found: Found = serde_json::from_slice(reply.as_bytes()).unwrap_or_default();
-        match found.entry.and_then(|entry| ActorId::parse(&self.id.tenant, &entry.target)) {
-            Some(id) => Ok((runtime, id)),
-            None => Err(unknown),
-        }
+        // What it stands for is a name as any other, so that it leads to nothing that could not be named.
+        found.entry.map_or(Err(unknown), |entry| self.resolve(&entry.target))
     }
 
     /// A request to a service. The actors that wait for this one are no concern of a service: it asks nobody.

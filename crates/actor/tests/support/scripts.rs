@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_actor::{
-    Application, Behavior, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, LogLevel, MIGRATE, Profile, Reply,
-    Request, Runtime, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
+    Application, Behavior, BlobStore, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, LogLevel, MIGRATE, Profile,
+    Reply, Request, Runtime, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
 };
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{Clock, Code, Failure, Message, Name, Payload, RequestContext};
@@ -145,6 +146,14 @@ impl Script {
                     let reply = turn.service(&text("service"), name, &text("op"), payload).await?;
                     let reply: Value = serde_json::from_slice(&reply).unwrap();
                     step["pick"].as_str().map_or(Value::Null, |field| reply[field].clone())
+                }
+                "put_blob" => {
+                    let info = turn.put_blob(&text("name"), "", Bytes::from(text("content"))).await?;
+                    json!(info.size)
+                }
+                "get_blob" => {
+                    let (_, content) = turn.get_blob(&text("name"), 0, None).await?;
+                    json!(String::from_utf8_lossy(&content))
                 }
                 "note" => {
                     self.note(step["payload"].clone());
@@ -289,10 +298,19 @@ impl Node {
     }
 
     pub async fn with(store: Arc<dyn Store>, profile: Profile) -> Self {
+        Self::keeping(store, profile, None).await
+    }
+
+    /// The same with a directory for blobs.
+    pub async fn keeping(store: Arc<dyn Store>, profile: Profile, blobs: Option<&Path>) -> Self {
         let code = Scripts::new(1);
         let (version, handled) = (code.version.clone(), code.handled.clone());
         let config = Config::new(name("node1"), store, Clock::system());
-        let runtime = Runtime::new(Config { services: plexspaces_coord::services(), ..config });
+        let blobs = blobs.map(|directory| {
+            let objects = Arc::new(plexspaces_objects::Kept::in_directory(directory).unwrap());
+            BlobStore { objects, max_bytes: 1 << 20, quota_bytes: 1 << 20 }
+        });
+        let runtime = Runtime::new(Config { services: plexspaces_coord::services(), blobs, ..config });
         runtime.deploy(&application(code, Vec::new(), &profile)).await.unwrap();
         Self { runtime, version, handled }
     }
@@ -371,4 +389,15 @@ pub fn ctx() -> RequestContext {
     let scope = Name::default_scope();
     let deadline = tokio::time::Instant::now().into_std() + Duration::from_secs(10);
     RequestContext::external(scope.clone(), scope, "test").with_deadline(deadline)
+}
+
+/// Waits until something is so.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..1000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("not in time: {what}");
 }
