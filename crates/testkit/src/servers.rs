@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-mod jvm;
+pub mod jvm;
 mod postgres;
 mod redis;
 

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 /// The class path of what a `pom.xml` names, which is brought once for each text of it.
 ///
 /// It is kept in `~/.cache/plexspaces/servers`. Tests that run at the same time wait for the first of them.
-pub(super) fn class_path(name: &str, pom: &str) -> Result<String> {
+pub fn class_path(name: &str, pom: &str) -> Result<String> {
     let home = std::env::var_os("HOME").context("HOME is not set")?;
     let all = PathBuf::from(home).join(".cache/plexspaces/servers");
     fs::create_dir_all(&all)?;
