@@ -23,6 +23,9 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{Cli, Command};
 
+#[global_allocator]
+static ALLOCATOR: plexspaces_node::Allocator = plexspaces_node::Allocator;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -143,6 +143,9 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
+#[global_allocator]
+static ALLOCATOR: plexspaces_node::Allocator = plexspaces_node::Allocator;
+
 #[tokio::main]
 async fn main() {
     tokio::spawn(async {

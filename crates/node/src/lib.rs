@@ -21,3 +21,5 @@ pub use node::{Addresses, Node};
 pub use plexspaces_actor::FacetRegistry;
 pub use replay::replay;
 pub use telemetry::{Telemetry, init as init_telemetry};
+/// The allocator for programs that are a node: threads that hand messages to one another free what others allocated, which it makes cheap.
+pub use tikv_jemallocator::Jemalloc as Allocator;
