@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use axum::body::Body;
 use futures::{FutureExt as _, TryFutureExt as _};
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method as Verb, Request, Response};
 use matchit::Params;
 use metrics::{SharedString, counter, histogram};
+use plexspaces_actor::BlobAccess;
 use plexspaces_proto::dynamic::DynamicCodec;
 use plexspaces_proto::v1::actor_service_server::ActorServiceServer;
 use plexspaces_proto::v1::application_service_server::ApplicationServiceServer;
@@ -37,7 +38,7 @@ use crate::page::Pages;
 use crate::rules::{Rule, RuleBody, methods, pool, rules};
 use crate::services::{Api, Services, Shared};
 use crate::transcode::{self, Incoming};
-use crate::{error, openapi};
+use crate::{error, openapi, socket};
 
 /// What a gRPC message may be larger than the bytes that it carries.
 const ENVELOPE: usize = 64 << 10;
@@ -206,7 +207,8 @@ impl Front {
         trace: TraceContext,
         request_id: &str,
     ) -> Result<Response<Body>, Failure> {
-        let (caller, _permit) = self.admit(binding.method, parts, trace)?;
+        let link = binding.method.signed.filter(|_| crate::blobs::is_signed(parts.uri.query()));
+        let (caller, _permit) = self.admit(binding.method, parts, trace, link.map(|access| (access, params)))?;
         body.admit((binding.method.body_limit)(&self.api.0.limits), &parts.headers)?;
         let incoming = Incoming { parts, params, body, caller };
         match binding.call.as_ref() {
@@ -217,8 +219,14 @@ impl Front {
                 transcode::response(&binding.rule, response)
             }
             Call::Streaming(call) => {
+                let upgrade = if socket::is_asked(&parts.headers) { Some(socket::upgrade(parts).await?) } else { None };
                 let request = transcode::message(binding.input.clone(), &binding.rule, binding.method, incoming).await?;
                 let messages = call(request).await.map_err(|status| error::failure(&status))?;
+                if let Some(upgrade) = upgrade {
+                    let held = parts.extensions.get().cloned();
+                    let shutdown = self.api.0.services.shutdown.clone();
+                    return Ok(socket::answer(upgrade, messages, held, request_id.to_owned(), shutdown));
+                }
                 Ok(transcode::events(messages, request_id.to_owned()))
             }
         }
@@ -231,7 +239,7 @@ impl Front {
         };
         let label = SharedString::from(path.clone());
         let refused = |failure| (SharedString::from(path.clone()), Some(*method), error::status(failure).into_http());
-        let (caller, _permit) = match self.admit(method, &parts, trace) {
+        let (caller, _permit) = match self.admit(method, &parts, trace, None) {
             Ok(admitted) => admitted,
             Err(failure) => return refused(failure),
         };
@@ -251,9 +259,21 @@ impl Front {
         }
     }
 
-    /// Who asks; an error unless the request may be carried out now.
-    fn admit(&self, method: &Method, parts: &Parts, trace: TraceContext) -> Result<(Caller, Option<OwnedSemaphorePermit>), Failure> {
-        let principal = self.api.0.auth.check(parts, !method.public)?;
+    /// Who asks; an error unless the request may be carried out now. A signed link stands for a credential.
+    fn admit(
+        &self,
+        method: &Method,
+        parts: &Parts,
+        trace: TraceContext,
+        link: Option<(BlobAccess, &Params<'_, '_>)>,
+    ) -> Result<(Caller, Option<OwnedSemaphorePermit>), Failure> {
+        let principal = match link {
+            Some((access, params)) if !parts.headers.contains_key(AUTHORIZATION) => {
+                crate::blobs::check_link(&self.api, access, parts.uri.query(), params)?;
+                "signed link".into()
+            }
+            _ => self.api.0.auth.check(parts, !method.public)?,
+        };
         let caller = Caller { trace, principal };
         if method.public {
             return Ok((caller, None));

@@ -9,6 +9,8 @@ mod errors;
 mod facets;
 mod feeds;
 mod invoke;
+mod links;
 mod services;
+mod sockets;
 mod support;
 mod system;
