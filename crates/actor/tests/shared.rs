@@ -344,3 +344,47 @@ async fn actors_with_the_lock_of_a_facet_work_one_after_the_other() {
     assert!(began.elapsed() >= Duration::from_millis(120), "{:?}", began.elapsed());
     assert_eq!(node.service("locks", "default", "list", json!({})).await["locks"], json!([]));
 }
+
+#[tokio::test]
+async fn blobs_that_an_actor_begins_with_are_put_where_there_are_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let profile = facet("blob", json!({"initial": {"prompts/system": "be brief", "limits": {"tokens": 7}}}));
+    let node = Node::keeping(Arc::new(Memory::new()), profile, Some(directory.path())).await;
+    let get = |name: &str| json!({"do": "get_blob", "name": name});
+    let put = json!({"do": "put_blob", "name": "prompts/system", "content": "be long"});
+    let begun = node.ask("script/a", "run", json!({"steps": [get("prompts/system"), get("limits"), put]})).await;
+    assert_eq!(begun, Ok(json!(["be brief", "{\"tokens\":7}", 7])));
+    // Another actor with the facet finds what there is now.
+    assert_eq!(node.ask("script/b", "run", json!({"steps": [get("prompts/system")]})).await, Ok(json!(["be long"])));
+}
+
+#[tokio::test]
+async fn an_actor_with_blobs_to_begin_with_does_not_live_where_none_are_kept() {
+    let node = Node::with(Arc::new(Memory::new()), facet("blob", json!({"initial": {"a": "b"}}))).await;
+    let failure = node.ask("script/a", "notes", json!({})).await.unwrap_err();
+    assert_eq!((failure.code.name(), failure.message.contains("this node keeps no blobs")), ("not_found", true), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_due_often_has_one_look_in_the_wheel() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    for number in 0..10 {
+        let wanted = json!({"key": format!("k{number}"), "ttl_ms": 5});
+        node.service("locks", "default", "acquire", wanted).await;
+        until("the lease is over", async || node.service("locks", "default", "list", json!({})).await["locks"] == json!([])).await;
+    }
+    let census = node.runtime.census();
+    assert_eq!((census.services, census.wheel), (1, 1));
+}
+
+#[tokio::test]
+async fn who_joins_and_leaves_again_and_again_is_watched_once() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    let steps: Vec<Value> = (0..20)
+        .flat_map(|_| ["join", "leave"])
+        .map(|op| json!({"do": "service", "service": "groups", "op": op, "payload": {"group": "g"}}))
+        .collect();
+    node.ask("script/a", "run", json!({"steps": steps})).await.unwrap();
+    until("the service watches it", async || node.runtime.census().tied == 2).await;
+    assert_eq!(node.runtime.census().watches, 1);
+}
