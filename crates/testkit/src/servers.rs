@@ -14,9 +14,11 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 pub mod jvm;
+mod nats;
 mod postgres;
 mod redis;
 
+pub use nats::Nats;
 pub use postgres::Postgres;
 pub use redis::Redis;
 
