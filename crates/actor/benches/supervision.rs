@@ -125,6 +125,7 @@ async fn restarts(children: usize) -> Cost {
         factory: factory.clone(),
         earlier: Vec::new(),
         outbound: None,
+        channels: std::collections::BTreeMap::new(),
         types: vec![TypeSpec { name: name("glass"), guest_type: "glass".into(), aliases: Vec::new(), profile: Profile::default() }],
         supervisor: SupervisorSpec { intensity, ..SupervisorSpec::new("root", (0..children).map(child).collect()) },
     };

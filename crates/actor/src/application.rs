@@ -27,6 +27,8 @@ pub struct Application {
     pub earlier: Vec<Arc<dyn Factory>>,
     /// Its service links, if it has any.
     pub outbound: Option<Arc<dyn Outbound>>,
+    /// Which of its namespace's channels are on which backend: `store` or the name of a broker of the node.
+    pub channels: BTreeMap<String, String>,
     /// The types that can be addressed. Each is virtual: the first message to a key brings the actor to life.
     pub types: Vec<TypeSpec>,
     /// The root of its supervision tree.

@@ -6,6 +6,7 @@
 mod actor;
 mod answers;
 mod application;
+mod broker;
 mod cell;
 mod children;
 mod code;
@@ -34,6 +35,7 @@ mod timers;
 mod turn;
 
 pub use application::{Application, Child, ChildSpec, Profile, SupervisorSpec, TypeSpec};
+pub use broker::{Broker, BrokerRequest, Brokers};
 pub use code::MIGRATE;
 pub use dead_letters::DeadLetter;
 pub use describe::{Behavior, Description, FacetUse, HandlerInfo, HandlerKind, Sdk, TypeInfo};

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Body, Place};
+use crate::broker::{Brokers, Selections};
 use crate::cell::{Cell, Control, Envelope, Receipt};
 use crate::dead_letters::{DeadLetter, DeadLetters};
 use crate::directory::Directory;
@@ -32,6 +33,7 @@ use crate::{Application, Behavior, FacetRegistry, SystemType};
 
 mod address;
 pub(crate) mod blobs;
+mod brokers;
 pub(crate) mod census;
 mod facets;
 pub(crate) mod history;
@@ -88,13 +90,16 @@ pub struct Config {
     pub services: Vec<SystemType>,
     /// Where blobs are kept, if they are.
     pub blobs: Option<blobs::BlobStore>,
+    /// The brokers that channels can be on.
+    pub brokers: Brokers,
 }
 
 impl Config {
     /// A node whose actors may take up what there is.
     #[must_use]
     pub fn new(node_id: Name, store: Arc<dyn Store>, clock: Clock) -> Self {
-        Self { node_id, store, clock, budget: Budget::default(), facets: FacetRegistry::builtin(), services: Vec::new(), blobs: None }
+        let (budget, facets, brokers) = (Budget::default(), FacetRegistry::builtin(), Brokers::default());
+        Self { node_id, store, clock, budget, facets, services: Vec::new(), blobs: None, brokers }
     }
 }
 
@@ -145,6 +150,8 @@ struct Inner {
     pressure: pressure::Pressure,
     attachments: Attachments,
     systems: Systems,
+    channels: Selections,
+    posts: brokers::Posts,
     guardians: Mutex<HashMap<(Name, Name, Name), guardian::Handle>>,
     /// Types that were replaced, while actors of theirs still run.
     retired: Mutex<Vec<Weak<Kind>>>,
@@ -175,6 +182,8 @@ impl Runtime {
             pressure: pressure::Pressure::default(),
             attachments: Attachments::default(),
             systems: Systems::new(&config.services),
+            channels: Selections::new(config.brokers.clone()),
+            posts: brokers::Posts::default(),
             guardians: Mutex::default(),
             retired: Mutex::default(),
             earlier_ended: Arc::default(),
@@ -230,8 +239,10 @@ impl Runtime {
         self.tick();
         guardian::check(application)?;
         self.check_facets(application)?;
+        self.0.channels.check(application)?;
         let registered = self.0.registry.register(application)?;
         let tree = guardian::seated(application, &registered.seats)?;
+        self.0.channels.take(application);
         let key = (application.tenant.clone(), application.namespace.clone(), application.name.clone());
         if let Some(previous) = self.0.guardians.lock().remove(&key) {
             previous.abandon();
@@ -247,6 +258,7 @@ impl Runtime {
     /// later ones find nobody. What durable actors stored stays.
     pub async fn undeploy(&self, tenant: &Name, namespace: &Name, application: &Name) {
         let retired = self.0.registry.unregister(tenant, namespace, application);
+        self.0.channels.forget(tenant, namespace, application);
         let guardian = self.0.guardians.lock().remove(&(tenant.clone(), namespace.clone(), application.clone()));
         if let Some(guardian) = guardian {
             guardian.stop().await;

@@ -26,6 +26,11 @@ pub struct AppConfig {
     /// What differs for single actor types, by type name.
     #[serde(default)]
     pub types: BTreeMap<String, TypeConfig>,
+    /// Where channels of its namespace are kept, by the channel's name: `store` for the node itself, or a broker that the node's configuration
+    /// has. All applications of a namespace that name a channel must say the same; channels that none names are where the node's
+    /// configuration says.
+    #[serde(default)]
+    pub channels: BTreeMap<String, String>,
     /// Where its actors may send HTTP requests.
     #[serde(default)]
     pub service_links: Vec<ServiceLink>,

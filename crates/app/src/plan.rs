@@ -59,7 +59,8 @@ pub(crate) fn plan(
     let supervisor = planner.supervisor(supervisor.id.as_deref().unwrap_or("root"), &supervisor, Restart::default())?;
     let owner = Owner { tenant: names.tenant, namespace: &namespace, app: &name };
     let outbound = links::open(&settings.service_links, outbound, owner)?;
-    Ok(Application { tenant: names.tenant.clone(), namespace, name, factory, earlier: Vec::new(), outbound, types, supervisor })
+    let (tenant, channels) = (names.tenant.clone(), settings.channels.clone());
+    Ok(Application { tenant, namespace, name, factory, earlier: Vec::new(), outbound, channels, types, supervisor })
 }
 
 fn types(

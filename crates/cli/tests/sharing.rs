@@ -5,8 +5,10 @@ mod support;
 
 use std::path::Path;
 
+use plexspaces_testkit::servers;
 use serde_json::{Value, json};
 use support::{Http, Node, Server, root, until};
+use tempfile::TempDir;
 
 /// A node with an example.
 fn node_with(example: &str, data: &Path) -> (Node, Http) {
@@ -40,10 +42,41 @@ async fn chat_room() {
     assert_eq!(guest(&node, "bob", json!({"op": "heard"})).await, heard);
 }
 
+/// A node whose configuration has a message broker for its channels.
+fn node_on(data: &Path, channels: &str) -> Node {
+    let config = data.join("node.toml");
+    std::fs::write(&config, channels).unwrap();
+    Node::start_with(data, &["--config", config.to_str().unwrap()])
+}
+
 #[tokio::test]
 async fn task_queue() {
-    let data = tempfile::tempdir().unwrap();
-    let (node, http) = node_with("task_queue", data.path());
+    tasks(Node::start, || ()).await;
+}
+
+#[tokio::test]
+async fn task_queue_on_nats_that_comes_later() {
+    let mut server = servers::Nats::start().unwrap();
+    let config = format!("[channels.nats]\nurl = \"{}\"\n", server.url());
+    let start = |data: &Path| node_on(data, &config);
+    // What durable actors send while the broker is away waits with them.
+    server.stop();
+    let (node, _data) = tasks(start, || server.again().unwrap()).await;
+    server.stop();
+    is_away(&node, "tasks", "tasks", "NATS").await;
+}
+
+/// Where a channel is shows when that is away.
+async fn is_away(node: &Node, namespace: &str, channel: &str, broker: &str) {
+    let answer = Http::new().get(node, &format!("/api/v1/channels/{channel}?namespace={namespace}")).await;
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert!(answer.body["message"].as_str().unwrap().contains(broker), "{}", answer.body);
+}
+
+async fn tasks(start: impl Fn(&Path) -> Node, submitted: impl FnOnce()) -> (Node, TempDir) {
+    let (data, http) = (tempfile::tempdir().unwrap(), Http::new());
+    let node = start(data.path());
+    node.deploy_example("task_queue");
     let ask = async |node: &Node, actor: &str, body: Value| http.ask(node, &format!("tasks/{actor}"), body).await.body;
     let submit = async |node: &Node, account: &str, amount: u32| {
         let reply = ask(node, "accounts", json!({"op": "submit", "account": account, "amount": amount})).await;
@@ -56,12 +89,14 @@ async fn task_queue() {
     // A worker that fails with a task in its hands is started anew; its task is done when its time is over.
     ask(&node, "worker-1", json!({"op": "take_and_die"})).await;
     node.kill();
-    let node = Node::start(data.path());
+    submitted();
+    let node = start(data.path());
     let done = json!({"balances": {"ann": 55, "bob": 5500}});
     until(async || ask(&node, "accounts", json!({"op": "balances"})).await == done).await;
     submit(&node, "eve", 7).await;
     until(async || ask(&node, "accounts", json!({"op": "balances"})).await["balances"]["eve"] == 7).await;
     assert_eq!(ask(&node, "accounts", json!({"op": "balances"})).await, json!({"balances": {"ann": 55, "bob": 5500, "eve": 7}}));
+    (node, data)
 }
 
 #[tokio::test]
@@ -106,8 +141,24 @@ async fn dataflow() {
 
 #[tokio::test]
 async fn seda_pipeline() {
-    let data = tempfile::tempdir().unwrap();
-    let (node, http) = node_with("seda_pipeline", data.path());
+    orders(Node::start, |node| node.deploy_example("seda_pipeline")).await;
+}
+
+#[tokio::test]
+async fn seda_pipeline_on_redis() {
+    let mut server = servers::Redis::start().unwrap();
+    let config = format!("[channels.redis]\nurl = \"{}\"\n", server.url());
+    let selected = "[channels]\norders = \"redis\"\npriced = \"redis\"\npacked = \"redis\"\n\n[supervisor]";
+    let deploy = |node: &Node| node.deploy_example_with("seda_pipeline", "[supervisor]", selected);
+    let (node, _data) = orders(|data| node_on(data, &config), deploy).await;
+    server.stop();
+    is_away(&node, "orders", "priced", "Redis").await;
+}
+
+async fn orders(start: impl Fn(&Path) -> Node, deploy: impl Fn(&Node)) -> (Node, TempDir) {
+    let (data, http) = (tempfile::tempdir().unwrap(), Http::new());
+    let node = start(data.path());
+    deploy(&node);
     let mut taken = Vec::new();
     let mut refused = 0;
     // The last stage does five orders in a second: whoever orders faster is refused before long.
@@ -126,13 +177,14 @@ async fn seda_pipeline() {
     }
     assert!(refused >= 3 && taken.len() >= 5, "{refused} refused, {} taken", taken.len());
     node.kill();
-    let node = Node::start(data.path());
+    let node = start(data.path());
     let done = async || http.ask(&node, "orders/ship", json!({"op": "done"})).await.body["done"].as_array().cloned().unwrap_or_default();
     until(async || done().await.len() >= taken.len()).await;
     let done = done().await;
     let orders: Vec<&str> = done.iter().filter_map(|order| order["order"].as_str()).collect();
     assert_eq!(orders, taken);
     assert!(done.iter().all(|order| order["total"] == 119 && order["parcel"].is_string()), "{done:?}");
+    (node, data)
 }
 
 #[tokio::test]

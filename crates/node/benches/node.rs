@@ -344,6 +344,7 @@ impl Lab {
             factory: component,
             earlier: Vec::new(),
             outbound: None,
+            channels: std::collections::BTreeMap::new(),
             types: vec![spec],
             supervisor: SupervisorSpec::new("root", Vec::new()),
         };

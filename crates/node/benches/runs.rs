@@ -116,6 +116,7 @@ async fn node(store: Arc<dyn Store>, interval: Option<u64>, durable: bool) -> Ru
         factory: Arc::new(Workers(Description { sdk: Sdk { language: "rust".into(), version: "0".into() }, actors })),
         earlier: Vec::new(),
         outbound: None,
+        channels: std::collections::BTreeMap::new(),
         types: vec![spec("worker", &profile), spec("server", &Profile::default()), spec("flow", &profile)],
         supervisor: SupervisorSpec::new("root", Vec::new()),
     };

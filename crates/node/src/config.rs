@@ -22,6 +22,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Where large objects are kept.
     pub blobs: BlobsConfig,
+    /// Where channels are kept.
+    pub channels: ChannelsConfig,
     /// How guests run.
     pub wasm: WasmConfig,
     /// What an actor may use, unless its application says otherwise.
@@ -203,6 +205,73 @@ impl BlobsConfig {
     }
 }
 
+/// `[channels]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChannelsConfig {
+    /// Where those channels are for which no application says otherwise.
+    pub default: ChannelBackend,
+    /// A server of NATS with JetStream.
+    pub nats: Option<BrokerConfig>,
+    /// A server of Redis, version 6.2 or newer.
+    pub redis: Option<BrokerConfig>,
+}
+
+impl ChannelsConfig {
+    /// What the types of single keys cannot say.
+    fn check(&self) -> Result<(), &'static str> {
+        let is_readable = |broker: &Option<BrokerConfig>| broker.as_ref().is_none_or(|broker| broker.url.shown().is_some());
+        match self.default {
+            ChannelBackend::Nats if self.nats.is_none() => Err("channels.default is \"nats\" and channels.nats.url is missing"),
+            ChannelBackend::Redis if self.redis.is_none() => Err("channels.default is \"redis\" and channels.redis.url is missing"),
+            _ if !is_readable(&self.nats) => Err("channels.nats.url cannot be read, expected nats://user:password@host:port"),
+            _ if !is_readable(&self.redis) => Err("channels.redis.url cannot be read, expected redis://:password@host:port/0"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where channels are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelBackend {
+    /// NATS if the node has it, else the node's store.
+    #[default]
+    Auto,
+    /// The node's store.
+    Store,
+    /// The server of `[channels.nats]`.
+    Nats,
+    /// The server of `[channels.redis]`.
+    Redis,
+}
+
+/// A message broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerConfig {
+    /// Its address: `nats://user:password@host:port`, `redis://:password@host:port/0`.
+    pub url: BrokerUrl,
+}
+
+/// The address of a message broker, with a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct BrokerUrl(pub String);
+
+impl BrokerUrl {
+    /// Without the password.
+    fn shown(&self) -> Option<String> {
+        plexspaces_channel_remote::masked(&self.0)
+    }
+}
+
+impl std::fmt::Debug for BrokerUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown().unwrap_or_else(|| HIDDEN.to_owned()))
+    }
+}
+
 /// `[wasm]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -334,9 +403,8 @@ impl Config {
         if self.security.admin_token.is_some() && self.security.disable_auth {
             return wrong("security.admin_token and security.disable_auth contradict one another");
         }
-        if let Err(message) = self.blobs.check() {
-            return wrong(&message);
-        }
+        self.blobs.check().or_else(|message| wrong(&message))?;
+        self.channels.check().or_else(wrong)?;
         self.store.check().or_else(wrong)
     }
 
@@ -345,6 +413,9 @@ impl Config {
     pub fn masked(&self) -> Self {
         let mut shown = self.clone();
         shown.security.admin_token = self.security.admin_token.as_ref().map(|_| HIDDEN.to_owned());
+        for broker in [&mut shown.channels.nats, &mut shown.channels.redis].into_iter().flatten() {
+            broker.url = BrokerUrl(broker.url.shown().unwrap_or_else(|| HIDDEN.to_owned()));
+        }
         shown.store.url = self.store.url.as_ref().map(|url| StoreUrl(url.shown().unwrap_or_else(|| HIDDEN.to_owned())));
         shown
     }
@@ -410,6 +481,10 @@ mod tests {
         for url in ["host:80", "http://", "http:///x", "http://a?b", "https://a b"] {
             assert!(error(&format!("[api]\npublic_url = \"{url}\"")).contains("expected http://host:port"), "{url}");
         }
+        assert!(error("[channels]\ndefault = \"nats\"").contains("channels.nats.url is missing"));
+        assert!(error("[channels]\ndefault = \"kafka\"").contains("expected one of"), "{}", error("[channels]\ndefault = \"kafka\""));
+        let unreadable = error("[channels.redis]\nurl = \"localhost:6379 s3cret\"");
+        assert!(unreadable.contains("expected redis://") && !unreadable.contains("cret"), "{unreadable}");
         let unreadable = error("[store]\nbackend = \"postgres\"\nurl = \"postgres://plex:s3cret@db:port\"");
         assert!(unreadable.contains("percent-encoded") && !unreadable.contains("cret"), "{unreadable}");
     }
@@ -417,11 +492,13 @@ mod tests {
     #[test]
     fn secrets_are_shown_nowhere() {
         let text = "[store]\nbackend = \"postgres\"\nurl = \"postgres://plex:s3cret@db:5433/state\"\n\
+                    [channels.nats]\nurl = \"nats://plex:s3cret@mq:4222\"\n\
                     [security]\nadmin_token = \"0123456789s3cret\"";
         let config = Config::parse("node.toml", text).unwrap();
         let shown = config.masked().to_toml().unwrap();
         assert!(shown.contains("postgres://plex:(hidden)@db:5433/state") && !shown.contains("s3cret"), "{shown}");
-        assert!(!format!("{:?}", config.store).contains("s3cret"));
+        assert!(shown.contains("nats://plex:(hidden)@mq:4222"), "{shown}");
+        assert!(!format!("{:?} {:?}", config.store, config.channels).contains("s3cret"));
         // What a start makes of flags and file is the same as the file.
         assert_eq!(Config::parse("dump", &config.to_toml().unwrap()), Ok(config));
     }
@@ -430,7 +507,7 @@ mod tests {
     fn every_key_of_the_schema_has_a_description() {
         let schema = Config::schema();
         let sections = schema["properties"].as_object().unwrap();
-        assert_eq!(sections.len(), 9);
+        assert_eq!(sections.len(), 10);
         for definition in schema["$defs"].as_object().unwrap().values() {
             for (key, property) in definition["properties"].as_object().into_iter().flatten() {
                 assert!(property.get("description").is_some() || property.get("$ref").is_some(), "{key}");

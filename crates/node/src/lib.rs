@@ -14,8 +14,8 @@ mod store;
 mod telemetry;
 
 pub use config::{
-    ApiConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig, ServiceLinksConfig, StoreBackend, StoreConfig, StoreUrl,
-    WasmConfig,
+    ApiConfig, BrokerConfig, BrokerUrl, ChannelBackend, ChannelsConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig,
+    ServiceLinksConfig, StoreBackend, StoreConfig, StoreUrl, WasmConfig,
 };
 pub use error::Error;
 pub use node::{Addresses, Node};

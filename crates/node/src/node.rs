@@ -4,11 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use plexspaces_actor::{self as actor, FacetRegistry, Runtime};
+use plexspaces_actor::{self as actor, Brokers, FacetRegistry, Runtime};
 use plexspaces_api::{self as api, AuthConfig, Budget, NodeInfo, Readiness, ServeConfig, Services, State};
-use plexspaces_app::{self as app, Applications};
+use plexspaces_app::{self as app, Applications, ConfigError};
+use plexspaces_channel_remote::{Nats, Redis};
 use plexspaces_outbound::{self as outbound, Client, SecretsConfig};
-use plexspaces_types::Clock;
+use plexspaces_types::{Clock, Failure};
 use plexspaces_wasm::Engine;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bring_up::{BringUp, is_passing};
 use crate::lock::DataDirLock;
 use crate::store::OpenStore;
-use crate::{Config, Error, Telemetry, blobs};
+use crate::{ChannelBackend, ChannelsConfig, Config, Error, Telemetry, blobs};
 
 /// Where a node can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +66,8 @@ impl Node {
         let services = plexspaces_coord::services();
         let (kept, blob_keys) = (blobs::open(config)?, Arc::<OnceLock<_>>::default());
         let blobs = Some(blobs::store(config, kept.clone(), blob_keys.clone(), &public_url(config, &data)));
-        let runtime = Runtime::new(actor::Config { budget, facets, services, blobs, ..actor_config });
+        let brokers = brokers(&config.channels).await?;
+        let runtime = Runtime::new(actor::Config { budget, facets, services, blobs, brokers, ..actor_config });
         let limits = config.limits.over(actor::Limits::default());
         let components = config.node.data_dir.join("components");
         let outbound = Client::new(outbound_config(config))?;
@@ -175,6 +177,32 @@ async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), E
 /// Under which URL clients reach the node.
 fn public_url(config: &Config, data: &TcpListener) -> String {
     config.api.public_url.clone().unwrap_or_else(|| format!("http://{}", address(data)))
+}
+
+/// The brokers that channels can be on. They need not be there yet.
+async fn brokers(config: &ChannelsConfig) -> Result<Brokers, Error> {
+    let mut brokers = Brokers::default();
+    let wrong = |failure: Failure| ConfigError::new("the configuration", failure.message);
+    if let Some(nats) = &config.nats {
+        let client = Nats::open(&nats.url.0).await.map_err(wrong)?;
+        brokers.by_name.insert("nats".to_owned(), Arc::new(client));
+    }
+    if let Some(redis) = &config.redis {
+        let client = Redis::open(&redis.url.0).map_err(wrong)?;
+        brokers.by_name.insert("redis".to_owned(), Arc::new(client));
+    }
+    let default = match config.default {
+        ChannelBackend::Auto => config.nats.as_ref().map(|_| "nats"),
+        ChannelBackend::Store => None,
+        ChannelBackend::Nats => Some("nats"),
+        ChannelBackend::Redis => Some("redis"),
+    };
+    if !brokers.by_name.is_empty() {
+        let known: Vec<&str> = brokers.by_name.keys().map(String::as_str).collect();
+        tracing::info!(brokers = known.join(", "), default = default.unwrap_or("store"), "channels initialized");
+    }
+    brokers.default = default.map(str::to_owned);
+    Ok(brokers)
 }
 
 fn outbound_config(config: &Config) -> outbound::Config {

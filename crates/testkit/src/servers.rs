@@ -15,10 +15,12 @@ use tempfile::TempDir;
 
 pub mod go;
 pub mod jvm;
+mod nats;
 mod postgres;
 mod redis;
 mod s3;
 
+pub use nats::Nats;
 pub use postgres::Postgres;
 pub use redis::Redis;
 pub use s3::S3;

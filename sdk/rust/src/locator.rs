@@ -1,6 +1,6 @@
 //! A node's services: how actors are found and made.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -216,6 +216,7 @@ impl ServiceLocator {
             namespace: ctx.namespace.clone(),
             name: known.application.clone(),
             factory: known.factory.clone(),
+            channels: BTreeMap::new(),
             earlier: Vec::new(),
             outbound: self.outbound.clone(),
             types: vec![spec],

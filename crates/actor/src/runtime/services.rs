@@ -26,6 +26,9 @@ impl Runtime {
     }
 
     pub(super) async fn deliver_to_system(&self, id: &ActorId, mut envelope: Box<Envelope>, wait: Wait) -> Result<(), Failure> {
+        if let Some(broker) = self.0.channels.broker_of(id) {
+            return self.deliver_to_broker(broker, id, envelope, wait).await;
+        }
         self.tick();
         loop {
             let cell = self.0.systems.cell(id)?;

@@ -330,6 +330,7 @@ pub fn application(factory: Arc<ProbeFactory>, profile: Profile, children: Vec<C
         factory,
         earlier: Vec::new(),
         outbound: None,
+        channels: std::collections::BTreeMap::new(),
         types: vec![spec("probe"), spec("guard")],
         supervisor: SupervisorSpec {
             intensity: Intensity { max_restarts: 3, window: Duration::from_secs(60) },

@@ -381,6 +381,7 @@ fn application(factory: Arc<Scripts>, earlier: Vec<Arc<dyn Factory>>, profile: &
         factory,
         earlier,
         outbound: None,
+        channels: std::collections::BTreeMap::new(),
         types: vec![spec("script"), spec("flow")],
         supervisor: SupervisorSpec::new("root", Vec::new()),
     }

@@ -215,6 +215,7 @@ fn mirrors(entered: Arc<Notify>, gate: Arc<Notify>) -> actor::Application {
         factory: Arc::new(Mirrors { description, entered, gate }),
         earlier: Vec::new(),
         outbound: None,
+        channels: std::collections::BTreeMap::new(),
         types: vec![kind("mirror", false), kind("ledger", true)],
         supervisor: SupervisorSpec::new("root", Vec::new()),
     }

@@ -6,15 +6,9 @@ use plexspaces_actor::Effects;
 use plexspaces_types::{Code, Failure, Payload};
 use serde_json::{Map, Value, json};
 
-use super::Message;
-use crate::request::{List, decode, encode, number, page_limit, row_key};
+use super::{MAX_DELIVERIES, MAX_QUEUED, Message};
+use crate::request::{decode, encode, number, row_key};
 use crate::waiting::Waiting;
-
-/// Messages in one queue, dead letters apart.
-const MAX_MESSAGES: usize = 100_000;
-
-/// How often a message is given out before it is a dead letter.
-const MAX_DELIVERIES: u32 = 10;
 
 /// Dead letters that are kept; a message that would be one more stays in the queue.
 const MAX_DEAD: usize = 100_000;
@@ -54,8 +48,8 @@ impl Queue {
         if self.by_id.contains_key(&message.id) {
             return Ok(());
         }
-        if self.messages.len() >= MAX_MESSAGES {
-            let failure = Failure::new(Code::Overloaded, format!("the queue of channel {channel:?} is full: {MAX_MESSAGES} messages wait"));
+        if self.messages.len() >= MAX_QUEUED {
+            let failure = Failure::new(Code::Overloaded, format!("the queue of channel {channel:?} is full: {MAX_QUEUED} messages wait"));
             return Err(failure);
         }
         self.last_number += 1;
@@ -167,20 +161,17 @@ impl Queue {
         self.by_id.remove(&message.id);
     }
 
-    pub(super) fn dead_letters(&self, list: &List, channel: &str) -> Result<(Vec<Value>, Option<String>), Failure> {
-        let limit = page_limit(list.limit)?;
-        let after = list.after.as_deref().map(str::parse::<u64>).transpose();
-        let after = after.map_err(|_| Failure::invalid("after", "after is not the `next` of a page"))?;
+    pub(super) fn dead_letters(&self, after: Option<u64>, limit: usize, channel: &str) -> (Vec<Value>, Option<String>) {
         let mut all = self.dead.range(after.map_or(0, |after| after.saturating_add(1))..);
         let page: Vec<_> = all.by_ref().take(limit).collect();
         let next = all.next().and(page.last().map(|(number, _)| number.to_string()));
-        Ok((page.into_iter().map(|(_, message)| message.shown(channel)).collect(), next))
+        (page.into_iter().map(|(_, message)| message.shown(channel)).collect(), next)
     }
 
     /// Puts dead letters into the queue again, as if they had never been given out.
     pub(super) fn redrive(&mut self, ids: Option<&[String]>, channel: &str, effects: &mut Effects<'_>) -> usize {
         let wanted = |message: &Message| ids.is_none_or(|ids| ids.contains(&message.id));
-        let room = MAX_MESSAGES.saturating_sub(self.messages.len()).min(REDRIVE_AT_ONCE);
+        let room = MAX_QUEUED.saturating_sub(self.messages.len()).min(REDRIVE_AT_ONCE);
         let numbers: Vec<u64> = self.dead.iter().filter(|(_, message)| wanted(message)).map(|(number, _)| *number).take(room).collect();
         for number in &numbers {
             let Some(mut message) = self.dead.remove(number) else { continue };

@@ -6,17 +6,10 @@ use plexspaces_actor::Effects;
 use plexspaces_types::{Code, Failure, Payload};
 use serde_json::{Map, Value, json};
 
-use super::{From, Message};
+use super::{From, MAX_PUBLISHED, MAX_SUBSCRIBERS, Message, RETENTION_MS};
 use crate::numbers::Numbers;
-use crate::request::{decode, encode, number, page_limit, row_key, text};
+use crate::request::{decode, encode, number, row_key, text};
 use crate::waiting::Waiting;
-
-/// Messages that are kept, and for how long.
-const MAX_MESSAGES: usize = 10_000;
-const RETENTION_MS: u64 = 7 * 24 * 60 * 60 * 1000;
-
-/// Subscribers of one topic.
-const MAX_SUBSCRIBERS: usize = 100_000;
 
 /// Messages that one step removes because they are old.
 const FORGET_AT_ONCE: usize = 500;
@@ -84,7 +77,7 @@ impl Topic {
         for (ticket, until_ms, wish) in later {
             self.waiting.add(ticket, until_ms, wish);
         }
-        while self.messages.len() > MAX_MESSAGES {
+        while self.messages.len() > MAX_PUBLISHED {
             self.forget_oldest(effects);
         }
     }
@@ -132,15 +125,15 @@ impl Topic {
     }
 
     /// What came after a number, and the number to go on from.
-    pub(super) fn tail(&self, after: u64, limit: Option<usize>, channel: &str) -> Result<(Vec<Value>, u64), Failure> {
-        let page = self.messages.range(after.saturating_add(1)..).take(page_limit(limit)?);
+    pub(super) fn tail(&self, after: u64, limit: usize, channel: &str) -> (Vec<Value>, u64) {
+        let page = self.messages.range(after.saturating_add(1)..).take(limit);
         let mut next = after;
         let messages = page.map(|(number, message)| {
             next = *number;
             with_position(message.shown(channel), *number)
         });
         let messages = messages.collect();
-        Ok((messages, next))
+        (messages, next)
     }
 
     pub(super) fn wait_as(&mut self, ticket: u64, until_ms: u64, subscriber: String) {

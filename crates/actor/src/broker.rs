@@ -1,0 +1,123 @@
+//! Channels on brokers: the trait by which their messages leave the node, and which channel is where.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::RwLock;
+use plexspaces_types::{ActorId, Failure, Name, Payload};
+
+use crate::Application;
+use crate::system::type_of;
+
+/// The service whose operations a broker can carry out.
+const SERVICE: &str = "channels";
+
+/// What a selection says of a channel that the node keeps itself.
+const STORE: &str = "store";
+
+/// An operation of a channel.
+#[derive(Clone, Copy, Debug)]
+pub struct BrokerRequest<'a> {
+    /// One of those of the service `channels`.
+    pub operation: &'a str,
+    /// Its arguments.
+    pub payload: &'a Payload,
+    /// The actor that asks; none for a request from outside.
+    pub sender: Option<&'a ActorId>,
+    /// The sender's name for the request, the same when it is asked again.
+    pub idempotency_key: Option<&'a str>,
+}
+
+/// What carries out the operations of channels in place of the node: a client of a message broker.
+#[async_trait]
+pub trait Broker: Send + Sync + 'static {
+    /// Carries out an operation, with the arguments and the replies of the service `channels`. What has changed something is acknowledged
+    /// by the broker when this returns. `unavailable` means that nobody knows whether it has happened: whoever must be sure asks again, and
+    /// a message that was sent before under the same id is dropped. Dropping the future gives the request up; a message that was received
+    /// for it comes back when its visibility ends.
+    async fn ask(&self, channel: &ActorId, request: BrokerRequest<'_>) -> Result<Payload, Failure>;
+}
+
+/// The brokers of a node, by the names under which configurations select them.
+#[derive(Clone, Default)]
+pub struct Brokers {
+    /// Those that the node has.
+    pub by_name: BTreeMap<String, Arc<dyn Broker>>,
+    /// The one that has the channels for which no application selects another; without it the node keeps them itself.
+    pub default: Option<String>,
+}
+
+impl Brokers {
+    fn named(&self, name: &str) -> Option<&Arc<dyn Broker>> {
+        self.by_name.get(name)
+    }
+}
+
+/// A channel: tenant, namespace, name.
+type ChannelKey = (Name, Name, String);
+
+/// Which channel is where.
+#[derive(Default)]
+pub(crate) struct Selections {
+    brokers: Brokers,
+    /// What applications have selected: which application, and what.
+    selected: RwLock<HashMap<ChannelKey, (Name, String)>>,
+}
+
+impl Selections {
+    pub(crate) fn new(brokers: Brokers) -> Self {
+        Self { brokers, selected: RwLock::default() }
+    }
+
+    /// The broker that has a channel; `None` for what the node does itself.
+    pub(crate) fn broker_of(&self, id: &ActorId) -> Option<Arc<dyn Broker>> {
+        if self.brokers.by_name.is_empty() || type_of(id) != Some(SERVICE) {
+            return None;
+        }
+        let key = (id.tenant.clone(), id.namespace.clone(), id.key.as_str().to_owned());
+        match self.selected.read().get(&key) {
+            Some((_, name)) => self.brokers.named(name).cloned(),
+            None => self.brokers.named(self.brokers.default.as_deref()?).cloned(),
+        }
+    }
+
+    /// Refuses an application that selects what this node does not have, or otherwise than another of its namespace.
+    pub(crate) fn check(&self, application: &Application) -> Result<(), Failure> {
+        let selected = self.selected.read();
+        for (channel, wanted) in &application.channels {
+            let field = format!("channels.{channel}");
+            if wanted != STORE && self.brokers.named(wanted).is_none() {
+                let known: Vec<&str> = [STORE].into_iter().chain(self.brokers.by_name.keys().map(String::as_str)).collect();
+                let message = format!("this node has no channel backend {wanted:?}, it has {}", known.join(", "));
+                return Err(Failure::invalid(field, message));
+            }
+            let key = (application.tenant.clone(), application.namespace.clone(), channel.clone());
+            if let Some((other, backend)) = selected.get(&key)
+                && *other != application.name
+                && backend != wanted
+            {
+                let message =
+                    format!("the application {other} of this namespace has the channel {channel:?} on {backend}, not on {wanted}");
+                return Err(Failure::new(plexspaces_types::Code::Conflict, message).with_field(field));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what an application selects in place of what it has selected before.
+    pub(crate) fn take(&self, application: &Application) {
+        let mut selected = self.selected.write();
+        let Application { tenant, namespace, name, .. } = application;
+        selected.retain(|(owner, place, _), (app, _)| owner != tenant || place != namespace || app != name);
+        for (channel, backend) in &application.channels {
+            let key = (tenant.clone(), namespace.clone(), channel.clone());
+            selected.entry(key).or_insert_with(|| (name.clone(), backend.clone()));
+        }
+    }
+
+    /// Forgets what an application has selected.
+    pub(crate) fn forget(&self, tenant: &Name, namespace: &Name, name: &Name) {
+        self.selected.write().retain(|(owner, place, _), (app, _)| owner != tenant || place != namespace || app != name);
+    }
+}

@@ -1,0 +1,120 @@
+//! What a backend does, and how the operations of a channel reach it.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use plexspaces_actor::BrokerRequest;
+use plexspaces_coord::channels::{From, Operation};
+use plexspaces_types::{ActorId, Failure, Payload};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::message::Message;
+
+/// How much there is in a channel.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Status {
+    pub(crate) ready: u64,
+    pub(crate) delayed: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) dead: u64,
+    pub(crate) published: u64,
+    pub(crate) subscribers: u64,
+}
+
+/// A broker's client. What returns without an error is acknowledged by the broker. Waits end at `until`.
+#[async_trait]
+pub(crate) trait Backend: Send + Sync + 'static {
+    async fn send(&self, channel: &ActorId, message: &Message, delay: Duration) -> Result<(), Failure>;
+
+    /// The next message of the queue. `asked` is the actor that asks and its name for this request, where it has one.
+    async fn receive(
+        &self,
+        channel: &ActorId,
+        visibility: Duration,
+        until: Instant,
+        asked: Option<(&ActorId, &str)>,
+    ) -> Result<Option<Message>, Failure>;
+
+    async fn ack(&self, channel: &ActorId, msg_id: &str) -> Result<(), Failure>;
+
+    async fn nack(&self, channel: &ActorId, msg_id: &str, requeue: bool) -> Result<(), Failure>;
+
+    async fn publish(&self, channel: &ActorId, message: &Message) -> Result<(), Failure>;
+
+    async fn subscribe(&self, channel: &ActorId, subscriber: &str, from: From) -> Result<(), Failure>;
+
+    /// The next message for a subscriber; asked again under the same key before anything else, the same one.
+    async fn next(&self, channel: &ActorId, subscriber: &str, key: Option<&str>, until: Instant) -> Result<Option<Message>, Failure>;
+
+    async fn unsubscribe(&self, channel: &ActorId, subscriber: &str) -> Result<(), Failure>;
+
+    /// Messages of the topic with their positions, and the position to go on from.
+    async fn tail(
+        &self,
+        channel: &ActorId,
+        after: Option<u64>,
+        limit: usize,
+        until: Instant,
+    ) -> Result<(Vec<(u64, Message)>, u64), Failure>;
+
+    async fn status(&self, channel: &ActorId) -> Result<Status, Failure>;
+
+    /// Dead letters with their numbers, which rise, and whether there are more.
+    async fn dead_letters(&self, channel: &ActorId, after: Option<u64>, limit: usize) -> Result<(Vec<(u64, Message)>, bool), Failure>;
+
+    async fn redrive(&self, channel: &ActorId, msg_ids: Option<&[String]>) -> Result<usize, Failure>;
+}
+
+/// Carries out one request.
+pub(crate) async fn answer(backend: &dyn Backend, id: &ActorId, request: BrokerRequest<'_>) -> Result<Payload, Failure> {
+    let BrokerRequest { operation, payload, sender, idempotency_key: key } = request;
+    let channel = id.key.as_str();
+    let after = |timeout_ms| Instant::now() + Duration::from_millis(timeout_ms);
+    let one = |message: Option<Message>| json!({"message": message.map(|message| message.shown(channel))});
+    let reply = match Operation::read(operation, payload, sender)? {
+        Operation::Send { message, delay_ms } => {
+            let message = Message::new(message, sender, key);
+            backend.send(id, &message, Duration::from_millis(delay_ms)).await?;
+            json!({"msg_id": message.msg_id})
+        }
+        Operation::Publish { message } => {
+            let message = Message::new(message, sender, key);
+            backend.publish(id, &message).await?;
+            json!({"msg_id": message.msg_id})
+        }
+        Operation::Receive { timeout_ms, visibility_ms } => {
+            one(backend.receive(id, Duration::from_millis(visibility_ms), after(timeout_ms), sender.zip(key)).await?)
+        }
+        Operation::Ack { receipt: Some(_), .. } | Operation::Nack { receipt: Some(_), .. } => {
+            return Err(Failure::invalid("receipt", format!("a message of the channel {channel:?} has no receipt, its broker keeps none")));
+        }
+        Operation::Ack { msg_id, .. } => return backend.ack(id, &msg_id).await.map(|()| Payload::empty()),
+        Operation::Nack { msg_id, requeue, .. } => return backend.nack(id, &msg_id, requeue).await.map(|()| Payload::empty()),
+        Operation::Subscribe { subscriber, from } => return backend.subscribe(id, &subscriber, from).await.map(|()| Payload::empty()),
+        Operation::Unsubscribe { subscriber } => return backend.unsubscribe(id, &subscriber).await.map(|()| Payload::empty()),
+        Operation::Next { subscriber, timeout_ms } => one(backend.next(id, &subscriber, key, after(timeout_ms)).await?),
+        Operation::Tail { after: position, limit, timeout_ms } => {
+            let (messages, next) = backend.tail(id, position, limit, after(timeout_ms)).await?;
+            let messages: Vec<Value> = messages.iter().map(|(position, message)| placed(message, channel, *position)).collect();
+            json!({"messages": messages, "next": next})
+        }
+        Operation::Status => json!(backend.status(id).await?),
+        Operation::DeadLetters { after, limit } => {
+            let (messages, more) = backend.dead_letters(id, after, limit).await?;
+            let next = messages.last().filter(|_| more).map(|(number, _)| number.to_string());
+            let messages: Vec<Value> = messages.iter().map(|(_, message)| message.shown(channel)).collect();
+            json!({"messages": messages, "next": next})
+        }
+        Operation::Redrive { msg_ids } => json!({"redriven": backend.redrive(id, msg_ids.as_deref()).await?}),
+    };
+    Ok(Payload::from_value(&reply))
+}
+
+fn placed(message: &Message, channel: &str, position: u64) -> Value {
+    let mut shown = message.shown(channel);
+    if let Value::Object(members) = &mut shown {
+        members.insert("position".to_owned(), json!(position));
+    }
+    shown
+}

@@ -1,0 +1,25 @@
+//! Channels on message brokers: clients that carry out the operations of the service `channels` in place of the node.
+//!
+//! Each backend is a file with its directory and a cargo feature. What an operation is, and its bounds, stand in `plexspaces_coord::channels`;
+//! which channel is on which backend is decided in the runtime. `docs/services.md` says what each backend promises.
+
+mod backend;
+mod message;
+mod secret;
+
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(feature = "redis")]
+mod redis;
+
+#[cfg(feature = "nats")]
+pub use nats::Nats;
+#[cfg(feature = "redis")]
+pub use redis::Redis;
+pub use secret::masked;
+
+/// For how long a broker remembers a message's id, in seconds: the same message sent again within this time is dropped.
+pub const DUPLICATE_WINDOW_SECS: u64 = 120;
+
+/// How long a broker may take for one operation, in seconds.
+const PATIENCE_SECS: u64 = 5;

@@ -1,0 +1,366 @@
+//! What every place of channels promises.
+
+use std::time::{Duration, Instant};
+
+use plexspaces_types::Name;
+use serde_json::{Value, json};
+
+use crate::support::{Node, Place, beside, eventually};
+
+pub(crate) async fn each_message_goes_to_one_consumer_in_order(place: &Place) {
+    let node = place.node().await;
+    let first = node.send(1).await;
+    for number in 2..=20 {
+        node.send(number).await;
+    }
+    assert_eq!((node.status("ready").await, node.status("in_flight").await), (20, 0));
+    let message = node.receive().await;
+    assert_eq!((message["msg_id"].clone(), message["payload"].clone()), (first, json!({"n": 1})));
+    assert_eq!((message["msg_type"].clone(), message["channel"].clone()), (json!("job"), json!(place.channel)));
+    assert_eq!(message["delivery_count"], json!(1));
+    assert!(message["timestamp"].as_u64().unwrap() > 1_600_000_000_000);
+    for number in 2..=20 {
+        assert_eq!(node.receive().await["payload"]["n"], json!(number));
+    }
+    assert_eq!(node.poll().await, Value::Null);
+    assert_eq!((node.status("ready").await, node.status("in_flight").await), (0, 20));
+    node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+    node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+    assert_eq!(node.status("in_flight").await, 19);
+}
+
+pub(crate) async fn what_is_not_acknowledged_in_time_is_given_out_again(place: &Place) {
+    let node = place.node().await;
+    node.send(1).await;
+    let message = node.ask("receive", json!({"visibility_ms": 300})).await["message"].clone();
+    node.send(2).await;
+    let began = Instant::now();
+    assert_eq!(node.receive().await["payload"]["n"], json!(2), "the first is hidden");
+    let again = node.receive().await;
+    assert!(began.elapsed() >= Duration::from_millis(200));
+    assert_eq!((again["msg_id"].clone(), again["delivery_count"].clone()), (message["msg_id"].clone(), json!(2)));
+    // Who had it first may still be the one who has done it.
+    node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+    assert_eq!(node.status("in_flight").await, 1);
+}
+
+pub(crate) async fn a_message_stays_hidden_as_long_as_was_asked(place: &Place) {
+    let node = place.node().await;
+    node.send(1).await;
+    let message = node.ask("receive", json!({"visibility_ms": 3_600_000})).await["message"].clone();
+    assert_eq!(node.ask("receive", json!({"timeout_ms": 400})).await["message"], Value::Null);
+    node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+    assert_eq!((node.status("in_flight").await, node.status("ready").await), (0, 0));
+}
+
+pub(crate) async fn another_node_goes_on_where_one_has_ended(place: &Place) {
+    let node = place.node().await;
+    for number in 1..=3 {
+        node.send(number).await;
+    }
+    let first = node.receive().await;
+    let second = node.ask("receive", json!({"visibility_ms": 300})).await["message"].clone();
+    node.ask("ack", json!({"msg_id": first["msg_id"]})).await;
+    drop(node);
+    let node = place.node().await;
+    assert_eq!(node.receive().await["payload"]["n"], json!(3));
+    let again = node.receive().await;
+    assert_eq!((again["payload"]["n"].clone(), again["msg_id"].clone()), (json!(2), second["msg_id"].clone()));
+    assert_eq!(again["delivery_count"], json!(2));
+}
+
+pub(crate) async fn what_one_node_has_given_out_another_can_settle(place: &Place) {
+    let node = place.node().await;
+    let sent = [node.send(1).await, node.send(2).await];
+    node.receive().await;
+    node.receive().await;
+    let other = if place.is_store() { node.clone() } else { place.node().await };
+    other.ask("ack", json!({"msg_id": sent[0]})).await;
+    other.ask("nack", json!({"msg_id": sent[1], "requeue": false})).await;
+    let dead = other.ask("dead_letters", json!({})).await;
+    assert_eq!(dead["messages"][0]["msg_id"], sent[1]);
+    assert_eq!(other.ask("receive", json!({"timeout_ms": 200})).await["message"], Value::Null);
+    // The first one's word comes too late, and changes nothing.
+    node.ask("ack", json!({"msg_id": sent[0]})).await;
+    assert_eq!(other.status("ready").await, 0);
+}
+
+pub(crate) async fn a_message_that_is_refused_is_given_again_or_is_a_dead_letter(place: &Place) {
+    let node = place.node().await;
+    for number in 1..=3 {
+        node.send(number).await;
+    }
+    let (first, second) = (node.receive().await, node.receive().await);
+    node.ask("nack", json!({"msg_id": first["msg_id"]})).await;
+    node.ask("nack", json!({"msg_id": second["msg_id"], "requeue": false})).await;
+    let again = node.receive().await;
+    assert_eq!((again["payload"]["n"].clone(), again["delivery_count"].clone()), (json!(1), json!(2)), "it comes before the third again");
+    let dead = node.ask("dead_letters", json!({})).await;
+    assert_eq!((dead["messages"][0]["payload"]["n"].clone(), dead["next"].clone()), (json!(2), Value::Null));
+    assert_eq!(node.status("dead").await, 1);
+    drop(node);
+    let node = place.node().await;
+    assert_eq!(node.ask("redrive", json!({})).await, json!({"redriven": 1}));
+    assert_eq!(node.status("dead").await, 0);
+    let left = [node.receive().await, node.receive().await];
+    let back = left.iter().find(|message| message["payload"]["n"] == json!(2)).unwrap();
+    assert_eq!(back["delivery_count"], json!(1), "as if it had never been given out");
+}
+
+pub(crate) async fn what_was_given_to_nobody_cannot_be_settled(place: &Place) {
+    let node = place.node().await;
+    let sent = node.send(9).await;
+    for operation in ["ack", "nack"] {
+        let (code, field, message) = node.refused(operation, json!({"msg_id": sent})).await;
+        assert_eq!((code, field.as_deref()), ("conflict", Some("msg_id")), "{message}");
+    }
+    node.ask("ack", json!({"msg_id": "never-sent"})).await;
+    assert_eq!(node.status("ready").await, 1);
+}
+
+pub(crate) async fn a_message_that_fails_too_often_is_a_dead_letter(place: &Place) {
+    let node = place.node().await;
+    node.send(1).await;
+    for count in 1..=10 {
+        let message = node.receive().await;
+        assert_eq!(message["delivery_count"], json!(count));
+        node.ask("nack", json!({"msg_id": message["msg_id"]})).await;
+    }
+    assert_eq!(node.poll().await, Value::Null);
+    assert_eq!((node.status("dead").await, node.status("ready").await), (1, 0));
+
+    // The same for one that its consumers never answer.
+    node.send(2).await;
+    for _ in 1..=10 {
+        let message = node.ask("receive", json!({"visibility_ms": 20, "timeout_ms": 20_000})).await["message"].clone();
+        assert_eq!(message["payload"]["n"], json!(2));
+    }
+    eventually("nobody is given it any more", async || {
+        assert_eq!(node.poll().await, Value::Null);
+        node.status("dead").await == 2
+    })
+    .await;
+}
+
+pub(crate) async fn dead_letters_come_in_pages_and_go_back_by_name(place: &Place) {
+    let node = place.node().await;
+    let mut sent = Vec::new();
+    for number in 0..7 {
+        sent.push(node.send(number).await);
+        let message = node.receive().await;
+        node.ask("nack", json!({"msg_id": message["msg_id"], "requeue": false})).await;
+    }
+    let (mut found, mut arguments) = (Vec::new(), json!({"limit": 3}));
+    for wanted in [3, 3, 1] {
+        let page = node.ask("dead_letters", arguments).await;
+        let messages = page["messages"].as_array().unwrap().clone();
+        assert_eq!(messages.len(), wanted);
+        found.extend(messages.iter().map(|message| message["msg_id"].clone()));
+        arguments = json!({"limit": 3, "after": page["next"]});
+    }
+    assert_eq!((found, arguments["after"].clone()), (sent.clone(), Value::Null));
+    assert_eq!(node.ask("redrive", json!({"msg_ids": [sent[2], sent[5], "never-sent"]})).await, json!({"redriven": 2}));
+    assert_eq!((node.receive().await["msg_id"].clone(), node.receive().await["msg_id"].clone()), (sent[2].clone(), sent[5].clone()));
+    assert_eq!(node.status("dead").await, 5);
+}
+
+pub(crate) async fn a_delayed_message_comes_later(place: &Place) {
+    let node = place.node().await;
+    let began = Instant::now();
+    node.ask("send", json!({"payload": "later", "delay_ms": 600})).await;
+    node.ask("send", json!({"payload": "latest", "delay_ms": 900})).await;
+    node.send(2).await;
+    assert_eq!(node.receive().await["payload"]["n"], json!(2));
+    assert_eq!(node.poll().await, Value::Null);
+    assert_eq!((node.status("delayed").await, node.status("ready").await), (2, 0));
+    let message = node.receive().await;
+    assert!(began.elapsed() >= Duration::from_millis(600));
+    assert_eq!((message["payload"].clone(), message["delivery_count"].clone()), (json!("later"), json!(1)));
+    assert_eq!(node.receive().await["payload"], json!("latest"));
+    assert_eq!(node.status("delayed").await, 0);
+}
+
+pub(crate) async fn a_message_with_an_id_that_waits_is_not_sent_again(place: &Place) {
+    let node = place.node().await;
+    for _ in 0..2 {
+        node.ask("send", json!({"payload": 1, "msg_id": "once"})).await;
+    }
+    assert_eq!(node.status("ready").await, 1);
+    assert_eq!(node.receive().await["msg_id"], json!("once"));
+    node.ask("send", json!({"payload": 1, "msg_id": "once"})).await;
+    assert_eq!((node.status("ready").await, node.status("in_flight").await), (0, 1), "nor while it is in hand");
+}
+
+pub(crate) async fn who_waits_for_a_message_is_given_the_next(place: &Place) {
+    let node = place.node().await;
+    let waiting: Vec<_> = (0..5).map(|_| beside(&node, "receive", json!({"timeout_ms": 20_000}))).collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut sent = Vec::new();
+    for number in 0..5 {
+        sent.push(node.send(number).await);
+    }
+    let mut given = Vec::new();
+    for waiter in waiting {
+        given.push(waiter.await.unwrap()["message"]["msg_id"].clone());
+    }
+    given.sort_by_key(|id| sent.iter().position(|sent| sent == id));
+    assert_eq!(given, sent);
+    let began = Instant::now();
+    assert_eq!(node.ask("receive", json!({"timeout_ms": 150})).await["message"], Value::Null);
+    assert!((Duration::from_millis(150)..Duration::from_secs(2)).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+pub(crate) async fn no_acknowledged_message_is_lost_or_given_twice(place: &Place) {
+    let node = place.node().await;
+    let consumers: Vec<_> = (0..4)
+        .map(|_| {
+            let node = node.clone();
+            tokio::spawn(async move {
+                let mut done = Vec::new();
+                loop {
+                    let message = node.receive().await;
+                    node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+                    match message["payload"]["n"].as_u64().unwrap() {
+                        0 => return done,
+                        number => done.push(number),
+                    }
+                }
+            })
+        })
+        .collect();
+    for number in 1..=200 {
+        node.send(number).await;
+    }
+    for _ in 0..4 {
+        node.send(0).await;
+    }
+    let mut done = Vec::new();
+    for consumer in consumers {
+        done.extend(consumer.await.unwrap());
+    }
+    done.sort_unstable();
+    assert_eq!(done, (1..=200).collect::<Vec<_>>());
+    eventually("all is acknowledged", async || node.status("in_flight").await == 0).await;
+}
+
+pub(crate) async fn channels_of_other_names_and_namespaces_are_others(place: &Place) {
+    let node = place.node().await;
+    let names = ["tasks:pending", "tasks.pending", "tasks=3Apending", "Ünï * > {x}"];
+    for (number, name) in (1..).zip(names) {
+        node.other(&format!("{name} {}", place.channel)).send(number).await;
+    }
+    let long = "x".repeat(250);
+    node.other(&long).send(9).await;
+    let mut elsewhere = node.other(&long);
+    elsewhere.ctx.namespace = Name::new("namespace", "elsewhere").unwrap();
+    assert_eq!(elsewhere.poll().await, Value::Null);
+    for (number, name) in (1..).zip(names) {
+        let message = node.other(&format!("{name} {}", place.channel)).receive().await;
+        assert_eq!(message["payload"]["n"], json!(number), "{name}");
+    }
+    assert_eq!(node.other(&long).receive().await["payload"]["n"], json!(9));
+}
+
+async fn publish(node: &Node, number: u64) {
+    node.ask("publish", json!({"payload": {"n": number}})).await;
+}
+
+async fn next(node: &Node, subscriber: &str) -> Option<u64> {
+    node.ask("next", json!({"subscriber": subscriber})).await["message"]["payload"]["n"].as_u64()
+}
+
+pub(crate) async fn each_subscriber_is_given_each_message_once_from_its_place_on(place: &Place) {
+    let node = place.node().await;
+    publish(&node, 1).await;
+    node.ask("subscribe", json!({"subscriber": "late", "from": "latest"})).await;
+    publish(&node, 2).await;
+    assert_eq!((next(&node, "early").await, next(&node, "early").await, next(&node, "early").await), (Some(1), Some(2), None));
+    assert_eq!((next(&node, "late").await, next(&node, "late").await), (Some(2), None));
+    drop(node);
+    let node = place.node().await;
+    publish(&node, 3).await;
+    node.ask("subscribe", json!({"subscriber": "late", "from": "earliest"})).await;
+    assert_eq!((next(&node, "early").await, next(&node, "late").await), (Some(3), Some(3)), "a place outlives the node");
+    assert_eq!(node.poll().await, Value::Null, "the queue knows nothing of the topic");
+    assert_eq!((node.status("published").await, node.status("subscribers").await), (3, 2));
+    node.ask("unsubscribe", json!({"subscriber": "late"})).await;
+    assert_eq!(node.status("subscribers").await, 1);
+    assert_eq!(next(&node, "late").await, Some(1), "one that is new begins with the oldest");
+}
+
+pub(crate) async fn subscribers_that_wait_are_all_told(place: &Place) {
+    let node = place.node().await;
+    let waiting: Vec<_> =
+        ["a", "b", "c"].iter().map(|name| beside(&node, "next", json!({"subscriber": name, "timeout_ms": 20_000}))).collect();
+    let tailing = beside(&node, "tail", json!({"after": 0, "timeout_ms": 20_000}));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    node.ask("publish", json!({"payload": "news"})).await;
+    for waiter in waiting {
+        assert_eq!(waiter.await.unwrap()["message"]["payload"], json!("news"));
+    }
+    assert_eq!(tailing.await.unwrap()["messages"][0]["payload"], json!("news"));
+    assert_eq!(node.ask("next", json!({"subscriber": "a", "timeout_ms": 150})).await["message"], Value::Null);
+}
+
+pub(crate) async fn a_topic_is_read_by_position(place: &Place) {
+    let node = place.node().await;
+    for number in 1..=5 {
+        publish(&node, number).await;
+    }
+    let numbers = |tail: &Value| -> Vec<u64> {
+        tail["messages"].as_array().unwrap().iter().map(|message| message["payload"]["n"].as_u64().unwrap()).collect()
+    };
+    let first = node.ask("tail", json!({"after": 0, "limit": 2})).await;
+    assert_eq!(numbers(&first), [1, 2]);
+    assert_eq!(first["messages"][1]["position"], first["next"]);
+    let rest = node.ask("tail", json!({"after": first["next"]})).await;
+    assert_eq!(numbers(&rest), [3, 4, 5]);
+    let end = node.ask("tail", json!({})).await;
+    assert_eq!((numbers(&end), end["next"].clone()), (vec![], rest["next"].clone()));
+    let waiting = beside(&node, "tail", json!({"timeout_ms": 20_000}));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    publish(&node, 6).await;
+    assert_eq!(numbers(&waiting.await.unwrap()), [6]);
+}
+
+pub(crate) async fn next_asked_again_under_its_key_is_the_same_message(place: &Place) {
+    let node = place.node().await;
+    publish(&node, 1).await;
+    publish(&node, 2).await;
+    let keyed = async |node: &Node, key: &str| {
+        let reply = node.keyed("next", json!({"subscriber": "s"}), Some(key)).await.unwrap();
+        reply["message"]["payload"]["n"].as_u64()
+    };
+    assert_eq!((keyed(&node, "k1").await, keyed(&node, "k1").await), (Some(1), Some(1)));
+    drop(node);
+    let node = place.node().await;
+    assert_eq!((keyed(&node, "k1").await, keyed(&node, "k2").await, keyed(&node, "k2").await), (Some(1), Some(2), Some(2)));
+}
+
+pub(crate) async fn a_send_asked_again_under_its_key_is_the_same_message(place: &Place) {
+    let node = place.node().await;
+    let keyed = async |operation: &str| node.keyed(operation, json!({"payload": 1}), Some(&format!("key of {operation}"))).await.unwrap();
+    assert_eq!(keyed("send").await, keyed("send").await);
+    assert_eq!(keyed("publish").await, keyed("publish").await);
+    assert_eq!((node.status("ready").await, node.status("published").await), (1, 1));
+}
+
+pub(crate) async fn what_cannot_be_is_refused_precisely(place: &Place) {
+    let node = place.node().await;
+    let field = async |operation: &str, arguments: Value| {
+        let (code, field, _) = node.refused(operation, arguments).await;
+        (code, field.unwrap_or_default())
+    };
+    assert_eq!(field("send", json!({"payload": "x".repeat(1 << 20)})).await, ("payload_too_large", "payload".to_owned()));
+    assert_eq!(field("send", json!({"payload": 1, "delay": 5})).await, ("invalid_argument", "delay".to_owned()));
+    assert_eq!(field("publish", json!({"payload": 1, "delay_ms": 5})).await, ("invalid_argument", "delay_ms".to_owned()));
+    assert_eq!(field("receive", json!({"visibility_ms": 0})).await, ("invalid_argument", "visibility_ms".to_owned()));
+    assert_eq!(field("receive", json!({"timeout_ms": 86_400_001_u64})).await, ("invalid_argument", "timeout_ms".to_owned()));
+    assert_eq!(field("next", json!({})).await, ("invalid_argument", "subscriber".to_owned()));
+    assert_eq!(field("tail", json!({"limit": 1001})).await, ("invalid_argument", "limit".to_owned()));
+    assert_eq!(field("dead_letters", json!({"after": "x"})).await, ("invalid_argument", "after".to_owned()));
+    assert_eq!(field("steal", json!({})).await.0, "unknown_operation");
+    // Almost as much as may be.
+    node.ask("send", json!({"payload": "x".repeat(1_000_000)})).await;
+    assert_eq!(node.receive().await["payload"].as_str().unwrap().len(), 1_000_000);
+}

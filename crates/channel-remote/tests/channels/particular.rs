@@ -1,0 +1,82 @@
+//! What a single broker promises: its bounds, and what its operators may change.
+
+use plexspaces_testkit::servers;
+use serde_json::json;
+
+use crate::support::Place;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_stream_of_nats_holds_senders_back_and_its_configuration_is_left() {
+    let server = servers::Nats::start().unwrap();
+    let place = Place::at_nats(&server.url(), "work");
+    let node = place.node().await;
+    node.send(1).await;
+    let options = async_nats::ConnectOptions::with_user_and_password("plex".to_owned(), servers::Nats::PASSWORD.to_owned());
+    let client = options.connect(server.url()).await.unwrap();
+    let jetstream = async_nats::jetstream::new(client);
+    let stream = jetstream.get_stream("PLEXQ_default_default_work").await.unwrap();
+    let mut config = stream.cached_info().config.clone();
+    config.max_messages = 3;
+    jetstream.update_stream(config).await.unwrap();
+    let node = place.node().await;
+    node.send(2).await;
+    node.send(3).await;
+    let (code, _, message) = node.refused("send", json!({"payload": 4})).await;
+    assert_eq!(code, "overloaded", "{message}");
+    let message = node.receive().await;
+    node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+    node.send(4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_nats_cannot_take_is_refused_with_its_bounds() {
+    let server = servers::Nats::start().unwrap();
+    let node = Place::at_nats(&server.url(), "work").node().await;
+    let (code, field, message) = node.refused("send", json!({"payload": "x".repeat((1 << 20) - 100)})).await;
+    assert_eq!((code, field.as_deref()), ("payload_too_large", Some("payload")), "{message}");
+    assert!(message.contains("larger than what NATS (nats://plex:(hidden)@127.0.0.1:"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_of_redis_holds_senders_back_and_a_full_topic_forgets() {
+    let server = servers::Redis::start().unwrap();
+    let node = Place::at_redis(&server.url(), "work").node().await;
+    node.send(1).await;
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let fill = "for i = ARGV[1] + 0, ARGV[2] + 0 do redis.call('XADD', KEYS[1], (1000 + i) .. '-0', 'id', 'x' .. i, 'body', '') end";
+    for first in (1..100_000).step_by(10_000) {
+        let mut command = redis::cmd("EVAL");
+        command.arg(fill).arg(1).arg("plexspaces:{default/default/work}:queue").arg(first).arg((first + 9_999).min(99_999));
+        command.query_async::<()>(&mut connection).await.unwrap();
+    }
+    let (code, _, message) = node.refused("send", json!({"payload": 4})).await;
+    assert_eq!(code, "overloaded", "{message}");
+    assert_eq!(node.status("ready").await, 100_000);
+    let message = node.receive().await;
+    node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+    assert_eq!(node.status("ready").await, 99_999);
+
+    for number in 0..10_003 {
+        node.ask("publish", json!({"payload": number})).await;
+    }
+    assert_eq!(node.status("published").await, 10_000);
+    assert_eq!(node.ask("next", json!({"subscriber": "s"})).await["message"]["payload"], json!(3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_lately_is_not_sent_again_though_it_is_done() {
+    let (nats, redis) = (servers::Nats::start().unwrap(), servers::Redis::start().unwrap());
+    for place in [Place::at_nats(&nats.url(), "work"), Place::at_redis(&redis.url(), "work")] {
+        let node = place.node().await;
+        for round in 0..2 {
+            node.ask("send", json!({"payload": 1, "msg_id": "m"})).await;
+            node.ask("publish", json!({"payload": 1, "msg_id": "m"})).await;
+            assert_eq!((node.status("ready").await, node.status("published").await), (1 - round, 1));
+            if round == 0 {
+                let message = node.receive().await;
+                node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+            }
+        }
+    }
+}

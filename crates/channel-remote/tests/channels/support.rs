@@ -1,0 +1,173 @@
+//! Nodes whose channels are somewhere.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use plexspaces_actor::{Broker, Brokers, Config, Request, Runtime};
+use plexspaces_channel_remote::{Nats, Redis};
+use plexspaces_store::{Memory, Store};
+use plexspaces_store_sql::{Sqlite, sqlite};
+use plexspaces_testkit::servers;
+use plexspaces_types::{Clock, Failure, Name, Payload, RequestContext};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Where a test's channel is.
+pub(crate) struct Place {
+    pub(crate) channel: String,
+    kind: Kind,
+    _directory: Option<TempDir>,
+}
+
+enum Kind {
+    Store(Arc<dyn Store>),
+    Nats(String),
+    Redis(String),
+}
+
+/// The servers of all tests of this process; each test has channels of its own.
+static NATS: OnceLock<servers::Nats> = OnceLock::new();
+static REDIS: OnceLock<servers::Redis> = OnceLock::new();
+
+impl Place {
+    pub(crate) fn memory(channel: &str) -> Self {
+        Self { channel: channel.to_owned(), kind: Kind::Store(Arc::new(Memory::default())), _directory: None }
+    }
+
+    pub(crate) fn sqlite(channel: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(sqlite::Config::new(directory.path().join("db"))).unwrap();
+        Self { channel: channel.to_owned(), kind: Kind::Store(Arc::new(store)), _directory: Some(directory) }
+    }
+
+    pub(crate) fn nats(channel: &str) -> Self {
+        let server = NATS.get_or_init(|| servers::Nats::start().unwrap());
+        Self::at_nats(&server.url(), channel)
+    }
+
+    pub(crate) fn at_nats(url: &str, channel: &str) -> Self {
+        Self { channel: channel.to_owned(), kind: Kind::Nats(url.to_owned()), _directory: None }
+    }
+
+    pub(crate) fn redis(channel: &str) -> Self {
+        let server = REDIS.get_or_init(|| servers::Redis::start().unwrap());
+        Self::at_redis(&server.url(), channel)
+    }
+
+    pub(crate) fn at_redis(url: &str, channel: &str) -> Self {
+        Self { channel: channel.to_owned(), kind: Kind::Redis(url.to_owned()), _directory: None }
+    }
+
+    pub(crate) fn is_store(&self) -> bool {
+        matches!(self.kind, Kind::Store(_))
+    }
+
+    /// A node that knows nothing of those before it but what the place keeps.
+    pub(crate) async fn node(&self) -> Node {
+        let mut brokers = Brokers::default();
+        let broker: Option<Arc<dyn Broker>> = match &self.kind {
+            Kind::Store(_) => None,
+            Kind::Nats(url) => Some(Arc::new(Nats::open(url).await.unwrap())),
+            Kind::Redis(url) => Some(Arc::new(Redis::open(url).unwrap())),
+        };
+        if let Some(broker) = broker {
+            brokers = Brokers { by_name: BTreeMap::from([("broker".to_owned(), broker)]), default: Some("broker".to_owned()) };
+        }
+        let store = match &self.kind {
+            Kind::Store(store) => store.clone(),
+            _ => Arc::new(Memory::default()),
+        };
+        let config = Config::new(Name::new("node", "node1").unwrap(), store, Clock::system());
+        let runtime = Runtime::new(Config { services: plexspaces_coord::services(), brokers, ..config });
+        let ctx = RequestContext::external(Name::default_scope(), Name::default_scope(), "test");
+        let node = Node { runtime, channel: self.channel.clone(), ctx };
+        // A client of NATS connects beside whatever else happens.
+        node.surely("status", serde_json::json!({})).await;
+        node
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) runtime: Runtime,
+    pub(crate) channel: String,
+    pub(crate) ctx: RequestContext,
+}
+
+impl Node {
+    /// The same node for another of its channels.
+    pub(crate) fn other(&self, channel: &str) -> Self {
+        Self { channel: channel.to_owned(), ..self.clone() }
+    }
+
+    pub(crate) async fn ask(&self, operation: &str, arguments: Value) -> Value {
+        self.try_ask(operation, arguments).await.unwrap()
+    }
+
+    pub(crate) async fn try_ask(&self, operation: &str, arguments: Value) -> Result<Value, Failure> {
+        self.keyed(operation, arguments, None).await
+    }
+
+    pub(crate) async fn keyed(&self, operation: &str, arguments: Value, key: Option<&str>) -> Result<Value, Failure> {
+        let request =
+            Request { operation: operation.to_owned(), payload: Payload::from_value(&arguments), idempotency_key: key.map(str::to_owned) };
+        let reply = self.runtime.ask_service(&self.ctx, "channels", &self.channel, request).await?;
+        Ok(serde_json::from_slice(reply.as_bytes()).unwrap_or_default())
+    }
+
+    /// What is refused, as code, field and message.
+    pub(crate) async fn refused(&self, operation: &str, arguments: Value) -> (&'static str, Option<String>, String) {
+        let failure = self.try_ask(operation, arguments.clone()).await.expect_err(&arguments.to_string());
+        (failure.code.name(), failure.field, failure.message)
+    }
+
+    /// Asks until the broker answers.
+    pub(crate) async fn surely(&self, operation: &str, arguments: Value) -> Value {
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            match self.try_ask(operation, arguments.clone()).await {
+                Ok(reply) => return reply,
+                Err(failure) => {
+                    assert_eq!(failure.code.name(), "unavailable", "{failure}");
+                    assert!(std::time::Instant::now() < deadline, "{failure}");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn send(&self, number: u64) -> Value {
+        self.ask("send", serde_json::json!({"payload": {"n": number}, "msg_type": "job"})).await["msg_id"].clone()
+    }
+
+    /// The next message, for which it waits.
+    pub(crate) async fn receive(&self) -> Value {
+        self.ask("receive", serde_json::json!({"timeout_ms": 20_000})).await["message"].clone()
+    }
+
+    /// The next message if there is one now.
+    pub(crate) async fn poll(&self) -> Value {
+        self.ask("receive", serde_json::json!({})).await["message"].clone()
+    }
+
+    pub(crate) async fn status(&self, field: &str) -> u64 {
+        self.ask("status", serde_json::json!({})).await[field].as_u64().unwrap()
+    }
+}
+
+/// Asks beside whatever follows.
+pub(crate) fn beside(node: &Node, operation: &'static str, arguments: Value) -> tokio::task::JoinHandle<Value> {
+    let node = node.clone();
+    tokio::spawn(async move { node.ask(operation, arguments).await })
+}
+
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    for _ in 0..2000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never came to pass that {what}");
+}
