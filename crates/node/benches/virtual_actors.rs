@@ -127,6 +127,7 @@ fn application(component: Arc<plexspaces_wasm::Component>, guest_type: String, p
         factory: component,
         earlier: Vec::new(),
         outbound: None,
+        channels: std::collections::BTreeMap::new(),
         types: vec![TypeSpec { name: name("counter"), guest_type, aliases: Vec::new(), profile }],
         supervisor: SupervisorSpec::new("root", Vec::new()),
     }

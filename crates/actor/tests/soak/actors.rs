@@ -155,6 +155,7 @@ pub fn application(code: &Arc<Code>) -> Application {
         factory: code.clone(),
         earlier: Vec::new(),
         outbound: None,
+        channels: std::collections::BTreeMap::new(),
         types: types.collect(),
         supervisor: SupervisorSpec { intensity, ..SupervisorSpec::new("root", trees) },
     }
