@@ -104,6 +104,10 @@ impl Address {
         }
         let known = self.cell.read();
         let Some(cell) = known.as_ref() else { return Ok(Some(envelope)) };
+        if cell.inbox.is_some() && Order::of(&envelope.message.operation).is_some() {
+            // A run that is under way hears it.
+            return Ok(Some(envelope));
+        }
         match cell.mailbox.try_send(envelope) {
             Sent::Queued => Ok(None),
             Sent::Run(body) => {
