@@ -25,7 +25,7 @@ struct Faulty {
     failing: std::sync::atomic::AtomicBool,
     commits: std::sync::atomic::AtomicUsize,
     /// So many commits of this partition fail first.
-    refused: std::sync::Mutex<Option<(Partition, usize)>>,
+    refused: parking_lot::Mutex<Option<(Partition, usize)>>,
 }
 
 #[async_trait]
@@ -46,7 +46,7 @@ impl Store for Faulty {
         if self.failing.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(Error::Full("the disk".into()));
         }
-        if let Some((_, left)) = self.refused.lock().unwrap().as_mut().filter(|(refused, left)| *refused == batch.partition && *left > 0) {
+        if let Some((_, left)) = self.refused.lock().as_mut().filter(|(refused, left)| *refused == batch.partition && *left > 0) {
             *left -= 1;
             return Err(Error::Unavailable("for a moment".into()));
         }
@@ -129,7 +129,7 @@ async fn a_message_whose_commit_the_store_does_not_take_is_tried_again() {
         let store = Arc::new(Faulty::default());
         let lab = Lab::on(store.clone(), durable(), Vec::new()).await;
         let receiver = ActorId::parse(&Name::default_scope(), "default/probe/b").unwrap();
-        *store.refused.lock().unwrap() = Some((Partition::actor(&receiver), times));
+        *store.refused.lock() = Some((Partition::actor(&receiver), times));
         lab.ask("a", "tell", json!({"target": "probe/b", "op": "add"})).await.unwrap();
         let lost = async || lab.runtime.dead_letters(&lab.ctx(), None, 10).await.unwrap().0.len();
         while lab.count("b").await < count || lost().await < letters {

@@ -48,7 +48,11 @@ pub(super) fn open(place: &Place, config: &Config) -> Result<Connection, Error> 
         table::verify_ends(place, &connection)?
     }
     // What is left of a transaction that was cut off must not be taken for a part of this log.
-    checkpoint(place, &connection)?;
+    match checkpoint(place, &connection) {
+        // Without room the log stays as it is, and everything in it can be read.
+        Err(Error::Full(found)) => tracing::warn!(found, "the log is kept as it was found"),
+        done => done?,
+    }
     Ok(connection)
 }
 
