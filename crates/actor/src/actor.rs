@@ -35,7 +35,7 @@ mod reminders;
 pub(crate) use config::guest_config;
 use cuts::{Cut, Unfinished, guard};
 use durability::begin;
-pub(crate) use durability::{LOOK_AFTER, WAKE};
+pub(crate) use durability::{LOOK_AFTER, WAKE, tries, untaken};
 
 /// A failed actor that comes back later than this answers instead of letting its callers wait.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -105,6 +105,8 @@ struct Actor {
     body: Box<Body>,
     /// When its last turn ended, if nothing has taken time since then.
     ended: Option<Instant>,
+    /// Whether the turn that has just failed had begun, and its failure is written down.
+    noted: bool,
 }
 
 /// Whether an actor has still a place in the node.
@@ -125,7 +127,7 @@ pub(crate) enum Place {
 
 /// Works until nothing waits or the actor has ended.
 pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>, place: Place) {
-    let mut actor = Actor { runtime, cell, body, ended: None };
+    let mut actor = Actor { runtime, cell, body, ended: None, noted: false };
     let mut steps = if place == Place::Asker { STEPS_IN_A_ROW - 1 } else { 0 };
     loop {
         let work = match actor.cell.mailbox.next(actor.body) {
@@ -218,9 +220,14 @@ impl Actor {
                 envelope.answer(Err(failure));
                 Fate::Stays
             }
+            Err(Unfinished::Undone(failure)) => {
+                Box::pin(self.undone(envelope, &failure)).await;
+                Fate::Stays
+            }
             Err(Unfinished::Ended(failure, exit)) => {
                 self.ended = None;
                 envelope.failures += 1;
+                envelope.noted = std::mem::take(&mut self.noted);
                 // Whoever kills an actor wants to be rid of its message too. A workflow's run has been seen by others: it is not done anew.
                 let is_run = self.cell.inbox.is_some() && Order::is_run(&envelope.message.operation);
                 let reported = self.parent(&envelope.message).is_some();
@@ -276,7 +283,7 @@ impl Actor {
             Box::pin(self.activate(&envelope.ctx)).await?;
         }
         if self.body.pending.is_some() {
-            Box::pin(self.resume()).await?;
+            Box::pin(self.resume()).await.map_err(Unfinished::of_the_turn_before)?;
         }
         if let Some(due) = &envelope.reminder {
             return Box::pin(self.remind(due, envelope)).await;
@@ -286,9 +293,11 @@ impl Actor {
                 let (sender, number) = (receipt.sender.id.to_string(), receipt.number);
                 let overtakes = self.cell.inbox.is_some() && Order::of(&envelope.message.operation).is_some();
                 let sender = if overtakes { beside(&sender) } else { sender };
-                // A turn that is tried again was heard where it first waited.
-                let again = envelope.failures > 0;
-                if !again && Box::pin(self.runtime.has_heard(&self.cell.id, &sender, number)).await.map_err(Unfinished::Refused)? {
+                // One whose turn had begun was heard where that first waited.
+                if !envelope.noted && Box::pin(self.runtime.has_heard(&self.cell.id, &sender, number)).await.map_err(Unfinished::Undone)? {
+                    return Ok(Payload::empty());
+                }
+                if envelope.undone > 0 && !Box::pin(self.runtime.is_kept(receipt)).await.map_err(Unfinished::Undone)? {
                     return Ok(Payload::empty());
                 }
                 Some((sender, number))
@@ -299,7 +308,7 @@ impl Actor {
         let keyed = envelope.message.idempotency_key.clone().filter(|_| self.body.profile.durable || envelope.message.sender.is_none());
         let keyed = keyed.map(|key| (key, fingerprint(&envelope.message.operation, &envelope.message.payload)));
         if let Some((key, fingerprint)) = &keyed
-            && let Some(stored) = Box::pin(self.stored_answer(key)).await.map_err(Unfinished::Refused)?
+            && let Some(stored) = Box::pin(self.stored_answer(key)).await.map_err(Unfinished::Undone)?
         {
             if let Some(facets) = self.body.live.as_mut().and_then(|live| live.facets.as_mut()) {
                 let (message, ctx) = (&*children::told(&envelope.message), &envelope.ctx);
@@ -378,7 +387,7 @@ impl Actor {
         let mut turn = turn.journaled(Log::begin(&held, base, begin(&envelope.message, reminder, at_ms))).awaited(awaited).heard(heard);
         let nobody_waits = envelope.message.kind == MessageKind::Cast && Order::is_run(&envelope.message.operation);
         if is_start || (is_workflow && nobody_waits) {
-            turn.suspend().await.map_err(Unfinished::Refused)?;
+            turn.suspend().await.map_err(|failure| self.diverged(0, failure, false))?;
             if let Some(reply) = envelope.reply.take() {
                 let _ = reply.send(Ok(if is_start { children::started(&self.cell.id) } else { Payload::empty() }));
             }
@@ -423,7 +432,7 @@ impl Actor {
                 (journal.has_begun(), journal.doubt(&failure), journal.current_turn())
             };
             if let Some(doubt) = doubt {
-                return Err(self.diverged(number, doubt));
+                return Err(self.diverged(number, doubt, begun));
             }
             if begun || !matches!(cut, Cut::Fault(Fault::Rejected(_))) {
                 Box::pin(self.note_failure(message, &failure)).await;
@@ -450,7 +459,8 @@ impl Actor {
             idempotency_key: None,
         };
         let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "system");
-        self.receive(Box::new(Envelope { ctx, message, reply: None, reminder: None, receipt: None, failures: 0 })).await
+        self.receive(Box::new(Envelope { ctx, message, reply: None, reminder: None, receipt: None, failures: 0, noted: false, undone: 0 }))
+            .await
     }
 
     /// Makes what a turn did last: the commit first, then its messages and timers.
@@ -499,7 +509,7 @@ impl Actor {
             }
             // What never lived leaves nothing behind.
             Err(Unfinished::Parked) => Fate::Stays,
-            Err(Unfinished::Refused(failure) | Unfinished::Ended(failure, _)) => {
+            Err(Unfinished::Refused(failure) | Unfinished::Undone(failure) | Unfinished::Ended(failure, _)) => {
                 self.body.kind.set_spawned(&self.cell.id.key, None);
                 let _ = answer.send(Err(failure));
                 Fate::Leaves(Some(Exit::Shutdown))
@@ -517,7 +527,7 @@ impl Actor {
                 }
                 Fate::Stays
             }
-            Err(Unfinished::Refused(failure)) => self.end(Exit::Error(failure.message)),
+            Err(Unfinished::Refused(failure) | Unfinished::Undone(failure)) => self.end(Exit::Error(failure.message)),
             Err(Unfinished::Ended(_, exit)) => self.end(exit),
             Err(Unfinished::Parked) => Fate::Stays,
         }
@@ -531,7 +541,7 @@ impl Actor {
     /// Makes an instance: `init` first, then the state.
     async fn activate(&mut self, ctx: &RequestContext) -> Result<(), Unfinished> {
         let ctx = RequestContext { deadline: None, ..ctx.clone() };
-        let recovered = if self.body.profile.durable { Some(self.recover().await.map_err(Unfinished::Refused)?) } else { None };
+        let recovered = if self.body.profile.durable { Some(self.recover().await.map_err(Unfinished::Undone)?) } else { None };
         let (activation, history) = recovered.unzip();
         let code::Version { factory, guest_type, present } = self.body.kind.version(history.as_ref());
         let activation = activation.map(|activation| Journal::new(activation, factory.code()));
@@ -573,7 +583,7 @@ impl Actor {
         if let Some(history) = history {
             self.body.pending = history.pending.map(Box::new);
             self.rerun(history.turns).await?;
-            self.send_again().await.map_err(Unfinished::Refused)?;
+            self.send_again().await.map_err(|failure| self.diverged(0, failure, false))?;
         }
         self.settle_beginning(effects, &ctx).await?;
         self.move_on(&ctx).await
@@ -600,13 +610,6 @@ impl Actor {
             self.cell.counters.memory_bytes.store(0, Ordering::Relaxed);
             self.runtime.count_live(false);
             self.body.pending = None;
-        }
-    }
-
-    /// Forgets what it knows of its senders, as far as that is safe.
-    async fn forget(&mut self) {
-        if let Err(failure) = Box::pin(self.forget_senders()).await {
-            tracing::warn!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "the numbers of senders are kept on");
         }
     }
 

@@ -27,6 +27,10 @@ pub(crate) struct Envelope {
     pub(crate) receipt: Option<Box<Receipt>>,
     /// How often handling it has failed.
     pub(crate) failures: u8,
+    /// A part of it had been committed when handling it failed, and the failure is written down.
+    pub(crate) noted: bool,
+    /// How often the store kept it from being handled.
+    pub(crate) undone: u8,
 }
 
 /// What the sender of a kept message waits for.

@@ -92,6 +92,12 @@ impl Inbox {
         Ok(())
     }
 
+    /// Puts a message back to be taken next.
+    pub(crate) fn put_back(&self, envelope: Box<Envelope>) {
+        self.queue.lock().push_front(envelope);
+        self.filled.notify_one();
+    }
+
     /// The first message.
     pub(crate) fn take(&self) -> Option<Box<Envelope>> {
         self.queue.lock().pop_front()

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_actor::Profile;
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
-use plexspaces_types::Code;
+use plexspaces_types::{ActorId, Code, Name};
 use serde_json::json;
 use support::Lab;
 
@@ -24,6 +24,8 @@ struct Faulty {
     inner: Memory,
     failing: std::sync::atomic::AtomicBool,
     commits: std::sync::atomic::AtomicUsize,
+    /// So many commits of this partition fail first.
+    refused: parking_lot::Mutex<Option<(Partition, usize)>>,
 }
 
 #[async_trait]
@@ -43,6 +45,10 @@ impl Store for Faulty {
     async fn commit(&self, batch: Batch) -> Result<(), Error> {
         if self.failing.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(Error::Full("the disk".into()));
+        }
+        if let Some((_, left)) = self.refused.lock().as_mut().filter(|(refused, left)| *refused == batch.partition && *left > 0) {
+            *left -= 1;
+            return Err(Error::Unavailable("for a moment".into()));
         }
         self.commits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         self.inner.commit(batch).await
@@ -115,6 +121,24 @@ async fn a_turns_messages_leave_after_its_commit() {
         tokio::task::yield_now().await;
     }
     assert_eq!(lab.count("b").await, 1);
+}
+
+#[tokio::test]
+async fn a_message_whose_commit_the_store_does_not_take_is_tried_again() {
+    for (times, count, letters) in [(2, 1, 0), (3, 0, 1)] {
+        let store = Arc::new(Faulty::default());
+        let lab = Lab::on(store.clone(), durable(), Vec::new()).await;
+        let receiver = ActorId::parse(&Name::default_scope(), "default/probe/b").unwrap();
+        *store.refused.lock() = Some((Partition::actor(&receiver), times));
+        lab.ask("a", "tell", json!({"target": "probe/b", "op": "add"})).await.unwrap();
+        let lost = async || lab.runtime.dead_letters(&lab.ctx(), None, 10).await.unwrap().0.len();
+        while lab.count("b").await < count || lost().await < letters {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Nor does it come twice.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!((lab.count("b").await, lost().await), (count, letters));
+    }
 }
 
 #[tokio::test]

@@ -79,6 +79,10 @@ const COMPARED_BYTES: usize = 16 << 10;
 
 /// One activation's view of the actor's partition. Its commits carry the activation's epoch as a precondition: once another activation
 /// has committed, none of this one's is applied any more.
+///
+/// It claims its epoch with its first commit, so that one that only reads writes nothing. Until then the activation before may commit. The
+/// claim therefore requires that the journal still ends where this one has read it to its end, and that the anchor, which changes whenever
+/// turns are removed, is as it was: then nothing has been done since.
 #[derive(Debug)]
 pub struct Activation {
     partition: Partition,
@@ -88,11 +92,15 @@ pub struct Activation {
     turn: u64,
     /// How many records the turn that is under way has; 0 between turns.
     chunks: u32,
+    /// How many of them are certainly stored.
+    stored_chunks: u32,
     /// From this turn on each turn has one record: what is to be removed need not be looked up.
     single_from: u64,
     /// A batch was made of which it is not known whether it is committed.
     in_doubt: bool,
     anchor: Anchor,
+    /// The anchor's record as it was read.
+    found_anchor: Option<Bytes>,
     /// What recovery would read besides the anchor's state.
     since_anchor: usize,
     /// The last kept state: its turn, its size, and itself while it is small.
@@ -120,9 +128,11 @@ impl Activation {
             tenure: Tenure::of(None)?,
             turn: 0,
             chunks: 0,
+            stored_chunks: 0,
             single_from: u64::MAX,
             in_doubt: false,
             anchor: Anchor::default(),
+            found_anchor: None,
             since_anchor: 0,
             kept: None,
             weight: 0,
@@ -133,27 +143,39 @@ impl Activation {
                 activation.tenure = Tenure::of(Some(value))?;
             } else if key == ANCHOR {
                 activation.anchor = Anchor::decode(value)?;
+                activation.found_anchor = Some(value.clone());
             } else if let Some((expires, _)) = record::parse_expiry_key(key) {
                 activation.oldest_answer_ms = activation.oldest_answer_ms.or(Some(expires));
             }
         }
+        if !entries.is_empty() && !activation.tenure.has_predecessor() {
+            return Err(Error { record: "epoch", found: "none beside other records".to_owned() });
+        }
         Ok(activation)
     }
 
-    /// The records of the journal that bring the actor back; `None` for an actor that has none.
+    /// The records of the journal that bring the actor back. An actor without an activation before has none: see [`Activation::recall`].
     #[must_use]
-    pub fn journal_range(&self) -> Option<Range> {
-        self.tenure.has_predecessor().then(|| journal::range(self.anchor.turn, None))
+    pub fn journal_range(&self) -> Range {
+        journal::range(self.anchor.turn, None)
     }
 
-    /// Takes the records of the journal's range, and says what must be run again.
+    /// Whether the actor has never committed.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        !self.tenure.has_predecessor()
+    }
+
+    /// Takes the records of the journal's range, and says what must be run again. A journal of which something is missing is an error.
     pub fn recall(&mut self, records: &[(Bytes, Bytes)]) -> Result<Past, Error> {
         self.since_anchor = records.iter().map(|(_, value)| value.len()).sum();
         let mut history = Vec::new();
         Recorded::collect(&mut history, records)?;
+        self.check_whole(&history)?;
         if let Some(last) = history.last() {
             self.turn = last.turn;
             self.chunks = if last.end().is_some() { 0 } else { last.chunks };
+            self.stored_chunks = self.chunks;
         }
         let last_of_many = history.iter().rev().find(|recorded| recorded.chunks > 1).map(|recorded| recorded.turn + 1);
         self.single_from = last_of_many.or_else(|| history.first().map(|recorded| recorded.turn)).unwrap_or(0);
@@ -167,6 +189,25 @@ impl Activation {
         let past = Past::of(history);
         self.weight = past.turns.len() * TURN_WEIGHT;
         Ok(past)
+    }
+
+    /// Whether the journal begins where the anchor says and has no gap. Its end is where it ends.
+    fn check_whole(&self, history: &[Recorded]) -> Result<(), Error> {
+        let missing = |found: String| Err(Error { record: "journal", found });
+        if self.is_first() && !history.is_empty() {
+            return missing("turns of an actor that has no epoch".to_owned());
+        }
+        let (first, begins) = (self.anchor.turn.max(1), history.first().map(|turn| turn.turn));
+        if begins.map_or(self.anchor.turn > 0, |begins| begins != first) {
+            return missing(format!("no turn {first}, with which it begins"));
+        }
+        if self.anchor.turn > 0 && history.first().and_then(Recorded::end).is_none_or(|end| end.state.is_none()) {
+            return missing(format!("no state in turn {first}, with which it begins"));
+        }
+        match history.windows(2).find(|pair| matches!(pair, [one, next] if next.turn != one.turn + 1)) {
+            Some([one, next]) => missing(format!("turn {} after turn {}", next.turn, one.turn)),
+            _ => Ok(()),
+        }
     }
 
     fn keep(&mut self, turn: u64, state: &Payload) {
@@ -205,7 +246,7 @@ impl Activation {
     /// Whether a part of the turn that is under way is committed.
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        self.chunks > 0
+        self.stored_chunks > 0
     }
 
     /// How many turns the history has.
@@ -249,7 +290,7 @@ impl Activation {
             return Outcome::Unchanged;
         }
         let mut batch = Batch::new(self.partition.clone());
-        self.tenure.fence(&mut batch);
+        self.fence(&mut batch);
         let before_anchor = self.anchor;
         if !changes.entries.is_empty() {
             self.write_journal(&mut batch, &mut changes.entries);
@@ -322,9 +363,37 @@ impl Activation {
         Outcome::Commit(batch)
     }
 
+    /// The batch that takes the actor from the activation before, for one that acts on what it has read before it has something to commit.
+    /// None when that is done, and where there was none before. [`Activation::committed`] is called after it as after others.
+    pub fn claim(&mut self) -> Option<Batch> {
+        self.tenure.takes_over().then(|| {
+            let mut batch = Batch::new(self.partition.clone());
+            self.fence(&mut batch);
+            self.in_doubt = true;
+            batch
+        })
+    }
+
+    /// Whether no other activation has come since, by the epoch that is stored now.
+    #[must_use]
+    pub fn is_current(&self, stored: Option<&Bytes>) -> bool {
+        self.tenure.is_current(stored)
+    }
+
+    fn fence(&mut self, batch: &mut Batch) {
+        let takes_over = self.tenure.takes_over();
+        self.tenure.fence(batch);
+        if takes_over {
+            batch.require(ANCHOR, self.found_anchor.take());
+            let (turn, chunk) = if self.chunks == 0 { (self.turn + 1, 0) } else { (self.turn, self.chunks) };
+            batch.require(journal::key(turn, chunk), None);
+        }
+    }
+
     /// The batch is committed.
     pub fn committed(&mut self) {
         self.in_doubt = false;
+        self.stored_chunks = self.chunks;
     }
 
     /// Whether it is not known what of the last batch the store holds.

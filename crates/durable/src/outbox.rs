@@ -44,6 +44,12 @@ impl Outgoing {
         Self::number(turn, PER_TURN - 1)
     }
 
+    /// Where the message with a number is, until it has arrived.
+    #[must_use]
+    pub fn key(number: u64) -> Bytes {
+        key(number)
+    }
+
     /// Where the messages that have not arrived are.
     #[must_use]
     pub fn range() -> Range {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use plexspaces_actor::{
-    Application, Behavior, Config, Description, Factory, Fault, Instance, Profile, Reply, Request, Runtime, Sdk, Spec, SupervisorSpec,
-    Target, Turn, TypeInfo, TypeSpec,
+    Application, Behavior, Config, Description, Factory, Fault, Instance, Profile, Reply, Request, Runtime, Schedule, Sdk, Spec,
+    SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
 };
 use plexspaces_store::{Memory, Store};
 use plexspaces_store_sql::{Sqlite, sqlite};
@@ -29,6 +29,15 @@ const GROWN: usize = 20_000;
 const STEPS: usize = 10;
 const RUNS: usize = 200;
 const BESIDE: usize = 64;
+
+/// Workflows that sleep, for how long, and how many are started side by side. `SLEEPERS` in the environment says another number.
+const SLEEPERS: usize = 100_000;
+const DAYS_MS: u64 = 10 * 24 * 60 * 60 * 1000;
+const STARTERS: usize = 256;
+
+/// Reminders that one actor starts at once, and actors that do.
+const AT_ONCE: usize = 500;
+const REMINDED: usize = 100;
 
 /// Does what its operation says.
 struct Worker {
@@ -56,6 +65,17 @@ impl Instance for Worker {
             "put" => {
                 for n in 0..PUTS {
                     turn.kv_put(&format!("key-{n}"), "value".to_owned(), None).await.map_err(Fault::Rejected)?;
+                }
+            }
+            "workflow_run" if message.payload.as_bytes() == b"sleep" => {
+                let until = turn.now_ms() + DAYS_MS;
+                turn.sleep_until(until).await.map_err(Fault::Rejected)?;
+            }
+            "remind" => {
+                let in_ms: u64 = String::from_utf8_lossy(message.payload.as_bytes()).parse().unwrap();
+                for n in 0..AT_ONCE {
+                    let (name, when) = (format!("{in_ms}-{n}"), Schedule::After(Duration::from_millis(in_ms)));
+                    turn.start_timer(Some(&name), when, "change", Payload::empty(), true).await.map_err(Fault::Rejected)?;
                 }
             }
             "workflow_run" => {
@@ -154,6 +174,8 @@ async fn main() {
         growing_states(scratch.path()).await;
         recovery(scratch.path()).await;
         workflows(scratch.path()).await;
+        sleepers(scratch.path()).await;
+        reminders(scratch.path()).await;
     })
     .await
     .unwrap();
@@ -249,4 +271,91 @@ async fn workflows(scratch: &Path) {
             sqlite.close().await.unwrap();
         }
     }
+}
+
+/// The process's resident memory in bytes.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// Starts every so-manieth of a row of workflows that sleep, and says how many were in memory at most.
+async fn start(runtime: Runtime, from: usize, to: usize) -> usize {
+    let mut most = 0;
+    for run in (from..to).step_by(STARTERS) {
+        let ctx = RequestContext::external(name("default"), name("default"), "bench");
+        let key = run.to_string();
+        let target = Target { name: "flow", key: Some(&key) };
+        runtime.start_workflow(&ctx, target, Payload::Json("sleep".to_owned())).await.unwrap();
+        if run % 1000 == 0 {
+            most = most.max(runtime.actors());
+        }
+    }
+    most
+}
+
+/// What workflows cost that sleep for days: memory, disk, and the next start.
+async fn sleepers(scratch: &Path) {
+    let count: usize = std::env::var("SLEEPERS").map_or(SLEEPERS, |count| count.parse().unwrap());
+    println!("{count} workflows that sleep for days");
+    let path = scratch.join("sleepers.db");
+    let store = open(&path);
+    let runtime = node(store.clone(), None, true).await;
+    // The first half shows what the process takes for the rush and for pages of the database.
+    let mut before = resident();
+    for (from, to) in [(0, count / 2), (count / 2, count)] {
+        let started = Instant::now();
+        let starters: Vec<_> = (0..STARTERS).map(|part| tokio::spawn(start(runtime.clone(), from + part, to))).collect();
+        let mut most = 0;
+        for starter in starters {
+            most = most.max(starter.await.unwrap());
+        }
+        let rate = (to - from) as f64 / started.elapsed().as_secs_f64();
+        while runtime.actors() > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let took = started.elapsed();
+        // What looks after a run that is under way is in the timing wheel for a minute.
+        tokio::time::sleep(Duration::from_secs(62)).await;
+        let (grown, half) = (resident().saturating_sub(before), to - from);
+        println!(
+            "  {half} more: {rate:.0} started a second, about {most} in memory at most, all asleep after {took:?}; {} KiB of resident memory \
+             more, {} bytes each",
+            grown >> 10,
+            grown / half
+        );
+        before = resident();
+    }
+    runtime.shutdown(Duration::from_secs(60)).await;
+    store.close().await.unwrap();
+    println!("  {} bytes of disk each", std::fs::metadata(&path).unwrap().len() / count as u64);
+    let started = Instant::now();
+    let store = open(&path);
+    let runtime = node(store.clone(), None, true).await;
+    let first = ask(&runtime, "worker/one", "change", "{}").await;
+    println!("  the next start takes {:?}, the first answer of it included ({first:?})", started.elapsed());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    println!("  a second later {} of them are in memory", runtime.actors() - 1);
+    runtime.shutdown(Duration::from_secs(60)).await;
+    store.close().await.unwrap();
+}
+
+/// What a pending reminder costs in memory: one that is due within ten minutes, which is in the timing wheel, and one that is due later.
+async fn reminders(scratch: &Path) {
+    println!("pending reminders of {REMINDED} actors, {AT_ONCE} each");
+    let store = open(&scratch.join("reminders.db"));
+    let runtime = node(store.clone(), None, true).await;
+    for actor in 0..REMINDED {
+        ask(&runtime, &format!("worker/{actor}"), "change", "{}").await;
+    }
+    for (label, in_ms) in [("due in days", DAYS_MS), ("due in nine minutes", 9 * 60 * 1000)] {
+        let before = resident();
+        for actor in 0..REMINDED {
+            ask(&runtime, &format!("worker/{actor}"), "remind", &in_ms.to_string()).await;
+        }
+        let each = resident().saturating_sub(before) / (REMINDED * AT_ONCE);
+        println!("  {label}: {each} bytes of resident memory each");
+    }
+    runtime.shutdown(Duration::from_secs(60)).await;
+    store.close().await.unwrap();
 }

@@ -7,6 +7,7 @@ mod config;
 mod fault;
 mod file;
 mod handle;
+mod log;
 mod queue;
 mod reader;
 mod table;

@@ -248,3 +248,79 @@ async fn verify_finds_damage_when_opening() {
     assert!(matches!(store.get(&partition("ab"), b"key/00120").await, Err(Error::Corrupt(_))));
     assert_eq!(scan_all(&store, &partition("a"), Range::all(), 100).await, truth()[0].1);
 }
+
+/// The bytes of an open store and of its log, which holds `commits` commits of one row each.
+async fn with_log(directory: &Path, commits: usize) -> (Vec<u8>, Vec<u8>) {
+    let path = directory.join("logged.db");
+    let store = Sqlite::open(Config::new(&path)).unwrap();
+    for n in 0..commits {
+        let mut batch = Batch::new(partition("a"));
+        batch.put(format!("key/{n:05}"), vec![u8::try_from(n % 251).unwrap(); 50 + n * 7 % 3_000]);
+        store.commit(batch).await.unwrap();
+    }
+    let files = (fs::read(&path).unwrap(), fs::read(directory.join("logged.db-wal")).unwrap());
+    store.close().await.unwrap();
+    files
+}
+
+/// How many of the commits a store has whose log is this; `None` when it is refused.
+async fn commits_in(directory: &Path, file: &[u8], log: &[u8]) -> Option<usize> {
+    let path = directory.join("store.db");
+    let _ = fs::remove_file(directory.join("store.db-shm"));
+    fs::write(&path, file).unwrap();
+    fs::write(directory.join("store.db-wal"), log).unwrap();
+    let store = match Sqlite::open(Config::new(&path)) {
+        Ok(store) => store,
+        Err(error) => {
+            assert!(matches!(error, Error::Corrupt(_)), "{error:?}");
+            assert!(error.to_string().contains("store.db-wal") && error.to_string().contains("backup"), "{error}");
+            assert_eq!(fs::read(directory.join("store.db-wal")).unwrap(), log, "the refused log was changed");
+            return None;
+        }
+    };
+    let entries = scan_all(&store, &partition("a"), Range::all(), 1_000).await;
+    for (n, (key, value)) in entries.iter().enumerate() {
+        assert_eq!((key, value.len()), (&Bytes::from(format!("key/{n:05}")), 50 + n * 7 % 3_000), "a commit is missing before others");
+        assert!(value.iter().all(|byte| usize::from(*byte) == n % 251));
+    }
+    store.close().await.unwrap();
+    Some(entries.len())
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_the_log_is_told_unless_it_may_be_a_loss_of_power() {
+    const COMMITS: usize = 60;
+    let directory = TempDir::new().unwrap();
+    let (file, log) = with_log(directory.path(), COMMITS).await;
+    assert_eq!(commits_in(directory.path(), &file, &log).await, Some(COMMITS));
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut told = 0;
+    for flip in 0..250 {
+        // Each byte of the header, and then anywhere.
+        let byte = if flip < 32 { flip } else { random.random_range(0..log.len()) };
+        let mut damaged = log.clone();
+        damaged[byte] ^= 1 << random.random_range(0..8);
+        match commits_in(directory.path(), &file, &damaged).await {
+            None => told += 1,
+            // The last transaction may not have been synced.
+            Some(commits) => assert!(commits >= COMMITS - 1, "flip in byte {byte}: {commits} of {COMMITS} commits and not a word"),
+        }
+    }
+    println!("{told} of 250 flips were told");
+    assert!(told > 200, "only {told} of 250 flips were told");
+}
+
+#[tokio::test]
+async fn a_log_that_ends_early_gives_the_commits_up_to_there() {
+    let directory = TempDir::new().unwrap();
+    let (file, log) = with_log(directory.path(), 40).await;
+    let mut last = 0;
+    for length in (0..log.len()).step_by(1_777).chain([log.len()]) {
+        let commits = commits_in(directory.path(), &file, &log[..length]).await.unwrap();
+        assert!(commits >= last);
+        last = commits;
+    }
+    assert_eq!(last, 40);
+}

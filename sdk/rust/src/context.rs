@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexspaces_actor::{Address, HttpRequest, HttpResponse, LogLevel, Schedule, Turn};
 use plexspaces_types::{Failure, RequestContext};
 use serde_json::{Map, Value};
 use tokio::sync::RwLock;
 
+use crate::child::Course;
 use crate::{Actor, ActorId, ActorRef, Message, ServiceLocator};
 
 /// The services of the actor that handles a message, for as long as it does.
 pub struct ActorContext {
-    turn: RwLock<Turn>,
+    pub(crate) turn: RwLock<Turn>,
+    pub(crate) course: Mutex<Course>,
     id: ActorId,
     locator: Arc<ServiceLocator>,
 }
@@ -54,7 +57,7 @@ impl<'a> From<&'a ActorRef> for Recipient<'a> {
 
 impl ActorContext {
     pub(crate) fn new(turn: Turn, locator: Arc<ServiceLocator>) -> Self {
-        Self { id: turn.actor_id().clone().into(), turn: RwLock::new(turn), locator }
+        Self { id: turn.actor_id().clone().into(), turn: RwLock::new(turn), course: Mutex::default(), locator }
     }
 
     pub(crate) fn into_turn(self) -> Turn {
@@ -98,7 +101,9 @@ impl ActorContext {
             return turn.ask_beside(address, &msg_type, payload, timeout).await.map(Message::reply);
         }
         drop(turn);
-        self.turn.write().await.ask_at(address, &msg_type, payload, timeout).await.map(Message::reply)
+        let mut turn = self.turn.write().await;
+        let reply = turn.ask_at(address, &msg_type, payload, timeout).await;
+        self.unless_cancelled(&mut turn, reply).await.map(Message::reply)
     }
 
     /// Waits so long; a durable actor waits on through failures and restarts of the node. True when the time is over, false when a signal to
@@ -106,13 +111,25 @@ impl ActorContext {
     pub async fn sleep(&self, time: Duration) -> Result<bool, Failure> {
         let mut turn = self.turn.write().await;
         let until_ms = turn.now_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        turn.sleep_until(until_ms).await
+        loop {
+            if self.course.lock().has_signals() {
+                return Ok(false);
+            }
+            let slept = turn.sleep_until(until_ms).await;
+            let slept = self.unless_cancelled(&mut turn, slept).await?;
+            self.course.lock().hear(&mut turn);
+            if slept {
+                return Ok(true);
+            }
+        }
     }
 
     /// The signals that came to a workflow's run up to its last wait and were not taken yet, in their order.
     pub async fn signals(&self) -> Vec<Message> {
-        let signals = self.turn.write().await.take_signals();
-        signals.into_iter().map(|(operation, payload)| Message::with_payload(operation, payload)).collect()
+        let mut turn = self.turn.write().await;
+        let mut course = self.course.lock();
+        course.hear(&mut turn);
+        course.take_signals()
     }
 
     /// Sends to another actor without waiting for a reply. What a durable actor sends leaves when its turn is committed.
@@ -254,7 +271,7 @@ impl ActorContext {
         self.locator.clone()
     }
 
-    fn look_up(&self, target: Recipient<'_>) -> Result<Address, Failure> {
+    pub(crate) fn look_up(&self, target: Recipient<'_>) -> Result<Address, Failure> {
         match target {
             Recipient::Ref(actor) => Ok(actor.address().clone()),
             Recipient::Id(id) => self.locator.address(&self.home()?, id),

@@ -41,6 +41,7 @@
 
 mod actor;
 mod actor_ref;
+mod child;
 mod context;
 mod error;
 mod id;
@@ -57,6 +58,7 @@ pub mod __private;
 
 pub use actor::{Actor, ActorKind, GenEventBehavior, GenFSMBehavior, GenServerBehavior, Operation, WorkflowBehavior};
 pub use actor_ref::ActorRef;
+pub use child::Child;
 pub use context::{ActorContext, Recipient};
 pub use error::BehaviorError;
 pub use id::ActorId;

@@ -31,7 +31,7 @@ impl Actor {
         }
         match self.bring_to_life().await {
             Err(Unfinished::Ended(_, exit)) => self.end(exit),
-            Ok(()) | Err(Unfinished::Refused(_) | Unfinished::Parked) => Fate::Stays,
+            Ok(()) | Err(Unfinished::Refused(_) | Unfinished::Undone(_) | Unfinished::Parked) => Fate::Stays,
         }
     }
 
@@ -53,7 +53,7 @@ impl Actor {
         match self.bring_to_life().await {
             Err(Unfinished::Ended(_, exit)) => return self.end(exit),
             Err(Unfinished::Parked) => {}
-            Err(Unfinished::Refused(failure)) => {
+            Err(Unfinished::Refused(failure) | Unfinished::Undone(failure)) => {
                 tracing::warn!(actor_id = %self.cell.id, %failure, "an instance that had grown was not replaced at once");
             }
             Ok(()) => {

@@ -15,10 +15,26 @@ use crate::supervision::Exit;
 pub(super) enum Unfinished {
     /// Nothing happened.
     Refused(Failure),
+    /// The store did not give or take what was needed, or another activation has taken over: what was not committed did not happen.
+    Undone(Failure),
     /// The incarnation is over.
     Ended(Failure, Exit),
     /// It waits for long, and leaves memory in the middle of the turn.
     Parked,
+}
+
+impl Unfinished {
+    /// The same for a message that was to be handled after what is unfinished.
+    pub(super) fn of_the_turn_before(self) -> Self {
+        match self {
+            Self::Refused(failure)
+                if matches!(failure.code, Code::Fenced | Code::StorageFull | Code::StorageFailed | Code::Unavailable) =>
+            {
+                Self::Undone(failure)
+            }
+            other => other,
+        }
+    }
 }
 
 /// What cut a turn short.

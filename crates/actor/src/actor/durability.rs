@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use plexspaces_durable::journal::{self, Begin, End, Entry, Recorded, Refusal};
-use plexspaces_durable::{Activation, Changes, Outcome, Outgoing, Past, Reminder, decode_heard, heard_key, heard_range, sender_of};
+use plexspaces_durable::{Activation, Changes, Outcome, Outgoing, Past, Reminder, Tenure, decode_heard, heard_key, heard_range, sender_of};
 use plexspaces_store::Partition;
 
 use super::*;
@@ -13,6 +13,9 @@ use crate::turn::log::{Held, Log};
 
 /// Records of old turns that one commit removes.
 const STALE_AT_ONCE: usize = 256;
+
+/// How long a message that the store kept from being handled waits for its second try.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Messages that have not arrived and are read at once.
 const OUTGOING_AT_ONCE: usize = 500;
@@ -31,7 +34,7 @@ impl Actor {
         self.keep_state().await;
         if self.held().is_some_and(|held| held.lock().has_unkept_turns()) {
             self.drop_code();
-            return Err(Unfinished::Refused(Failure::new(Code::Unavailable, "a state could not be kept for the present version")));
+            return Err(Unfinished::Undone(Failure::new(Code::Unavailable, "a state could not be kept for the present version")));
         }
         self.drop_code();
         tracing::info!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, "what an earlier version had to do is done");
@@ -49,7 +52,7 @@ impl Actor {
             let turn = self.new_turn(ctx.clone()).journaled(Log::again(&held, recorded));
             let (_, turn) = self.run_turn(turn, &message, false).await?;
             if let Some(mut log) = turn.into_effects().log {
-                log.finish().map_err(|failure| self.diverged(number, failure))?;
+                log.finish().map_err(|failure| self.diverged(number, failure, true))?;
             }
         }
         Ok(())
@@ -73,7 +76,16 @@ impl Actor {
         if let Err(Unfinished::Ended(failure, _)) = &ended
             && self.nobody_hears(&begin, &message)
         {
-            let lost = Envelope { ctx: ctx.clone(), message: message.clone(), reply: None, reminder: None, receipt: None, failures: 1 };
+            let lost = Envelope {
+                ctx: ctx.clone(),
+                message: message.clone(),
+                reply: None,
+                reminder: None,
+                receipt: None,
+                failures: 1,
+                noted: false,
+                undone: 0,
+            };
             self.runtime.bury(&self.cell.id, lost, failure).await;
         }
         let (reply, turn) = ended?;
@@ -94,8 +106,8 @@ impl Actor {
     async fn reschedule(&mut self, name: &str, due_ms: u64, effects: &mut Effects) -> Result<(), Unfinished> {
         let config = self.runtime.config();
         let stored = config.store.get(&Partition::actor(&self.cell.id), &Reminder::key(name)).await;
-        let stored = stored.map_err(|error| Unfinished::Refused(error.into()))?.map(|value| Reminder::decode(&value)).transpose();
-        let stored = stored.map_err(|error| Unfinished::Refused(unreadable(&self.cell, &error)))?;
+        let stored = stored.map_err(|error| Unfinished::Undone(error.into()))?.map(|value| Reminder::decode(&value)).transpose();
+        let stored = stored.map_err(|error| Unfinished::Undone(unreadable(&self.cell, &error)))?;
         if let Some(reminder) = stored.filter(|reminder| reminder.due_ms == due_ms)
             && !effects.reminders.iter().any(|(changed, _)| changed == name)
         {
@@ -122,7 +134,7 @@ impl Actor {
         if let Some(log) = effects.log.as_deref_mut() {
             let finished = log.finish();
             let number = held.lock().current_turn();
-            let reply = finished.map_err(|failure| self.diverged(number, failure))?;
+            let reply = finished.map_err(|failure| self.diverged(number, failure, true))?;
             entries = log.take_entries();
             let outcome = journal::Outcome::Done { reply };
             entries.push(Entry::End(End { at_ms: self.runtime.config().clock.now_ms(), outcome, state, code }));
@@ -146,8 +158,9 @@ impl Actor {
         self.runtime.commit(&self.cell, &held, changes).await.map_err(|failure| {
             // What is in memory is now ahead of what is stored.
             self.drop_code();
+            let begun = held.lock().has_begun();
             tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "a turn could not be committed");
-            Unfinished::Refused(failure)
+            if begun { Unfinished::Refused(failure) } else { Unfinished::Undone(failure) }
         })
     }
 
@@ -190,11 +203,13 @@ impl Actor {
         let changes = Changes { entries, answer, failed: true, outgoing: outgoing.clone(), ..Changes::default() };
         match self.runtime.commit(&self.cell, &held, changes).await {
             Ok(()) => {
+                self.noted = has_begun;
                 let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "outbox");
                 self.runtime.send_out(&self.cell, &ctx, outgoing).await;
             }
             Err(failure) => {
                 tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "a turn's failure could not be written down");
+                self.drop_code();
             }
         }
     }
@@ -222,14 +237,49 @@ impl Actor {
     }
 
     /// The code does not do what its journal says. The history stays as it is, and so does the actor: out of memory.
-    pub(super) fn diverged(&mut self, turn: u64, failure: Failure) -> Unfinished {
+    /// The same where the store did not take what the code did: a turn that has begun goes on from its journal.
+    pub(super) fn diverged(&mut self, turn: u64, failure: Failure, begun: bool) -> Unfinished {
         self.drop_code();
         if failure.code == Code::NonDeterministic {
             tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, turn, "{}", failure.message);
             let message = format!("{}: {}", self.cell.id, failure.message);
             return Unfinished::Refused(Failure { message, ..failure });
         }
-        Unfinished::Refused(failure)
+        if begun { Unfinished::Refused(failure) } else { Unfinished::Undone(failure) }
+    }
+
+    /// A message that the store kept from being handled: whoever asked is told; what nobody waits for is tried again, and then kept as a dead
+    /// letter. It is not known whether an earlier activation or another one has handled it: that is looked up each time.
+    pub(super) async fn undone(&mut self, mut envelope: Box<Envelope>, failure: &Failure) {
+        if envelope.reply.is_some() {
+            return envelope.answer(Err(failure.clone()));
+        }
+        envelope.undone += 1;
+        // It may have been handled, and nothing would tell when it comes again.
+        let is_unsure = failure.code == Code::StorageFailed && envelope.receipt.is_none() && envelope.reminder.is_none();
+        if envelope.undone < tries(failure) && !is_unsure && !self.cell.mailbox.has_ended() {
+            settle_down(failure, envelope.undone).await;
+            return self.cell.mailbox.put_back(envelope);
+        }
+        self.leave_undone(envelope, failure).await;
+    }
+
+    /// What the store has kept too often from being handled.
+    pub(super) async fn leave_undone(&mut self, envelope: Box<Envelope>, failure: &Failure) {
+        // The node's index has a reminder, and brings it again.
+        if envelope.reminder.is_none() {
+            self.runtime.bury(&self.cell.id, *envelope, failure).await;
+        }
+    }
+
+    /// Forgets what it knows of its senders, as far as that is safe.
+    pub(super) async fn forget(&mut self) {
+        if let Err(failure) = Box::pin(self.forget_senders()).await {
+            tracing::warn!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "the numbers of senders are kept on");
+            if self.held().is_some_and(|held| held.lock().is_in_doubt()) {
+                self.drop_code();
+            }
+        }
     }
 
     /// Forgets the numbers of senders that keep no message for this actor any more: none of theirs can come a second time.
@@ -265,11 +315,17 @@ impl Actor {
 
     /// Sends again what had not arrived when the actor last left memory.
     pub(super) async fn send_again(&mut self) -> Result<(), Failure> {
+        let Some(held) = self.held().filter(|held| !held.lock().is_first()) else { return Ok(()) };
         let store = self.runtime.config().store.clone();
         let partition = Partition::actor(&self.cell.id);
         let mut range = Some(Outgoing::range());
         while let Some(wanted) = range.take() {
             let page = store.scan(&partition, wanted.clone(), OUTGOING_AT_ONCE).await?;
+            if !page.entries.is_empty() && self.runtime.claim(&self.cell, &held).await? {
+                // What the activation before has delivered until then is not sent again: its receiver may have forgotten that it had it.
+                range = Some(wanted);
+                continue;
+            }
             range = page.entries.last().filter(|_| page.more).map(|(last, _)| wanted.after(last));
             let outgoing: Result<Vec<Outgoing>, _> = page.entries.iter().map(|(_, value)| Outgoing::decode(value)).collect();
             let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "outbox");
@@ -284,6 +340,13 @@ impl Actor {
             // It was due before the turn left memory. Another entry says when that goes on, and nothing else is left undone.
             self.runtime.reminded(due).await;
             return if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays };
+        }
+        if let Some(held) = self.held() {
+            // One that another activation has succeeded does not know what is left undone.
+            let stored = self.runtime.config().store.get(&Partition::actor(&self.cell.id), Tenure::KEY).await;
+            if !stored.is_ok_and(|stored| held.lock().is_current(stored.as_ref())) {
+                self.drop_code();
+            }
         }
         if let Err(Unfinished::Ended(_, exit)) = self.bring_to_life().await {
             return self.end(exit);
@@ -314,7 +377,7 @@ impl Actor {
         match self.resume().await {
             Err(Unfinished::Ended(_, exit)) => self.end(exit),
             Err(Unfinished::Parked) => self.park(),
-            Ok(()) | Err(Unfinished::Refused(_)) => Fate::Stays,
+            Ok(()) | Err(Unfinished::Refused(_) | Unfinished::Undone(_)) => Fate::Stays,
         }
     }
 
@@ -323,6 +386,28 @@ impl Actor {
         self.drop_code();
         if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays }
     }
+}
+
+/// Why a commit of an actor was not taken.
+pub(crate) fn untaken(id: &ActorId, error: plexspaces_store::Error) -> Failure {
+    match error {
+        plexspaces_store::Error::Precondition { .. } => {
+            Failure::new(Code::Fenced, format!("another activation of {id} has taken over; repeat the request, which goes to a newer one"))
+        }
+        other => other.into(),
+    }
+}
+
+/// How often a message that nobody waits for is tried which the store kept from being handled. Where other activations go ahead again and again,
+/// nothing has failed.
+pub(crate) fn tries(failure: &Failure) -> u8 {
+    if failure.code == Code::Fenced { 100 } else { ATTEMPTS }
+}
+
+/// Lets a store that fails come to itself, and another activation go ahead.
+pub(super) async fn settle_down(failure: &Failure, times: u8) {
+    let pause = if failure.code == Code::Fenced { Duration::from_millis(1) } else { AGAIN_AFTER };
+    tokio::time::sleep(pause * u32::from(times.min(20))).await;
 }
 
 /// What the journal has of a message.
@@ -351,6 +436,9 @@ impl Runtime {
         let now = config.clock.now_ms();
         let (partition, expired, stale) = {
             let activation = held.lock();
+            if activation.is_in_doubt() {
+                return Err(Failure::new(Code::Unavailable, format!("a commit of {} failed; repeat the request", cell.id)));
+            }
             (activation.partition().clone(), activation.expired_range(now), activation.stale_range())
         };
         if let Some(range) = expired {
@@ -375,11 +463,20 @@ impl Runtime {
         let outcome = held.lock().commit(changes, now);
         match outcome {
             Outcome::Unchanged => {}
-            Outcome::Commit(batch) => config.store.commit(batch).await?,
+            Outcome::Commit(batch) => config.store.commit(batch).await.map_err(|error| untaken(&cell.id, error))?,
         }
         held.lock().committed();
         self.arm(due);
         Ok(())
+    }
+
+    /// Takes an actor from the activation before; false when that is done.
+    pub(crate) async fn claim(&self, cell: &Arc<Cell>, held: &Held) -> Result<bool, Failure> {
+        let claim = held.lock().claim();
+        let Some(batch) = claim else { return Ok(false) };
+        self.config().store.commit(batch).await.map_err(|error| untaken(&cell.id, error))?;
+        held.lock().committed();
+        Ok(true)
     }
 
     /// Whether a message of a durable actor has been applied before.
@@ -387,6 +484,12 @@ impl Runtime {
         let last = self.config().store.get(&Partition::actor(id), &heard_key(sender)).await?;
         let last = last.map(|value| decode_heard(&value)).transpose().map_err(|error| crate::runtime::history::unreadable(id, &error))?;
         Ok(last.is_some_and(|last| number <= last))
+    }
+
+    /// Whether a message's sender still keeps it. One that it does not has arrived in another way, which may be forgotten already.
+    pub(crate) async fn is_kept(&self, receipt: &Receipt) -> Result<bool, Failure> {
+        let sender = Partition::actor(&receipt.sender.id);
+        Ok(self.config().store.get(&sender, &Outgoing::key(receipt.number)).await?.is_some())
     }
 
     /// Makes sure that the node's index knows that this actor may leave something undone.

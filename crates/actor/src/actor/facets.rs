@@ -94,7 +94,7 @@ impl Actor {
     fn outcome(&mut self, done: Result<(), Unfinished>) -> (Result<(), Failure>, Fate) {
         match done {
             Ok(()) => (Ok(()), Fate::Stays),
-            Err(Unfinished::Refused(failure)) => (Err(failure), Fate::Stays),
+            Err(Unfinished::Refused(failure) | Unfinished::Undone(failure)) => (Err(failure), Fate::Stays),
             Err(Unfinished::Ended(failure, exit)) => (Err(failure), self.end(exit)),
             Err(Unfinished::Parked) => (Ok(()), Fate::Stays),
         }

@@ -19,7 +19,7 @@ impl Actor {
         if self.body.live.is_none() {
             match self.bring_to_life().await {
                 Ok(()) => {}
-                Err(unfinished) => return self.refuse_inbox(unfinished),
+                Err(unfinished) => return self.refuse_inbox(unfinished).await,
             }
         }
         match self.go_on().await {
@@ -49,10 +49,11 @@ impl Actor {
         Fate::Stays
     }
 
-    fn refuse_inbox(&mut self, unfinished: Unfinished) -> Fate {
+    async fn refuse_inbox(&mut self, unfinished: Unfinished) -> Fate {
         let cell = self.cell.clone();
         let (failure, exit) = match unfinished {
             Unfinished::Refused(failure) => (failure, None),
+            Unfinished::Undone(failure) => return self.put_off_inbox(&failure).await,
             Unfinished::Ended(failure, exit) => (failure, Some(exit)),
             Unfinished::Parked => return self.park(),
         };
@@ -60,5 +61,28 @@ impl Actor {
             envelope.answer(Err(failure.clone()));
         }
         exit.map_or(Fate::Stays, |exit| self.end(exit))
+    }
+
+    /// The store kept what is in the inbox from being handled.
+    async fn put_off_inbox(&mut self, failure: &Failure) -> Fate {
+        let cell = self.cell.clone();
+        let Some(inbox) = &cell.inbox else { return Fate::Stays };
+        let mut again = Vec::new();
+        while let Some(mut envelope) = inbox.take() {
+            envelope.undone += 1;
+            if envelope.reply.is_some() {
+                envelope.answer(Err(failure.clone()));
+            } else if envelope.undone < durability::tries(failure) {
+                again.push(envelope);
+            } else {
+                self.leave_undone(envelope, failure).await;
+            }
+        }
+        if let Some(times) = again.iter().map(|envelope| envelope.undone).max() {
+            durability::settle_down(failure, times).await;
+            again.into_iter().rev().for_each(|envelope| inbox.put_back(envelope));
+            self.runtime.control(&cell, Control::Inbox);
+        }
+        Fate::Stays
     }
 }

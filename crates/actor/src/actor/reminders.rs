@@ -8,9 +8,9 @@ impl Actor {
     pub(super) async fn remind(&mut self, due: &Due, envelope: &Envelope) -> Result<Payload, Unfinished> {
         let config = self.runtime.config();
         let stored = config.store.get(&Partition::actor(&self.cell.id), &Reminder::key(&due.name)).await;
-        let stored = stored.map_err(|error| Unfinished::Refused(error.into()))?;
+        let stored = stored.map_err(|error| Unfinished::Undone(error.into()))?;
         let stored = stored.map(|value| Reminder::decode(&value)).transpose();
-        let stored = stored.map_err(|error| Unfinished::Refused(unreadable(&self.cell, &error)))?;
+        let stored = stored.map_err(|error| Unfinished::Undone(unreadable(&self.cell, &error)))?;
         let Some(reminder) = stored.filter(|reminder| reminder.due_ms == due.at_ms) else {
             self.runtime.reminded(due).await;
             return Ok(Payload::empty());
@@ -21,7 +21,16 @@ impl Actor {
             let Reminder { operation, payload, .. } = reminder;
             let sender = Some(self.cell.id.clone());
             let message = Message { operation, kind: MessageKind::Cast, payload, sender, idempotency_key: None };
-            let mut envelope = Envelope { ctx: envelope.ctx.clone(), message, reply: None, reminder: None, receipt: None, failures: 0 };
+            let mut envelope = Envelope {
+                ctx: envelope.ctx.clone(),
+                message,
+                reply: None,
+                reminder: None,
+                receipt: None,
+                failures: 0,
+                noted: false,
+                undone: 0,
+            };
             let turn = self.start_turn(&mut envelope, Some((due.name.clone(), due.at_ms)), None).await?;
             let want_state = self.wants_state();
             let (reply, turn) = self.run_turn(turn, &envelope.message, want_state).await?;

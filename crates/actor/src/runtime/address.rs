@@ -126,6 +126,10 @@ impl Address {
         }
         let known = self.cell.read();
         let Some(cell) = known.as_ref() else { return Ok(Offered::Rejected(envelope)) };
+        if cell.inbox.is_some() && Order::of(&envelope.message.operation).is_some() {
+            // A run that is under way hears it.
+            return Ok(Offered::Rejected(envelope));
+        }
         Ok(match cell.mailbox.try_send(envelope) {
             Sent::Queued => Offered::Taken,
             Sent::Run(body) => Offered::Run(cell.clone(), body),

@@ -1,8 +1,9 @@
 //! An actor's history: what is kept of its turns, its state after any of them, and a new actor that begins from one.
 
+use bytes::Bytes;
 use plexspaces_durable::journal::{self, Begin, End, Entry, Outcome, Recorded};
 use plexspaces_durable::{Activation, Changes, Keeping, Outcome as Commit, PUBLISHED, Past, Published};
-use plexspaces_store::Partition;
+use plexspaces_store::{Partition, Range};
 
 use super::*;
 use crate::children::told;
@@ -188,17 +189,33 @@ impl Runtime {
     pub(crate) async fn recall(&self, id: &ActorId, keeping: Keeping) -> Result<(Activation, Past), Failure> {
         let store = &self.0.config.store;
         let partition = Partition::actor(id);
-        let page = store.scan(&partition, Activation::recovery_range(), Activation::RECOVERY).await?;
-        let mut activation = Activation::recover(partition.clone(), keeping, &page.entries).map_err(|error| unreadable(id, &error))?;
-        let mut records = Vec::new();
-        let mut range = activation.journal_range();
+        let mut before = None;
+        loop {
+            let head = store.scan(&partition, Activation::recovery_range(), Activation::RECOVERY).await?.entries;
+            let recalled = match Activation::recover(partition.clone(), keeping, &head) {
+                Ok(mut activation) => {
+                    let records = self.records(&partition, activation.journal_range()).await?;
+                    activation.recall(&records).map(|past| (activation, past))
+                }
+                Err(error) => Err(error),
+            };
+            match recalled {
+                Ok(recalled) => return Ok(recalled),
+                // While it was read, another activation may have committed. Then what does not fit together was never stored together.
+                Err(_) if before.as_ref() != Some(&head) => before = Some(head),
+                Err(error) => return Err(unreadable(id, &error)),
+            }
+        }
+    }
+
+    async fn records(&self, partition: &Partition, range: Range) -> Result<Vec<(Bytes, Bytes)>, Failure> {
+        let (mut records, mut range) = (Vec::new(), Some(range));
         while let Some(wanted) = range.take() {
-            let page = store.scan(&partition, wanted.clone(), RECORDS_AT_ONCE).await?;
+            let page = self.0.config.store.scan(partition, wanted.clone(), RECORDS_AT_ONCE).await?;
             range = page.entries.last().filter(|_| page.more).map(|(last, _)| wanted.after(last));
             records.extend(page.entries);
         }
-        let past = activation.recall(&records).map_err(|error| unreadable(id, &error))?;
-        Ok((activation, past))
+        Ok(records)
     }
 
     /// What brings a durable actor back, and what the turn that is under way shows of itself.

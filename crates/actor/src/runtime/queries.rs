@@ -6,6 +6,19 @@ use crate::turn::Looking;
 use crate::{Fault, Spec, Turn};
 
 impl Runtime {
+    /// A run could not write down what it heard, and ends here. It hears it when it goes on.
+    pub(crate) async fn unheard(&self, cell: &Arc<Cell>, mut envelope: Envelope, failure: &Failure) {
+        envelope.undone += 1;
+        match &cell.inbox {
+            _ if envelope.reply.is_some() => envelope.answer(Err(failure.clone())),
+            Some(inbox) if envelope.undone < actor::tries(failure) => {
+                inbox.put_back(Box::new(envelope));
+                self.control(cell, Control::Inbox);
+            }
+            _ => self.bury(&cell.id, envelope, failure).await,
+        }
+    }
+
     /// Answers a query beside the run.
     pub(crate) fn answer_query(&self, cell: &Arc<Cell>, envelope: Envelope) {
         let (runtime, cell) = (self.clone(), cell.clone());

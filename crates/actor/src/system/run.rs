@@ -12,7 +12,7 @@ use super::cell::{Body, Open, Poke, SystemCell};
 use super::seen::{Keyed, Seen};
 use super::{Effects, ROWS, SystemActor, SystemRequest};
 use crate::Runtime;
-use crate::actor::ATTEMPTS;
+use crate::actor::{tries, untaken};
 use crate::cell::Envelope;
 use crate::mailbox::{Next, Work};
 
@@ -89,7 +89,7 @@ pub(crate) async fn run(runtime: Runtime, cell: Arc<SystemCell>, mut body: Box<B
 /// A message that the store kept from being handled: whoever asked is told; what nobody waits for is tried again.
 async fn undone(runtime: &Runtime, cell: &SystemCell, mut envelope: Box<Envelope>, failure: &Failure) {
     envelope.failures += 1;
-    if envelope.reply.is_none() && envelope.failures < ATTEMPTS {
+    if envelope.reply.is_none() && envelope.failures < tries(failure) {
         return cell.mailbox.put_back(envelope);
     }
     give(runtime, &cell.id, envelope, Err(failure.clone())).await;
@@ -103,27 +103,28 @@ async fn give(runtime: &Runtime, id: &ActorId, envelope: Box<Envelope>, result: 
     }
 }
 
-/// Reads the whole partition.
+/// Takes over from the activation before, and reads the whole partition: from then on nobody else changes it.
 async fn load(runtime: &Runtime, cell: &SystemCell) -> Result<Live, Failure> {
     let store = &runtime.config().store;
     let partition = Partition::actor(&cell.id);
-    let (mut actor, mut seen, mut epoch) = ((cell.kind.make)(cell.id.key.as_str()), Seen::default(), None);
+    let unreadable = |_| Failure::new(Code::StorageFailed, "the epoch of the service cannot be read");
+    let mut tenure = Tenure::of(store.get(&partition, Tenure::KEY).await?.as_ref()).map_err(unreadable)?;
+    if let Some(claim) = tenure.claim(&partition) {
+        store.commit(claim).await.map_err(|error| untaken(&cell.id, error))?;
+    }
+    let (mut actor, mut seen) = ((cell.kind.make)(cell.id.key.as_str()), Seen::default());
     let mut range = Some(Range::all());
     while let Some(wanted) = range.take() {
         let page = store.scan(&partition, wanted.clone(), PAGE).await?;
         range = page.entries.last().filter(|_| page.more).map(|(last, _)| wanted.after(last));
         for (key, value) in &page.entries {
-            if key == Tenure::KEY {
-                epoch = Some(value.clone());
-            } else if let Some(row) = key.strip_prefix(ROWS) {
+            if let Some(row) = key.strip_prefix(ROWS) {
                 actor.load(row, value)?;
-            } else if !seen.load(key, value)? {
+            } else if key != Tenure::KEY && !seen.load(key, value)? {
                 return Err(Failure::new(Code::StorageFailed, "a row of the service is not one that it has written"));
             }
         }
     }
-    let unreadable = |_| Failure::new(Code::StorageFailed, "the epoch of the service cannot be read");
-    let tenure = Tenure::of(epoch.as_ref()).map_err(unreadable)?;
     Ok(Live {
         actor,
         tenant: cell.id.tenant.clone(),
@@ -221,7 +222,7 @@ impl Live {
         let mut batch = Batch::new(Partition::actor(&cell.id));
         self.tenure.fence(&mut batch);
         batch.writes.append(&mut writes);
-        Ok(runtime.config().store.commit(batch).await?)
+        runtime.config().store.commit(batch).await.map_err(|error| untaken(&cell.id, error))
     }
 
     fn receive(&mut self, envelope: Box<Envelope>, effects: &mut Effects<'_>, ready: &mut Ready, heard: &mut HashMap<ActorId, u64>) {

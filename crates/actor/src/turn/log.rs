@@ -344,6 +344,11 @@ impl Turn {
         told.map(drop)
     }
 
+    /// Nothing that the turn does from now on counts.
+    pub(super) fn stop_at(&self, failure: Failure) -> Failure {
+        self.log.as_deref().map_or_else(|| failure.clone(), |log| log.stop(failure.clone()))
+    }
+
     /// Commits what the turn has done so far, and lets it take effect.
     pub(crate) async fn suspend(&mut self) -> Result<(), Failure> {
         let Some((runtime, cell)) = self.node() else { return Ok(()) };
@@ -366,7 +371,7 @@ impl Turn {
         };
         let outgoing = changes.outgoing.clone();
         if let Err(failure) = runtime.commit(&cell, &held, changes).await {
-            return Err(self.log.as_deref().map_or(failure.clone(), |log| log.stop(failure)));
+            return Err(self.stop_at(failure));
         }
         for change in std::mem::take(&mut self.timers) {
             runtime.timers().apply(&cell, change);

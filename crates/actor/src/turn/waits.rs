@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use plexspaces_durable::journal::Signal;
 use plexspaces_durable::{beside, fingerprint};
-use plexspaces_types::{Code, Failure, Payload};
+use plexspaces_types::{Clock, Code, Failure, Payload};
 
 use super::Turn;
 use super::log::{self, Known};
@@ -14,6 +14,10 @@ use crate::inbox::{Order, Verdict};
 
 /// A workflow that waits longer than this leaves memory, and comes back when it goes on.
 const STAYS: Duration = Duration::from_secs(30);
+
+/// One that is going to wait longer than this leaves sooner: after a moment, in which it may be told something.
+const LONG_MS: u64 = 60_000;
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// The longest sleep: ten years.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -80,6 +84,12 @@ impl Turn {
     /// The signals that came since they were last taken, as operation and payload, in their order.
     pub fn take_signals(&mut self) -> Vec<(String, Payload)> {
         self.course.signals.drain(..).map(|signal| (signal.operation, signal.payload)).collect()
+    }
+
+    /// Whether signals reach it: it is a workflow's.
+    #[must_use]
+    pub fn hears_signals(&self) -> bool {
+        self.cell.as_ref().is_some_and(|cell| cell.inbox.is_some())
     }
 
     /// What queries are to see of this actor from its next wait on.
@@ -162,6 +172,7 @@ impl Turn {
                 done = &mut work => return Ok(Ended::Done(done)),
             }
         };
+        let clock = self.clock.clone();
         loop {
             if std::mem::take(&mut self.course.cancelled) {
                 return Ok(Ended::Cancelled);
@@ -176,7 +187,7 @@ impl Turn {
                     }
                 }
                 done = &mut work => return Ok(Ended::Done(done)),
-                until = leave(wait) => self.park(Some(until)).await?,
+                until = leave(wait, &clock) => self.park(Some(until)).await?,
             }
         }
     }
@@ -191,11 +202,12 @@ impl Turn {
         }
         // First the entry that brings it back, then the other goes.
         match until_ms {
-            Some(until_ms) => runtime.wake_at(&cell, until_ms).await?,
-            None => runtime.announce_reminders(&[runtime.stands(&self.id)]).await?,
+            Some(until_ms) => runtime.wake_at(&cell, until_ms).await,
+            None => runtime.announce_reminders(&[runtime.stands(&self.id)]).await,
         }
+        .map_err(|failure| self.stop_at(failure))?;
         if let Some(held) = self.log.as_deref().map(log::Log::held) {
-            runtime.leave_alone(&cell, &held).await?;
+            runtime.leave_alone(&cell, &held).await.map_err(|failure| self.stop_at(failure))?;
         }
         inbox.decide(Verdict::Parked);
         std::future::pending().await
@@ -219,11 +231,20 @@ impl Turn {
         }
         let heard = envelope.receipt.as_ref().filter(|_| self.log.is_some()).map(|receipt| (receipt.sender.id.to_string(), receipt.number));
         let heard = heard.map(|(sender, number)| (beside(&sender), number));
-        if let Some((sender, number)) = &heard
-            && runtime.has_heard(&self.id, sender, *number).await?
-        {
-            envelope.answer(Ok(Payload::empty()));
-            return Ok(Order::Query);
+        let known = match &heard {
+            Some((sender, number)) => runtime.has_heard(&self.id, sender, *number).await,
+            None => Ok(false),
+        };
+        match known {
+            Ok(false) => {}
+            Ok(true) => {
+                envelope.answer(Ok(Payload::empty()));
+                return Ok(Order::Query);
+            }
+            Err(failure) => {
+                runtime.unheard(&cell, envelope, &failure).await;
+                return Err(self.stop_at(failure));
+            }
         }
         if order == Order::Signal && self.course.signals.len() >= MAX_SIGNALS {
             let failure = Failure::new(Code::Overloaded, format!("{MAX_SIGNALS} signals wait for the run of {}", self.id));
@@ -238,9 +259,11 @@ impl Turn {
         self.heard = heard;
         self.follow(signal);
         // Who sent it learns that it will be heard, whatever happens to this node.
-        let kept = self.suspend().await;
-        envelope.answer(kept.clone().map(|()| Payload::empty()));
-        kept?;
+        if let Err(failure) = self.suspend().await {
+            runtime.unheard(&cell, envelope, &failure).await;
+            return Err(failure);
+        }
+        envelope.answer(Ok(Payload::empty()));
         if order == Order::Terminate {
             if let Some(inbox) = &cell.inbox {
                 inbox.decide(Verdict::Terminated);
@@ -272,9 +295,10 @@ impl Turn {
 }
 
 /// When a wait is long enough to leave memory, and until when.
-async fn leave(wait: Wait) -> u64 {
+async fn leave(wait: Wait, clock: &Clock) -> u64 {
     let Wait::Until(until_ms) = wait else { return std::future::pending().await };
-    tokio::time::sleep(STAYS).await;
+    let is_long = until_ms.saturating_sub(clock.now_ms()) > LONG_MS;
+    tokio::time::sleep(if is_long { MOMENT } else { STAYS }).await;
     until_ms
 }
 

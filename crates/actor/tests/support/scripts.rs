@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_actor::{
     Application, Behavior, BlobKeys, BlobStore, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, LogLevel, MIGRATE,
-    Profile, Reply, Request, Runtime, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
+    Profile, Reply, Request, Runtime, Schedule, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
 };
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{Clock, Code, Failure, Message, Name, Payload, RequestContext};
@@ -154,6 +154,11 @@ impl Script {
                 "get_blob" => {
                     let (_, content) = turn.get_blob(&text("name"), 0, None).await?;
                     json!(String::from_utf8_lossy(&content))
+                }
+                "remind" => {
+                    let after = Schedule::After(Duration::from_millis(step["ms"].as_u64().unwrap()));
+                    turn.start_timer(step["name"].as_str(), after, &text("op"), payload, true).await?;
+                    Value::Null
                 }
                 "note" => {
                     self.note(step["payload"].clone());

@@ -43,7 +43,7 @@ impl Disk {
         let mut entries = self.scan(&Activation::recovery_range());
         entries.truncate(Activation::RECOVERY);
         let mut activation = Activation::recover(partition(), keeping, &entries).unwrap();
-        let records = activation.journal_range().map(|range| self.scan(&range)).unwrap_or_default();
+        let records = self.scan(&activation.journal_range());
         let past = activation.recall(&records).unwrap();
         (activation, past)
     }
@@ -221,7 +221,7 @@ fn the_history_is_bounded_and_recovery_reads_little_of_it() {
     assert!((100..=100 + 2 * 64).contains(&records), "{records} records");
     let (actor, past) = disk.recall(keeping);
     assert_eq!((past.state, past.turns.len(), actor.turn()), (Some(json("1000")), 0, 1000));
-    assert!(disk.scan(&actor.journal_range().unwrap()).len() <= 64);
+    assert!(disk.scan(&actor.journal_range()).len() <= 64);
 }
 
 #[test]
@@ -287,5 +287,88 @@ proptest! {
         let bytes = Bytes::from(bytes);
         let _ = (KeyValue::decode(&bytes), Answer::decode(&bytes), Anchor::decode(&bytes), record::decode_epoch(&bytes));
         let _ = (Published::decode(&bytes), Outgoing::decode(&bytes), journal::decode(&bytes), outbox::decode_heard(&bytes));
+    }
+}
+
+/// What an activation had read is not all there is when it comes to commit.
+#[test]
+fn what_the_activation_before_commits_after_it_was_read_refuses_the_claim() {
+    // Another turn.
+    let mut disk = Disk::default();
+    let mut old = disk.recover();
+    disk.commit(&mut old, state("1"), 0).unwrap();
+    let mut new = disk.recover();
+    disk.commit(&mut old, state("2"), 0).unwrap();
+    assert_eq!(disk.commit(&mut new, state("10"), 0), Err(()));
+    // A part of the turn that was under way, or its end.
+    for goes_on in [entries(vec![step("ask")]), state("3")] {
+        disk.commit(&mut old, entries(vec![begin("wait")]), 0).unwrap();
+        let mut new = disk.recover();
+        assert!(new.has_begun());
+        let ends = goes_on.entries.iter().any(|entry| matches!(entry, Entry::End(_)));
+        disk.commit(&mut old, goes_on, 0).unwrap();
+        assert_eq!(disk.commit(&mut new, entries(vec![step("ask")]), 0), Err(()));
+        if !ends {
+            disk.commit(&mut old, state("2"), 0).unwrap();
+        }
+    }
+    assert_eq!(disk.recall(Keeping::default()).1.state, Some(json("3")));
+}
+
+#[test]
+fn a_claim_is_refused_also_when_the_turns_since_were_removed_again() {
+    let keeping = Keeping { interval: Some(1), history: 1 };
+    let mut disk = Disk::default();
+    let mut old = disk.recall(keeping).0;
+    disk.commit(&mut old, state("0"), 0).unwrap();
+    let mut new = disk.recall(keeping).0;
+    for n in 1..300 {
+        disk.commit(&mut old, state(&n.to_string()), 0).unwrap();
+    }
+    assert!(!disk.0.contains_key(&journal::key(2, 0)), "the turn after the one that was read is removed");
+    assert_eq!(disk.commit(&mut new, state("other"), 0), Err(()));
+}
+
+#[test]
+fn a_claim_alone_keeps_the_activation_before_from_writing() {
+    let mut disk = Disk::default();
+    let mut old = disk.recover();
+    assert!(old.claim().is_none(), "there is nobody to take it from");
+    disk.commit(&mut old, state("1"), 0).unwrap();
+    let mut new = disk.recover();
+    let claim = new.claim().unwrap();
+    disk.apply(Outcome::Commit(claim)).unwrap();
+    new.committed();
+    assert!(new.claim().is_none());
+    let stored = disk.0.get(EPOCH);
+    assert!(new.is_current(stored) && !old.is_current(stored));
+    assert_eq!(disk.commit(&mut old, state("2"), 0), Err(()));
+    disk.commit(&mut new, state("3"), 0).unwrap();
+    assert_eq!(disk.recall(Keeping::default()).1.state, Some(json("3")));
+}
+
+#[test]
+fn a_journal_of_which_something_is_missing_is_not_read() {
+    let keeping = Keeping { interval: Some(10), history: 1000 };
+    let mut whole = Disk::default();
+    let mut actor = whole.recall(keeping).0;
+    for n in 0..100 {
+        let turn = if actor.wants_state() { state(&n.to_string()) } else { entries(vec![begin("add"), end(None)]) };
+        whole.commit(&mut actor, turn, 0).unwrap();
+    }
+    let first = whole.recall(keeping).0.anchor.turn;
+    assert!(first > 1, "the anchor has moved");
+    let told = |gone: &[u8]| {
+        let mut disk = Disk(whole.0.clone());
+        assert!(disk.0.remove(gone).is_some());
+        let mut head = disk.scan(&Activation::recovery_range());
+        head.truncate(Activation::RECOVERY);
+        let recalled = Activation::recover(partition(), keeping, &head)
+            .and_then(|mut actor| actor.recall(&disk.scan(&actor.journal_range())).map(drop));
+        recalled.unwrap_err().to_string()
+    };
+    assert!(told(EPOCH).contains("none beside other records"));
+    for turn in first..100 {
+        assert!(told(&journal::key(turn, 0)).contains("journal"), "turn {turn}");
     }
 }

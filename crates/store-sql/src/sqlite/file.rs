@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::config::Config;
 use super::fault::Place;
-use super::table;
+use super::{log, table};
 
 /// `plex`, in the header of the file, where `file` and SQLite see it.
 const APPLICATION: i32 = i32::from_be_bytes(*b"plex");
@@ -37,6 +37,7 @@ pub(super) fn open(place: &Place, config: &Config) -> Result<Connection, Error> 
         Err(error) if error.kind() == ErrorKind::NotFound => create(place)?,
         Err(error) => return Err(place.io(&error)),
     }
+    log::check(place, &beside(path, "-wal"))?;
     let connection = connect(place, path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     // SQLite does not look at the file before something is read.
     recognise(place, &connection)?;
@@ -45,6 +46,12 @@ pub(super) fn open(place: &Place, config: &Config) -> Result<Connection, Error> 
         table::verify(place, &connection)?
     } else {
         table::verify_ends(place, &connection)?
+    }
+    // What is left of a transaction that was cut off must not be taken for a part of this log.
+    match checkpoint(place, &connection) {
+        // Without room the log stays as it is, and everything in it can be read.
+        Err(Error::Full(found)) => tracing::warn!(found, "the log is kept as it was found"),
+        done => done?,
     }
     Ok(connection)
 }
