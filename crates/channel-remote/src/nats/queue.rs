@@ -42,6 +42,9 @@ const AT_ONCE: usize = 100;
 /// When a delayed message is due, in milliseconds since the Unix epoch.
 const DUE: &str = "Plexspaces-Due";
 
+/// How often a dead letter was given out, as far as the node that buried it knew.
+const DELIVERED: &str = "Plexspaces-Delivered";
+
 /// A message that this node has given out.
 pub(super) struct Hand {
     reply: Subject,
@@ -181,7 +184,7 @@ impl Nats {
         let Some(reply) = pulled.reply.clone() else { return Ok(None) };
         let Some((number, delivered)) = numbers(&reply) else { return Ok(None) };
         if delivered > u64::from(MAX_DELIVERIES) {
-            match self.bury(name, handle, number, Some(&reply)).await {
+            match self.bury(name, handle, number, Some((&reply, delivered - 1))).await {
                 // There is no room for dead letters, so it stays in the queue.
                 Err(failure) if failure.code == Code::Overloaded => {}
                 buried => return buried.map(|()| None),
@@ -191,8 +194,10 @@ impl Nats {
         let serial = rand::random();
         let key = (name.to_owned(), message.msg_id.clone());
         let until = begun.checked_add(visibility).unwrap_or(begun + LONGEST);
+        // Under the lock, so that the timer finds the hand.
+        let mut hands = self.0.hands.lock();
         let timer = tokio::spawn(self.clone().keep(key.clone(), reply.clone(), serial, until)).abort_handle();
-        self.0.hands.lock().insert(key, Hand { reply, number, delivered, serial, timer });
+        hands.insert(key, Hand { reply, number, delivered, serial, timer });
         Ok(Some(message))
     }
 
@@ -251,12 +256,12 @@ impl Nats {
             None => self.given_out(&name, &handle, msg_id).await?,
         };
         let Some(number) = number else { return Ok(()) };
-        let reply = hand.as_ref().map(|hand| &hand.reply);
-        if !requeue || hand.as_ref().is_some_and(|hand| hand.delivered >= u64::from(MAX_DELIVERIES)) {
-            return self.bury(&name, &handle, number, reply).await;
+        let known = hand.as_ref().map(|hand| (&hand.reply, hand.delivered));
+        if !requeue || known.is_some_and(|(_, delivered)| delivered >= u64::from(MAX_DELIVERIES)) {
+            return self.bury(&name, &handle, number, known).await;
         }
-        match reply {
-            Some(reply) => self.settle(&name, reply, AckKind::Nak(None)).await,
+        match known {
+            Some((reply, _)) => self.settle(&name, reply, AckKind::Nak(None)).await,
             // Another node has given it out, or this one before it was started anew: it comes back when the server misses it.
             None => Ok(()),
         }
@@ -289,18 +294,20 @@ impl Nats {
         }
     }
 
-    /// Makes a dead letter of a message of the queue.
-    async fn bury(&self, name: &str, handle: &Stream<()>, number: u64, reply: Option<&Subject>) -> Result<(), Failure> {
+    /// Makes a dead letter of a message of the queue, which was given out under a reply so many times, if that is known.
+    async fn bury(&self, name: &str, handle: &Stream<()>, number: u64, known: Option<(&Subject, u64)>) -> Result<(), Failure> {
         match handle.get_raw_message(number).await {
             Ok(message) => {
                 let dead = subject(name, &format!("dead.{number}"));
-                self.put(name, dead, HeaderMap::new(), message.payload).await?;
+                let mut headers = HeaderMap::new();
+                headers.insert(DELIVERED, known.map_or(1, |(_, delivered)| delivered).to_string());
+                self.put(name, dead, headers, message.payload).await?;
             }
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {}
             Err(error) => return Err(self.lost(name, error)),
         }
-        match reply {
-            Some(reply) => self.settle(name, reply, AckKind::Ack).await,
+        match known {
+            Some((reply, _)) => self.settle(name, reply, AckKind::Ack).await,
             None => self.remove(name, handle, number).await,
         }
     }
@@ -382,7 +389,8 @@ impl Nats {
                 return Ok((found, true));
             }
             from = message.sequence.saturating_add(1);
-            found.push((message.sequence, Message::decode(&message.payload, u64::from(MAX_DELIVERIES))?));
+            let delivered = message.headers.get(DELIVERED).and_then(|count| count.as_str().parse().ok()).unwrap_or(1);
+            found.push((message.sequence, Message::decode(&message.payload, delivered)?));
         }
     }
 

@@ -97,6 +97,7 @@ pub(crate) async fn a_message_that_is_refused_is_given_again_or_is_a_dead_letter
     assert_eq!((again["payload"]["n"].clone(), again["delivery_count"].clone()), (json!(1), json!(2)), "it comes before the third again");
     let dead = node.ask("dead_letters", json!({})).await;
     assert_eq!((dead["messages"][0]["payload"]["n"].clone(), dead["next"].clone()), (json!(2), Value::Null));
+    assert_eq!(dead["messages"][0]["delivery_count"], json!(1));
     assert_eq!(node.status("dead").await, 1);
     drop(node);
     let node = place.node().await;
@@ -128,6 +129,7 @@ pub(crate) async fn a_message_that_fails_too_often_is_a_dead_letter(place: &Plac
     }
     assert_eq!(node.poll().await, Value::Null);
     assert_eq!((node.status("dead").await, node.status("ready").await), (1, 0));
+    assert_eq!(node.ask("dead_letters", json!({})).await["messages"][0]["delivery_count"], json!(10));
 
     // The same for one that its consumers never answer.
     node.send(2).await;
