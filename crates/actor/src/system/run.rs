@@ -101,27 +101,34 @@ async fn give(runtime: &Runtime, id: &ActorId, envelope: Box<Envelope>, result: 
     }
 }
 
-/// Reads the whole partition.
+/// Takes the partition over and reads all of it.
 async fn load(runtime: &Runtime, cell: &SystemCell) -> Result<Live, Failure> {
     let store = &runtime.config().store;
     let partition = Partition::actor(&cell.id);
-    let (mut actor, mut seen, mut epoch) = ((cell.kind.make)(cell.id.key.as_str()), Seen::default(), None);
+    let unreadable = |_| Failure::new(Code::StorageFailed, "the epoch of the service cannot be read");
+    let mut tenure = Tenure::of(store.get(&partition, Tenure::KEY).await?.as_ref()).map_err(unreadable)?;
+    if tenure.has_predecessor() {
+        // Nothing that an earlier activation has on its way may come after what is read now.
+        let mut claim = Batch::new(partition.clone());
+        tenure.fence(&mut claim);
+        store.commit(claim).await?;
+    }
+    let (mut actor, mut seen) = ((cell.kind.make)(cell.id.key.as_str()), Seen::default());
     let mut range = Some(Range::all());
     while let Some(wanted) = range.take() {
         let page = store.scan(&partition, wanted.clone(), PAGE).await?;
         range = page.entries.last().filter(|_| page.more).map(|(last, _)| wanted.after(last));
         for (key, value) in &page.entries {
             if key == Tenure::KEY {
-                epoch = Some(value.clone());
-            } else if let Some(row) = key.strip_prefix(ROWS) {
+                continue;
+            }
+            if let Some(row) = key.strip_prefix(ROWS) {
                 actor.load(row, value)?;
             } else if !seen.load(key, value)? {
                 return Err(Failure::new(Code::StorageFailed, "a row of the service is not one that it has written"));
             }
         }
     }
-    let unreadable = |_| Failure::new(Code::StorageFailed, "the epoch of the service cannot be read");
-    let tenure = Tenure::of(epoch.as_ref()).map_err(unreadable)?;
     Ok(Live {
         actor,
         tenant: cell.id.tenant.clone(),
