@@ -101,6 +101,8 @@ impl SystemActor for Locks {
                     acquire.holder = None;
                 }
                 let sender = request.sender.map_or_else(String::new, ToString::to_string);
+                // A lease may have ended since the last look: those who wait come before one who comes only now.
+                self.end_leases(effects);
                 match self.holder_of(&acquire.key, now_ms) {
                     None => self.grant(&acquire, &sender, effects).map(Some),
                     Some(lock) if lock.named && acquire.holder.as_deref() == Some(lock.holder.as_str()) => {
@@ -153,9 +155,7 @@ impl SystemActor for Locks {
 
     fn tick(&mut self, effects: &mut Effects<'_>) {
         let now_ms = effects.now_ms();
-        while let Some((_, key)) = self.ends.first().filter(|(until_ms, _)| *until_ms <= now_ms).cloned() {
-            self.free(&key, effects);
-        }
+        self.end_leases(effects);
         while let Some((ticket, (acquire, _))) = self.waiting.over(now_ms) {
             let answer = self.holder_of(&acquire.key, now_ms).map_or_else(|| Payload::Json(r#"{"version":null}"#.to_owned()), refused);
             effects.answer(ticket, Ok(answer));
@@ -197,6 +197,12 @@ impl Locks {
         }
         self.ends.insert((lock.until_ms, key.clone()));
         self.held.insert(key, lock);
+    }
+
+    fn end_leases(&mut self, effects: &mut Effects<'_>) {
+        while let Some((_, key)) = self.ends.first().filter(|(until_ms, _)| *until_ms <= effects.now_ms()).cloned() {
+            self.free(&key, effects);
+        }
     }
 
     /// The lock is free: whoever has waited longest has it next.

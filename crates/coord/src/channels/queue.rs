@@ -173,8 +173,15 @@ impl Queue {
         let wanted = |message: &Message| ids.is_none_or(|ids| ids.contains(&message.id));
         let room = MAX_QUEUED.saturating_sub(self.messages.len()).min(REDRIVE_AT_ONCE);
         let numbers: Vec<u64> = self.dead.iter().filter(|(_, message)| wanted(message)).map(|(number, _)| *number).take(room).collect();
+        let mut redriven = 0;
         for number in &numbers {
+            // One that waits already is not sent again.
+            let is_free = |message: &Message| !self.by_id.contains_key(&message.id);
+            if !self.dead.get(number).is_some_and(is_free) {
+                continue;
+            }
             let Some(mut message) = self.dead.remove(number) else { continue };
+            redriven += 1;
             message.delivery_count = 0;
             message.hidden_until_ms = None;
             effects.delete(&row_key(b'd', &number.to_be_bytes()));
@@ -184,7 +191,7 @@ impl Queue {
             self.ready.insert(*number);
         }
         self.serve(channel, effects);
-        numbers.len()
+        redriven
     }
 
     pub(super) fn status(&self) -> Map<String, Value> {

@@ -104,6 +104,21 @@ async fn a_message_that_is_refused_is_given_again_or_is_a_dead_letter() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_whose_message_waits_again_is_not_sent_again() {
+    let node = channel();
+    let send = async || drop(node.ask("send", json!({"payload": 1, "msg_id": "m"})).await);
+    send().await;
+    receive(&node).await;
+    node.ask("nack", json!({"msg_id": "m", "requeue": false})).await;
+    send().await;
+    assert_eq!(node.ask("redrive", json!({})).await, json!({"redriven": 0}));
+    assert_eq!(receive(&node).await["msg_id"], json!("m"));
+    node.ask("ack", json!({"msg_id": "m"})).await;
+    assert_eq!(receive(&node).await, Value::Null, "it was there once");
+    assert_eq!(node.ask("redrive", json!({})).await, json!({"redriven": 1}));
+}
+
+#[tokio::test]
 async fn a_message_that_fails_too_often_is_a_dead_letter() {
     let node = channel();
     send(&node, 1).await;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use plexspaces_store::Memory;
+use plexspaces_types::Clock;
 use serde_json::{Value, json};
 
 use crate::support::{Node, beside, eventually};
@@ -69,6 +71,19 @@ async fn those_who_wait_are_served_in_their_order() {
         assert_eq!(lock["holder"], json!(name));
         version = lock["version"].clone();
     }
+}
+
+#[tokio::test]
+async fn who_comes_when_a_lease_has_just_ended_does_not_overtake_those_who_wait() {
+    let clock = Clock::manual(1_000_000);
+    let node = Arc::new(Node::with_clock("locks", Arc::new(Memory::default()), clock.clone()));
+    acquire(&node, "door", 60_000).await;
+    let waiter = beside(&node, "acquire", json!({"key": "door", "ttl_ms": 60_000, "holder": "first", "timeout_ms": 3_600_000}));
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    clock.advance(60_000);
+    let late = node.ask("acquire", json!({"key": "door", "ttl_ms": 60_000, "holder": "late"})).await;
+    assert_eq!((&late["version"], &late["holder"]), (&Value::Null, &json!("first")));
+    assert_eq!(waiter.await.unwrap()["holder"], json!("first"));
 }
 
 #[tokio::test]

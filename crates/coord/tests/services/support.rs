@@ -27,7 +27,11 @@ impl Node {
     }
 
     pub(crate) fn over(service: &'static str, store: Arc<dyn Store>) -> Self {
-        let config = Config::new(Name::new("node", "node1").unwrap(), store.clone(), Clock::system());
+        Self::with_clock(service, store, Clock::system())
+    }
+
+    pub(crate) fn with_clock(service: &'static str, store: Arc<dyn Store>, clock: Clock) -> Self {
+        let config = Config::new(Name::new("node", "node1").unwrap(), store.clone(), clock);
         let runtime = Runtime::new(Config { services: plexspaces_coord::services(), ..config });
         let ctx = RequestContext::external(Name::default_scope(), Name::default_scope(), "test");
         Self { runtime, store, service, name: "default".to_owned(), ctx }

@@ -271,6 +271,17 @@ async fn only_the_last_activation_of_a_space_writes() {
 }
 
 #[tokio::test]
+async fn nothing_of_an_earlier_activation_comes_after_what_a_later_one_has_read() {
+    let first = Node::new("tuples");
+    write(&first, json!(["mine"])).await;
+    let second = Node::over("tuples", first.store.clone());
+    assert_eq!(read(&second, json!(["mine"])).await, json!(["mine"]));
+    let (code, ..) = first.refused("take", json!({"pattern": ["mine"]})).await;
+    assert_eq!(code, "fenced");
+    assert_eq!(take(&second, json!(["mine"])).await, json!(["mine"]), "what the second has only read is still there");
+}
+
+#[tokio::test]
 async fn positions_rise_though_nothing_is_left_and_the_node_is_started_anew() {
     let node = Node::new("tuples");
     write(&node, json!(["a", 1])).await;
