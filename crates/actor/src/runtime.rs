@@ -614,7 +614,7 @@ struct Begun;
 impl Begun {
     /// `None` where one does already.
     fn first() -> Option<Self> {
-        (!HAS_BEGUN.replace(true)).then_some(Self)
+        if HAS_BEGUN.replace(true) { None } else { Some(Self) }
     }
 }
 

@@ -111,8 +111,10 @@ impl Code {
 
 const IDLE: Option<Duration> = Some(Duration::from_millis(25));
 
-/// Each role with how its actors live.
-const ROLES: [(&str, fn() -> Profile); 8] = [
+/// A role, and how its actors live.
+type Role = (&'static str, fn() -> Profile);
+
+const ROLES: [Role; 8] = [
     ("echo", || Profile { idle_timeout: IDLE, ..Profile::default() }),
     ("ledger", || Profile { durable: true, idle_timeout: IDLE, ..Profile::default() }),
     ("keeper", || Profile { durable: true, ..Profile::default() }),
