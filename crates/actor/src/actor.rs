@@ -8,7 +8,6 @@ use plexspaces_durable::journal::Recorded;
 use plexspaces_durable::{Answer, Due, Reminder, answer_key, beside, fingerprint};
 use plexspaces_store::Partition;
 use plexspaces_types::{ActorId, Code, Failure, Message, MessageKind, Payload, RequestContext, TraceContext};
-use serde_json::json;
 
 use crate::answers::Answers;
 use crate::cell::{Cell, Control, Envelope, Receipt, Signal};
@@ -25,12 +24,15 @@ use crate::turn::Effects;
 use crate::turn::log::{Held, Journal, Log};
 use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
 
+mod changes;
+mod config;
 mod cuts;
 mod durability;
 mod facets;
 mod inbox;
 mod reminders;
 
+pub(crate) use config::guest_config;
 use cuts::{Cut, Unfinished, guard};
 use durability::begin;
 pub(crate) use durability::{LOOK_AFTER, WAKE};
@@ -87,6 +89,13 @@ impl Body {
     pub(crate) fn new(kind: Arc<Kind>, profile: Arc<Profile>, seat: Option<Arc<Seat>>) -> Box<Self> {
         Box::new(Self { kind, profile, seat, live: None, pending: None, past: None })
     }
+
+    /// The node ends with this actor in memory.
+    pub(crate) fn let_go(&self, runtime: &Runtime) {
+        if self.live.is_some() {
+            runtime.count_live(false);
+        }
+    }
 }
 
 /// An actor at work.
@@ -94,6 +103,8 @@ struct Actor {
     runtime: Runtime,
     cell: Arc<Cell>,
     body: Box<Body>,
+    /// When its last turn ended, if nothing has taken time since then.
+    ended: Option<Instant>,
 }
 
 /// Whether an actor has still a place in the node.
@@ -114,14 +125,24 @@ pub(crate) enum Place {
 
 /// Works until nothing waits or the actor has ended.
 pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>, place: Place) {
-    let mut actor = Actor { runtime, cell, body };
+    let mut actor = Actor { runtime, cell, body, ended: None };
     let mut steps = if place == Place::Asker { STEPS_IN_A_ROW - 1 } else { 0 };
     loop {
-        let Next::Do(body, work) = actor.cell.mailbox.next(actor.body) else { return };
-        actor.body = body;
+        let work = match actor.cell.mailbox.next(actor.body) {
+            Next::Do(body, work) => {
+                actor.body = body;
+                work
+            }
+            Next::Idle => return,
+            Next::Gone(body) => return body.let_go(&actor.runtime),
+        };
         let fate = match work {
             Work::Message(envelope) => actor.receive(envelope).await,
-            Work::Control(control) => Box::pin(actor.control(control)).await,
+            Work::Control(control) => {
+                let fate = Box::pin(actor.control(control)).await;
+                actor.ended = None;
+                fate
+            }
             Work::Killed => actor.end(Exit::Kill),
             Work::Drained => actor.drained(),
         };
@@ -131,6 +152,7 @@ pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>, plac
         steps = steps.wrapping_add(1);
         if steps.is_multiple_of(STEPS_IN_A_ROW) && actor.cell.mailbox.len() > 0 {
             tokio::task::yield_now().await;
+            actor.ended = None;
         }
     }
 }
@@ -161,7 +183,8 @@ impl Actor {
         if envelope.reply.as_ref().is_some_and(tokio::sync::oneshot::Sender::is_closed) {
             return Fate::Stays;
         }
-        let mut started = crate::now();
+        // Of messages that wait one begins when the other ends: one look at the clock does for both.
+        let mut started = self.ended.take().unwrap_or_else(crate::now);
         if envelope.ctx.deadline.is_some_and(|deadline| deadline <= started) {
             let failure = Failure::new(Code::DeadlineExceeded, format!("the deadline passed before {} could start", self.cell.id));
             envelope.answer(Err(failure));
@@ -173,7 +196,14 @@ impl Actor {
                 envelope.answer(Err(failure.with_retry_after(wait)));
                 return Fate::Stays;
             }
-            tokio::time::sleep(wait).await;
+            let mailbox = &self.cell.mailbox;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = std::future::poll_fn(|context| mailbox.poll_urgent(context)) => {
+                    mailbox.put_back(envelope);
+                    return Fate::Stays;
+                }
+            }
             started = crate::now();
         }
         let result = self.turn(&mut envelope).await;
@@ -189,6 +219,7 @@ impl Actor {
                 Fate::Stays
             }
             Err(Unfinished::Ended(failure, exit)) => {
+                self.ended = None;
                 envelope.failures += 1;
                 // Whoever kills an actor wants to be rid of its message too. A workflow's run has been seen by others: it is not done anew.
                 let is_run = self.cell.inbox.is_some() && Order::is_run(&envelope.message.operation);
@@ -202,10 +233,12 @@ impl Actor {
             }
             Err(Unfinished::Parked) => return self.park(),
         };
-        if self.cell.mailbox.len() == 0 && self.body.past.as_ref().is_some_and(|past| past.heard >= FORGET_SENDERS_AFTER) {
+        if self.body.past.as_ref().is_some_and(|past| past.heard >= FORGET_SENDERS_AFTER) && self.cell.mailbox.len() == 0 {
             self.forget().await;
+            self.ended = None;
         }
         if self.body.live.as_ref().is_some_and(|live| live.instance.wants_replacement()) {
+            self.ended = None;
             return Box::pin(self.replace_grown()).await;
         }
         fate
@@ -222,8 +255,9 @@ impl Actor {
         self.runtime.bury(&self.cell.id, *envelope, &failure).await;
     }
 
-    fn count_turn(&self, started: Instant) {
+    fn count_turn(&mut self, started: Instant) {
         let ended = crate::now();
+        self.ended = Some(ended);
         let took = ended.duration_since(started);
         let counters = &self.cell.counters;
         let nanos = counters.turn_nanos.load(Ordering::Relaxed).saturating_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
@@ -502,12 +536,12 @@ impl Actor {
         let code::Version { factory, guest_type, present } = self.body.kind.version(history.as_ref());
         let activation = activation.map(|activation| Journal::new(activation, factory.code()));
         let carried = self.body.past.as_mut().and_then(|past| past.carried.take());
-        let spec = Spec {
-            id: self.cell.id.clone(),
-            guest_type,
-            config: guest_config(&self.runtime, &self.cell.id, &self.body.kind, &self.body.profile),
-            limits: self.body.profile.limits,
+        let config = if factory.reads_config(&self.cell.id) {
+            guest_config(&self.runtime, &self.cell.id, &self.body.kind, &self.body.profile)
+        } else {
+            String::new()
         };
+        let spec = Spec { id: self.cell.id.clone(), guest_type, config, limits: self.body.profile.limits };
         let turn = Turn::new(&self.runtime, &self.cell, &self.body.kind, ctx.clone(), &self.body.profile);
         let state = history.as_ref().and_then(|history| history.state.as_ref().map(|state| (history.state_code, state)));
         let state = state.or(carried.as_ref().map(|(code, state)| (*code, state)));
@@ -525,13 +559,14 @@ impl Actor {
         let (instance, facets, turn) = made.map_err(|cut| self.unfinished(cut, ctx.trace))?;
         let live = self.body.live.insert(Live { instance, activation, facets, present });
         let profile = &self.body.profile;
-        self.cell.evictable.store((profile.durable || profile.idle_timeout.is_some()) && !profile.eager, Ordering::Relaxed);
+        let may_leave = (profile.durable || profile.idle_timeout.is_some()) && !profile.eager && !profile.temporary;
+        self.cell.evictable.store(may_leave, Ordering::Relaxed);
         self.cell.counters.used_ms.store(self.runtime.age_ms(crate::now()), Ordering::Relaxed);
         self.runtime.count_live(true);
         self.cell.parked.store(false, Ordering::Relaxed);
         self.cell.counters.starts.fetch_add(1, Ordering::Relaxed);
         self.cell.counters.memory_bytes.store(live.instance.memory_bytes(), Ordering::Relaxed);
-        if let Some(idle) = self.body.profile.idle_timeout {
+        if let Some(idle) = self.body.profile.idle_timeout.filter(|_| !self.body.profile.temporary) {
             self.runtime.watch_idle(&self.cell, idle);
         }
         let effects = turn.into_effects();
@@ -568,85 +603,6 @@ impl Actor {
         }
     }
 
-    /// Goes on with other code. The state of a durable actor is in the store; another's is carried over.
-    async fn replace(&mut self, kind: Arc<Kind>) -> Fate {
-        let profile = kind.profile(&self.cell.id.key).clone();
-        let was_live = self.body.live.is_some();
-        if let Some(live) = self.body.live.as_mut()
-            && !(live.activation.is_some() && profile.durable)
-        {
-            let carried = live.instance.snapshot().await.ok();
-            let code = self.body.kind.factory.code();
-            self.past().carried = carried.map(|state| (code, state));
-        }
-        // Other code need not do what this one did.
-        self.keep_state().await;
-        self.drop_code();
-        let seat = kind.seat(&self.cell.id.key).cloned();
-        if let Some(past) = &mut self.body.past {
-            past.restarts = Restarts::default();
-        }
-        (self.body.kind, self.body.profile) = (kind, profile);
-        // A new supervisor starts it; until then its messages wait.
-        let seated = seat.is_some();
-        self.body.seat = seat;
-        self.cell.mailbox.hold(seated);
-        if seated || (!was_live && self.body.past.is_none()) {
-            return Fate::Stays;
-        }
-        match self.bring_to_life().await {
-            Err(Unfinished::Ended(_, exit)) => self.end(exit),
-            Ok(()) | Err(Unfinished::Refused(_) | Unfinished::Parked) => Fate::Stays,
-        }
-    }
-
-    /// Gives an instance that has grown a successor with the same state.
-    async fn replace_grown(&mut self) -> Fate {
-        let Some(live) = self.body.live.as_mut() else { return Fate::Stays };
-        let before = live.instance.memory_bytes();
-        if live.activation.is_none() {
-            match live.instance.snapshot().await {
-                Ok(state) => {
-                    let code = self.body.kind.factory.code();
-                    self.past().carried = Some((code, state));
-                }
-                // It works on as it is; its next turn tries again.
-                Err(_) => return Fate::Stays,
-            }
-        }
-        self.drop_code();
-        match self.bring_to_life().await {
-            Err(Unfinished::Ended(_, exit)) => return self.end(exit),
-            Err(Unfinished::Parked) => {}
-            Err(Unfinished::Refused(failure)) => {
-                tracing::warn!(actor_id = %self.cell.id, %failure, "an instance that had grown was not replaced at once");
-            }
-            Ok(()) => {
-                let after = self.body.live.as_ref().map_or(0, |live| live.instance.memory_bytes());
-                tracing::debug!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, before, after, "an instance that had grown was replaced");
-            }
-        }
-        Fate::Stays
-    }
-
-    /// Leaves memory unless it was used of late or has timers that would end with it.
-    async fn passivate(&mut self) -> Fate {
-        let now = crate::now();
-        if self.body.pending.is_some() {
-            return Fate::Stays;
-        }
-        let waits = self.body.past.as_ref().is_some_and(|past| past.restarts.wait(now).is_some());
-        if waits || self.cell.mailbox.len() > 0 || self.runtime.timers().has_any(&self.cell) {
-            let again = self.body.profile.idle_timeout.unwrap_or(self.body.kind.application.intensity.window);
-            self.runtime.watch_idle(&self.cell, again);
-            return Fate::Stays;
-        }
-        self.forget().await;
-        self.keep_state().await;
-        self.drop_code();
-        if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays }
-    }
-
     /// Forgets what it knows of its senders, as far as that is safe.
     async fn forget(&mut self) {
         if let Err(failure) = Box::pin(self.forget_senders()).await {
@@ -666,8 +622,8 @@ impl Actor {
             let counters = &self.cell.counters;
             counters.failed.fetch_add(1, Ordering::Relaxed);
         }
-        self.runtime.announce(&self.cell, &exit);
         if let Some(seat) = &self.body.seat {
+            self.runtime.announce(&self.cell.id, &exit);
             self.cell.mailbox.hold(true);
             seat.exited(exit);
             return Fate::Stays;
@@ -676,6 +632,7 @@ impl Actor {
             self.body.kind.set_spawned(&self.cell.id.key, None);
             return Fate::Leaves(Some(exit));
         }
+        self.runtime.announce(&self.cell.id, &exit);
         let application = self.body.kind.application.clone();
         let now = crate::now();
         if self.past().restarts.crashed(now, application.intensity) {
@@ -698,11 +655,16 @@ impl Actor {
     fn leave(mut self, exit: Option<&Exit>) {
         // The code goes before a successor can come.
         self.drop_code();
-        let Self { runtime, cell, body } = self;
+        let Self { runtime, cell, body, .. } = self;
         if body.profile.temporary {
             runtime.attachments().restore(&cell.id, None);
         }
         let (messages, _) = cell.mailbox.end();
+        // It is told of after it can be found no more: who ties itself to it later sees that it has ended.
+        if let Some(exit) = exit {
+            runtime.announce(&cell.id, exit);
+        }
+        runtime.timers().forget(&cell);
         runtime.remove(&cell);
         for envelope in messages {
             let reason = exit.map_or_else(String::new, |exit| format!(" ({exit})"));
@@ -745,26 +707,6 @@ impl Actor {
         let exit = Exit::Error(failure.message.clone());
         Unfinished::Ended(failure, exit)
     }
-}
-
-/// What the guest's `init` is told.
-pub(crate) fn guest_config(runtime: &Runtime, id: &ActorId, kind: &Kind, profile: &Profile) -> String {
-    let mut args = kind.spawned_args(&id.key).unwrap_or_else(|| profile.args.clone());
-    args.entry("role").or_insert_with(|| kind.guest_type.clone().into());
-    json!({
-        "actor_id": id.to_string(),
-        "args": args,
-        "role": kind.guest_type,
-        "actor_type": kind.name.as_str(),
-        "name": id.key.as_str(),
-        "application": kind.application.name.as_str(),
-        "namespace": id.namespace.as_str(),
-        "tenant_id": id.tenant.as_str(),
-        "node_id": runtime.config().node_id.as_str(),
-        "behavior_kind": kind.behavior.name(),
-        "labels": profile.labels,
-    })
-    .to_string()
 }
 
 fn due(actor: &ActorId, name: &str, reminder: Option<&Reminder>) -> Option<Due> {

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use plexspaces_durable::Due;
 use plexspaces_types::{ActorId, Failure, Message, Payload, RequestContext};
 use tokio::sync::oneshot;
+use tokio_util::time::delay_queue;
 
 use crate::actor::Body;
 use crate::facet::attach::Revision;
@@ -90,8 +91,8 @@ pub(crate) struct Signal {
 pub(crate) struct Cell {
     pub(crate) id: ActorId,
     pub(crate) mailbox: Mailbox<Box<Body>, Box<Envelope>, Control>,
-    /// Whether the wheel will look whether it is idle.
-    pub(crate) watched: AtomicBool,
+    /// Where in the wheel its look for idleness is, if one is to come.
+    pub(crate) idle_look: Mutex<Option<delay_queue::Key>>,
     /// Whether its code is in memory and may leave it without loss.
     pub(crate) evictable: AtomicBool,
     pub(crate) counters: Counters,
@@ -122,7 +123,7 @@ impl Cell {
         Self {
             id,
             mailbox: Mailbox::new(body, capacity, held),
-            watched: AtomicBool::new(false),
+            idle_look: Mutex::default(),
             evictable: AtomicBool::new(false),
             counters: Counters::default(),
             inbox: is_workflow.then(Box::default),

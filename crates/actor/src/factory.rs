@@ -41,7 +41,7 @@ pub struct Spec {
     pub id: ActorId,
     /// The name of its type inside the component.
     pub guest_type: String,
-    /// The JSON object that its `init` takes.
+    /// The JSON object that its `init` takes; empty where [`Factory::reads_config`] says that nobody reads it.
     pub config: String,
     /// What it may use.
     pub limits: Limits,
@@ -85,6 +85,11 @@ pub trait Factory: Send + Sync + 'static {
 
     /// Makes an instance and runs its `init`. The turn serves the host calls of `init` and comes back with what they left in it.
     async fn create(&self, spec: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault>;
+
+    /// Whether an actor's `init` reads its configuration. To print it takes longer than to start an actor that does not.
+    fn reads_config(&self, _id: &ActorId) -> bool {
+        true
+    }
 
     /// Facets that an actor brings with it, besides those that its configuration names. Asked before each `create`.
     fn facets(&self, _id: &ActorId) -> Vec<Box<dyn Facet>> {

@@ -220,16 +220,18 @@ impl Guardian {
     fn send(&self, worker: NodeId, control: Control) {
         let Some(post) = self.posts.get(&worker) else { return };
         let starts = matches!(control, Control::Start);
-        let sent = match self.runtime.known(&post.id) {
-            Some(cell) => self.runtime.control(&cell, control),
-            None if starts => self.runtime.cell(&post.id).is_ok_and(|cell| self.runtime.control(&cell, control)),
-            None => false,
+        let sent = if starts {
+            self.runtime.order(&post.id, control).is_ok()
+        } else {
+            self.runtime.known(&post.id).is_some_and(|cell| self.runtime.control(&cell, control))
         };
-        if !sent {
-            // One that is not in memory has nothing to stop; one that cannot be made has failed to start.
-            let exit = if starts { Exit::Error("its application is being replaced".to_owned()) } else { Exit::Shutdown };
-            let _ = self.own.send(Event::Exited(worker, exit));
+        if sent {
+            return;
         }
+        // One that cannot be made has failed to start; one that is not in memory has nothing to stop, and has ended for those who watch it.
+        let exit = if starts { Exit::Error("its application is being replaced".to_owned()) } else { Exit::Shutdown };
+        self.runtime.announce(&post.id, &exit);
+        let _ = self.own.send(Event::Exited(worker, exit));
     }
 
     fn kill(&self, worker: NodeId) {
@@ -243,8 +245,10 @@ impl Guardian {
     fn close(&mut self, node: NodeId) {
         let Some(post) = self.posts.remove(&node) else { return };
         post.seat.close();
-        if let Some(cell) = self.runtime.known(&post.id) {
-            self.runtime.control(&cell, Control::Drain);
+        let drains = self.runtime.known(&post.id).is_some_and(|cell| self.runtime.control(&cell, Control::Drain));
+        if !drains {
+            // Who has tied itself to it since it ended is told now.
+            self.runtime.announce(&post.id, &Exit::Shutdown);
         }
     }
 }

@@ -11,11 +11,15 @@ mod children;
 mod code;
 mod dead_letters;
 mod describe;
+mod directory;
 mod facet;
 mod factory;
 mod guardian;
 mod inbox;
 mod links;
+#[cfg(test)]
+#[path = "links/tests.rs"]
+mod links_tests;
 mod mailbox;
 mod objects;
 mod outbound;
@@ -39,6 +43,7 @@ pub use objects::{Content, Objects, Written};
 pub use outbound::{HttpRequest, HttpResponse, Outbound, Outgoing};
 pub use plexspaces_durable::{LAYOUT, journal};
 pub use runtime::blobs::{BlobInfo, BlobStore};
+pub use runtime::census::Census;
 pub use runtime::history::{Exported, Moment, Rerun, rerun};
 pub use runtime::inspect::{ActorFilter, ActorInfo, ActorOrder, Level};
 pub use runtime::pressure::Budget;

@@ -1,11 +1,15 @@
 //! Who hears of whose end.
 //!
 //! The table is the node's and not the actor's: a passivated actor keeps its watches. An actor that nobody watches costs nothing here.
+//!
+//! An actor that ends first refuses everything and then takes its ties out of the table; whoever ties itself to one does it first and then
+//! looks whether the other still lives. So one of the two always sees the other, and every tie is told of once (`tests/lives_model.rs`).
 
 use std::collections::{HashMap, HashSet};
 
-use parking_lot::Mutex;
 use plexspaces_types::ActorId;
+
+use crate::sync::Mutex;
 
 /// Watches and links of one actor; more than this is a mistake of its code.
 const MAX_TIES: usize = 100_000;
@@ -18,7 +22,7 @@ pub(crate) struct Links {
 
 impl Default for Links {
     fn default() -> Self {
-        Self { run: rand::random(), table: Mutex::default() }
+        Self { run: rand::random(), table: Mutex::new(Table::default()) }
     }
 }
 
@@ -46,34 +50,71 @@ pub(crate) struct Mourners {
     pub(crate) peers: Vec<ActorId>,
 }
 
+/// What came of an actor's wish to be tied to another.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Tied<T> {
+    /// It will be told of the other's end, or has been.
+    Yes(T),
+    /// The other has ended and nobody will tell of it.
+    Gone(T),
+    TooMany,
+}
+
 impl Links {
-    /// Watches an actor; `None` when the watcher watches too many.
-    pub(crate) fn monitor(&self, watcher: &ActorId, target: &ActorId) -> Option<String> {
+    /// Watches an actor that may be ending.
+    pub(crate) fn monitor(&self, watcher: &ActorId, target: &ActorId, lives: impl FnOnce() -> bool) -> Tied<String> {
+        let Some(reference) = self.watch(watcher, target) else { return Tied::TooMany };
+        let gone = !lives() && self.unwatch(watcher, reference);
+        let printed = self.print(reference);
+        if gone { Tied::Gone(printed) } else { Tied::Yes(printed) }
+    }
+
+    /// Watches an actor for a service: once, however often it is asked for, and without a bound of its own.
+    pub(crate) fn monitor_for_system(&self, system: &ActorId, target: &ActorId, lives: impl FnOnce() -> bool) -> bool {
+        let reference = {
+            let mut table = self.table.lock();
+            let watchers = table.actors.get(target).into_iter().flat_map(|ties| ties.watchers.values());
+            if watchers.into_iter().any(|watcher| watcher == system) { None } else { Some(table.watch(system, target)) }
+        };
+        lives() || !reference.is_some_and(|reference| self.unwatch(system, reference))
+    }
+
+    fn watch(&self, watcher: &ActorId, target: &ActorId) -> Option<u64> {
         let mut table = self.table.lock();
         if table.actors.get(watcher).is_some_and(|ties| ties.watching.len() >= MAX_TIES) {
             return None;
         }
-        table.next_watch += 1;
-        let reference = table.next_watch;
-        table.ties(target).watchers.insert(reference, watcher.clone());
-        table.ties(watcher).watching.insert(reference, target.clone());
-        Some(self.print(reference))
+        Some(table.watch(watcher, target))
     }
 
     /// Ends a watch of this watcher, if there is one with the reference.
     pub(crate) fn demonitor(&self, watcher: &ActorId, reference: &str) {
-        let Some(reference) = self.parse(reference) else { return };
+        if let Some(reference) = self.parse(reference) {
+            self.unwatch(watcher, reference);
+        }
+    }
+
+    /// Ends a watch; false when it was over.
+    fn unwatch(&self, watcher: &ActorId, reference: u64) -> bool {
         let mut table = self.table.lock();
-        let Some(target) = table.actors.get_mut(watcher).and_then(|ties| ties.watching.remove(&reference)) else { return };
+        let Some(target) = table.actors.get_mut(watcher).and_then(|ties| ties.watching.remove(&reference)) else { return false };
         if let Some(ties) = table.actors.get_mut(&target) {
             ties.watchers.remove(&reference);
         }
         table.tidy(watcher);
         table.tidy(&target);
+        true
     }
 
-    /// Ties two actors; `false` when one of them has too many.
-    pub(crate) fn link(&self, one: &ActorId, other: &ActorId) -> bool {
+    /// Ties an actor to another that may be ending.
+    pub(crate) fn link(&self, one: &ActorId, other: &ActorId, lives: impl FnOnce() -> bool) -> Tied<()> {
+        if !self.tie(one, other) {
+            return Tied::TooMany;
+        }
+        if !lives() && self.untie(one, other) { Tied::Gone(()) } else { Tied::Yes(()) }
+    }
+
+    fn tie(&self, one: &ActorId, other: &ActorId) -> bool {
         let mut table = self.table.lock();
         if table.ties(one).peers.contains(other) || one == other {
             return true;
@@ -87,13 +128,20 @@ impl Links {
     }
 
     pub(crate) fn unlink(&self, one: &ActorId, other: &ActorId) {
+        self.untie(one, other);
+    }
+
+    /// Unties two actors; false when they were not tied.
+    fn untie(&self, one: &ActorId, other: &ActorId) -> bool {
         let mut table = self.table.lock();
+        let mut were_tied = false;
         for (id, peer) in [(one, other), (other, one)] {
             if let Some(ties) = table.actors.get_mut(id) {
-                ties.peers.remove(peer);
+                were_tied |= ties.peers.remove(peer);
             }
             table.tidy(id);
         }
+        were_tied
     }
 
     /// The actor's incarnation has ended: all its ties with it.
@@ -142,14 +190,36 @@ impl Links {
         if u32::from_str_radix(run, 16) == Ok(self.run) { reference.parse().ok() } else { None }
     }
 
+    /// The actors with ties for which this holds.
+    pub(crate) fn actors(&self, holds: impl Fn(&ActorId) -> bool) -> Vec<ActorId> {
+        self.table.lock().actors.keys().filter(|id| holds(id)).cloned().collect()
+    }
+
+    /// The node ends: nobody is told.
+    pub(crate) fn end(&self) {
+        self.table.lock().actors.clear();
+    }
+
+    /// How many watches there are.
+    pub(crate) fn watches(&self) -> usize {
+        self.table.lock().actors.values().map(|ties| ties.watchers.len()).sum()
+    }
+
     /// How many actors have ties.
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.table.lock().actors.len()
     }
 }
 
 impl Table {
+    fn watch(&mut self, watcher: &ActorId, target: &ActorId) -> u64 {
+        self.next_watch += 1;
+        let reference = self.next_watch;
+        self.ties(target).watchers.insert(reference, watcher.clone());
+        self.ties(watcher).watching.insert(reference, target.clone());
+        reference
+    }
+
     fn ties(&mut self, id: &ActorId) -> &mut Ties {
         self.actors.entry(id.clone()).or_default()
     }
@@ -158,57 +228,5 @@ impl Table {
         if self.actors.get(id).is_some_and(|ties| ties.watchers.is_empty() && ties.watching.is_empty() && ties.peers.is_empty()) {
             self.actors.remove(id);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use plexspaces_types::{Key, Name};
-
-    use super::*;
-
-    fn id(key: &str) -> ActorId {
-        let name = |text| Name::new("name", text).unwrap();
-        ActorId::new(name("t"), name("n"), name("a"), Key::new(key).unwrap())
-    }
-
-    #[test]
-    fn an_end_is_told_to_watchers_in_their_order_and_to_peers() {
-        let links = Links::default();
-        let first = links.monitor(&id("w"), &id("x")).unwrap();
-        let second = links.monitor(&id("v"), &id("x")).unwrap();
-        assert!(links.link(&id("x"), &id("p")) && links.link(&id("p"), &id("x")));
-        let told = links.ended(&id("x"));
-        assert_eq!(told, Mourners { watchers: vec![(first, id("w")), (second, id("v"))], peers: vec![id("p")] });
-        assert_eq!((links.ended(&id("x")), links.len()), (Mourners::default(), 0));
-    }
-
-    #[test]
-    fn what_was_taken_back_is_not_told_and_taking_back_twice_does_nothing() {
-        let links = Links::default();
-        let watch = links.monitor(&id("w"), &id("x")).unwrap();
-        links.link(&id("x"), &id("p"));
-        for _ in 0..2 {
-            links.demonitor(&id("w"), &watch);
-            links.unlink(&id("p"), &id("x"));
-        }
-        links.demonitor(&id("w"), "nonsense");
-        assert_eq!((links.ended(&id("x")), links.len()), (Mourners::default(), 0));
-    }
-
-    #[test]
-    fn nobody_takes_back_anothers_watch() {
-        let links = Links::default();
-        let watch = links.monitor(&id("w"), &id("x")).unwrap();
-        links.demonitor(&id("v"), &watch);
-        assert_eq!(links.ended(&id("x")).watchers, [(watch, id("w"))]);
-    }
-
-    #[test]
-    fn a_watcher_that_has_ended_hears_nothing() {
-        let links = Links::default();
-        links.monitor(&id("w"), &id("x")).unwrap();
-        links.ended(&id("w"));
-        assert_eq!((links.ended(&id("x")), links.len()), (Mourners::default(), 0));
     }
 }

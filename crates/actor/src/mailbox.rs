@@ -6,7 +6,8 @@
 //!
 //! The file stands alone, so that a model checker can run it with its own mutex (`tests/mailbox_model.rs`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
@@ -23,14 +24,19 @@ struct State<B, M, C> {
     /// Messages wait; controls do not.
     held: bool,
     killed: bool,
-    /// Wakes the turn that is under way, so that it sees that it is killed.
+    /// Wakes the runner where it waits, so that it sees that it is killed.
     turn: Option<Waker>,
     capacity: usize,
     messages: VecDeque<M>,
     controls: VecDeque<C>,
-    /// Senders that wait for room.
-    room: Vec<Waker>,
+    /// Senders that wait for room, by the number of their place.
+    room: Room,
+    next_place: u64,
 }
+
+/// One that nobody waits for costs a pointer.
+#[allow(clippy::box_collection)]
+type Room = Option<Box<BTreeMap<u64, Waker>>>;
 
 /// What an actor is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +67,8 @@ pub(crate) enum Next<B, M, C> {
     Do(B, Work<M, C>),
     /// Nothing: the mailbox has the body again.
     Idle,
+    /// Nothing: the actor was abandoned while it worked, and the body is to be dropped.
+    Gone(B),
 }
 
 /// A piece of work.
@@ -86,7 +94,8 @@ impl<B, M, C> Mailbox<B, M, C> {
             capacity: capacity.max(1),
             messages: VecDeque::new(),
             controls: VecDeque::new(),
-            room: Vec::new(),
+            room: None,
+            next_place: 0,
         }))
     }
 
@@ -95,18 +104,9 @@ impl<B, M, C> Mailbox<B, M, C> {
         self.0.lock().send(message)
     }
 
-    /// Puts the message in when there is room; takes it out of `message` then.
-    pub(crate) fn poll_send(&self, message: &mut Option<M>, context: &mut Context<'_>) -> Poll<Sent<B, M>> {
-        let Some(taken) = message.take() else { return Poll::Ready(Sent::Queued) };
-        let mut state = self.0.lock();
-        match state.send(taken) {
-            Sent::Full(back) => {
-                *message = Some(back);
-                state.room.push(context.waker().clone());
-                Poll::Pending
-            }
-            sent => Poll::Ready(sent),
-        }
+    /// Puts a message in when there is room. Who stops waiting leaves nothing behind.
+    pub(crate) fn send(&self, message: M) -> Sending<'_, B, M, C> {
+        Sending { mailbox: self, message: Some(message), place: None }
     }
 
     /// Puts a control in, which overtakes all messages.
@@ -116,7 +116,13 @@ impl<B, M, C> Mailbox<B, M, C> {
             return Sent::Closed(control);
         }
         state.controls.push_back(control);
-        state.wake()
+        let turn = state.turn.take();
+        let sent = state.wake();
+        drop(state);
+        if let Some(turn) = turn {
+            turn.wake();
+        }
+        sent
     }
 
     /// Puts a message back to be handled next.
@@ -150,10 +156,23 @@ impl<B, M, C> Mailbox<B, M, C> {
         Poll::Pending
     }
 
+    /// Ready when there is something that overtakes messages.
+    pub(crate) fn poll_urgent(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.killed || !state.controls.is_empty() {
+            return Poll::Ready(());
+        }
+        state.turn = Some(context.waker().clone());
+        Poll::Pending
+    }
+
     /// The runner's next piece of work: a kill, then controls, then messages.
     pub(crate) fn next(&self, body: B) -> Next<B, M, C> {
         let mut state = self.0.lock();
         state.turn = None;
+        if state.ended {
+            return Next::Gone(body);
+        }
         if std::mem::take(&mut state.killed) {
             return Next::Do(body, Work::Killed);
         }
@@ -227,6 +246,17 @@ impl<B, M, C> Mailbox<B, M, C> {
         left
     }
 
+    /// Ends the actor from outside, whoever works on it: its runner will find nothing more to do. Returns what nobody will need.
+    pub(crate) fn abandon(&self) -> (Option<B>, VecDeque<M>, VecDeque<C>) {
+        let mut state = self.0.lock();
+        state.ended = true;
+        let room = std::mem::take(&mut state.room);
+        let left = (state.body.take(), std::mem::take(&mut state.messages), std::mem::take(&mut state.controls));
+        drop(state);
+        wake(room);
+        left
+    }
+
     /// Whether it refuses everything for ever.
     pub(crate) fn has_ended(&self) -> bool {
         self.0.lock().ended
@@ -246,6 +276,13 @@ impl<B, M, C> Mailbox<B, M, C> {
             (false, None) => Standing::Working,
         };
         (standing, state.messages.len())
+    }
+
+    /// Senders that wait for room.
+    #[cfg(test)]
+    #[allow(dead_code)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.lock().room.as_ref().map_or(0, |room| room.len())
     }
 
     /// Messages that may wait.
@@ -272,9 +309,9 @@ impl<B, M, C> State<B, M, C> {
 
     /// All senders are woken when half of the room is free: waking one for each place would cost a switch of tasks for each message, and a
     /// wake of one that has gone would be lost.
-    fn take_waiting(&mut self) -> Vec<Waker> {
-        if self.room.is_empty() || self.messages.len() > self.capacity / 2 {
-            return Vec::new();
+    fn take_waiting(&mut self) -> Room {
+        if self.room.is_none() || self.messages.len() > self.capacity / 2 {
+            return None;
         }
         std::mem::take(&mut self.room)
     }
@@ -290,8 +327,60 @@ impl<B, M, C> State<B, M, C> {
     }
 }
 
-fn wake(wakers: Vec<Waker>) {
-    for waker in wakers {
+/// A sender that may have to wait for room.
+pub(crate) struct Sending<'a, B, M, C> {
+    mailbox: &'a Mailbox<B, M, C>,
+    message: Option<M>,
+    /// Where it waits. Numbers are not used again: one that was woken cannot take away another's place.
+    place: Option<u64>,
+}
+
+impl<B, M: Unpin, C> Future for Sending<'_, B, M, C> {
+    type Output = Sent<B, M>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(message) = self.message.take() else { return Poll::Pending };
+        let (mailbox, place) = (self.mailbox, self.place.take());
+        // Declared first, so that it is dropped after the lock.
+        let _earlier;
+        let mut state = mailbox.0.lock();
+        _earlier = state.forget_place(place);
+        match state.send(message) {
+            Sent::Full(back) => {
+                let place = state.next_place;
+                state.next_place += 1;
+                state.room.get_or_insert_default().insert(place, context.waker().clone());
+                drop(state);
+                (self.message, self.place) = (Some(back), Some(place));
+                Poll::Pending
+            }
+            sent => Poll::Ready(sent),
+        }
+    }
+}
+
+impl<B, M, C> Drop for Sending<'_, B, M, C> {
+    fn drop(&mut self) {
+        if self.place.is_some() {
+            let earlier = self.mailbox.0.lock().forget_place(self.place);
+            drop(earlier);
+        }
+    }
+}
+
+impl<B, M, C> State<B, M, C> {
+    fn forget_place(&mut self, place: Option<u64>) -> Option<Waker> {
+        let room = self.room.as_mut()?;
+        let waker = room.remove(&place?);
+        if room.is_empty() {
+            self.room = None;
+        }
+        waker
+    }
+}
+
+fn wake(room: Room) {
+    for waker in room.into_iter().flat_map(|room| room.into_values()) {
         waker.wake();
     }
 }

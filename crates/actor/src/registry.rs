@@ -149,10 +149,12 @@ impl Kind {
 
     /// Remembers the arguments of a spawned actor, or with `None` forgets them.
     pub(crate) fn set_spawned(&self, key: &Key, args: Option<Map<String, Value>>) {
-        match args {
-            Some(args) => self.spawned.write().insert(key.clone(), args),
-            None => self.spawned.write().remove(key),
-        };
+        // Where there are none, those of the type say the same.
+        match args.filter(|args| !args.is_empty() || !self.profile.args.is_empty()) {
+            Some(args) => drop(self.spawned.write().insert(key.clone(), args)),
+            None if self.spawned.read().contains_key(key) => drop(self.spawned.write().remove(key)),
+            None => {}
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The way in: finds the actor that a message is for, brings it to life, and waits for its answer.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use metrics::{Gauge, gauge};
 use parking_lot::{Mutex, RwLock};
 use plexspaces_store::Store;
 use plexspaces_types::{ActorId, Clock, Code, Failure, Key, Message, MessageKind, Name, Payload, RequestContext};
+use serde_json::{Map, Value};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::actor::{self, Body, Place};
 use crate::cell::{Cell, Control, Envelope, Receipt};
 use crate::dead_letters::{DeadLetter, DeadLetters};
+use crate::directory::Directory;
 use crate::facet::attach::Attachments;
 use crate::guardian;
 use crate::inbox::Order;
@@ -26,11 +27,12 @@ use crate::registry::{Kind, Life, Registry};
 use crate::supervision::Exit;
 use crate::system;
 use crate::system::cell::Systems;
-use crate::timers::{Fire, Timers};
+use crate::timers::{Fire, Fired, Timers};
 use crate::{Application, Behavior, FacetRegistry, SystemType};
 
 mod address;
 pub(crate) mod blobs;
+pub(crate) mod census;
 mod facets;
 pub(crate) mod history;
 pub(crate) mod inspect;
@@ -124,8 +126,7 @@ pub struct Runtime(Arc<Inner>);
 struct Inner {
     config: Config,
     registry: Registry,
-    shards: Vec<RwLock<HashMap<ActorId, Arc<Cell>>>>,
-    hasher: RandomState,
+    cells: Directory<ActorId, Cell>,
     draining: AtomicBool,
     /// How many turns wait that can be cut off.
     waiting: AtomicUsize,
@@ -158,8 +159,7 @@ impl Runtime {
     pub fn new(config: Config) -> Self {
         Self(Arc::new(Inner {
             registry: Registry::default(),
-            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
-            hasher: RandomState::new(),
+            cells: Directory::new(SHARDS),
             draining: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             running: TaskTracker::new(),
@@ -265,7 +265,7 @@ impl Runtime {
     /// How many actors have a mailbox on this node.
     #[must_use]
     pub fn actors(&self) -> usize {
-        self.0.shards.iter().map(|shard| shard.read().len()).sum()
+        self.0.cells.len()
     }
 
     /// Refuses messages from outside, handles what was accepted, then ends all actors. Returns whether all was handled within `grace`.
@@ -276,10 +276,15 @@ impl Runtime {
         self.0.stop.cancel();
         self.0.background.close();
         let ended = tokio::time::timeout(Duration::from_secs(1), self.0.background.wait()).await.is_ok();
-        for shard in &self.0.shards {
-            let cells: Vec<_> = shard.write().drain().map(|(_, cell)| cell).collect();
-            self.0.live.decrement(cells.len() as f64);
+        let cells = self.0.cells.drain();
+        self.0.live.decrement(cells.len() as f64);
+        // Actors may hold addresses of one another: each lets go of what it has.
+        for body in cells.iter().filter_map(|cell| cell.mailbox.abandon().0) {
+            body.let_go(self);
         }
+        self.0.timers.end();
+        self.0.reminders.end();
+        self.0.links.end();
         self.0.systems.clear();
         drained && ended
     }
@@ -436,16 +441,13 @@ impl Runtime {
             }
             let sent = match wait {
                 Wait::No => cell.mailbox.try_send(envelope),
-                Wait::Yes(_) => {
-                    let mut waiting = Some(envelope);
-                    std::future::poll_fn(|context| cell.mailbox.poll_send(&mut waiting, context)).await
-                }
+                Wait::Yes(_) => cell.mailbox.send(envelope).await,
             };
             envelope = match sent {
                 Sent::Queued => return Ok(()),
                 Sent::Run(body) => {
                     match wait {
-                        Wait::Yes(Place::Asker) => self.begin(cell, body).await,
+                        Wait::Yes(Place::Asker) => self.begin(cell, body),
                         Wait::Yes(Place::Own) | Wait::No => self.run(cell, body),
                     }
                     return Ok(());
@@ -458,6 +460,22 @@ impl Runtime {
                 Sent::Closed(envelope) => envelope,
             };
             self.make_way(&cell).await;
+        }
+    }
+
+    /// Puts a control into the mailbox of an actor that is made if need be; of one that has just ended its successor gets it.
+    pub(crate) fn order(&self, id: &ActorId, mut control: Control) -> Result<(), Failure> {
+        loop {
+            let cell = self.cell(id)?;
+            control = match cell.mailbox.control(control) {
+                Sent::Run(body) => {
+                    self.run(cell, body);
+                    return Ok(());
+                }
+                Sent::Closed(control) => control,
+                Sent::Queued | Sent::Full(_) => return Ok(()),
+            };
+            self.remove(&cell);
         }
     }
 
@@ -477,9 +495,12 @@ impl Runtime {
 
     /// Lets the actor work in the caller's task until it waits for something; from there it goes on in its own, whether the caller waits
     /// or not.
-    async fn begin(&self, cell: Arc<Cell>, body: Box<Body>) {
+    fn begin(&self, cell: Arc<Cell>, body: Box<Body>) {
+        // One within another's would nest as deep as actors ask each other.
+        let Some(_begun) = Begun::first() else { return self.run(cell, body) };
         let mut work = self.work(cell, body);
-        if futures::poll!(work.as_mut()).is_pending() {
+        // Its own task polls it again, and is woken then.
+        if work.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending() {
             tokio::spawn(work);
         }
     }
@@ -490,50 +511,52 @@ impl Runtime {
 
     /// The actor, if it is on this node now.
     pub(crate) fn known(&self, id: &ActorId) -> Option<Arc<Cell>> {
-        self.shard(id).read().get(id).filter(|cell| !cell.mailbox.has_ended()).cloned()
+        self.0.cells.get(id).filter(|cell| !cell.mailbox.has_ended())
     }
 
     /// The actor, made if need be.
     pub(crate) fn cell(&self, id: &ActorId) -> Result<Arc<Cell>, Failure> {
-        self.find_or_make(id, Cause::Message)
+        self.find_or_make(id, Cause::Message).map(|(cell, _)| cell)
     }
 
-    fn find_or_make(&self, id: &ActorId, cause: Cause) -> Result<Arc<Cell>, Failure> {
-        let shard = self.shard(id);
-        if let Some(cell) = shard.read().get(id) {
-            return Ok(cell.clone());
+    /// The actor, and whether it was made for this.
+    fn find_or_make(&self, id: &ActorId, cause: Cause<'_>) -> Result<(Arc<Cell>, bool), Failure> {
+        if let Some(cell) = self.0.cells.get(id) {
+            return Ok((cell, false));
         }
         let kind = self.0.registry.kind(id).ok_or_else(|| gone(id))?;
-        let seat = kind.seat(&id.key).cloned();
-        let life = seat.as_ref().map_or(Life::Up, |seat| seat.life());
-        if life == Life::Over {
-            return Err(Failure::not_found(format!("the actor {id} has ended and its supervisor does not restart it")));
+        let found = self.0.cells.get_or_make(id, || {
+            // Whoever ends a child or retires a type for good says so before it looks for the actor, so one of the two sees the other.
+            let seat = kind.seat(&id.key).cloned();
+            let life = seat.as_ref().map_or(Life::Up, |seat| seat.life());
+            if life == Life::Over {
+                return Err(Failure::not_found(format!("the actor {id} has ended and its supervisor does not restart it")));
+            }
+            if kind.retired.load(Ordering::SeqCst) || self.0.stop.is_cancelled() {
+                return Err(Failure::new(Code::Unavailable, format!("the application of {id} is being replaced")));
+            }
+            let profile = kind.profile(&id.key).clone();
+            match cause {
+                Cause::Message if profile.temporary => {
+                    return Err(Failure::not_found(format!("the actor {id} does not live: it has ended or was never spawned")));
+                }
+                Cause::Message => {}
+                Cause::Spawn(args) => kind.set_spawned(&id.key, Some(args.clone())),
+            }
+            let capacity = profile.limits.mailbox;
+            let is_workflow = kind.behavior == Behavior::Workflow;
+            Ok(Cell::new(id.clone(), Body::new(kind.clone(), profile, seat), capacity, life == Life::Down, is_workflow))
+        });
+        let (cell, made) = found?;
+        if made {
+            self.0.live.increment(1.0);
         }
-        let mut actors = shard.write();
-        if let Some(cell) = actors.get(id) {
-            return Ok(cell.clone());
-        }
-        // Whoever retires a type does it before it looks at the shards, so one of the two sees the other.
-        if kind.retired.load(Ordering::SeqCst) || self.0.stop.is_cancelled() {
-            return Err(Failure::new(Code::Unavailable, format!("the application of {id} is being replaced")));
-        }
-        let profile = kind.profile(&id.key).clone();
-        if profile.temporary && matches!(cause, Cause::Message) {
-            return Err(Failure::not_found(format!("the actor {id} does not live: it has ended or was never spawned")));
-        }
-        let capacity = profile.limits.mailbox;
-        let is_workflow = kind.behavior == Behavior::Workflow;
-        let cell = Arc::new(Cell::new(id.clone(), Body::new(kind, profile, seat), capacity, life == Life::Down, is_workflow));
-        actors.insert(id.clone(), cell.clone());
-        self.0.live.increment(1.0);
-        Ok(cell)
+        Ok((cell, made))
     }
 
     /// The actor has ended: its place is free.
     pub(crate) fn remove(&self, cell: &Arc<Cell>) {
-        let mut actors = self.shard(&cell.id).write();
-        if actors.get(&cell.id).is_some_and(|known| Arc::ptr_eq(known, cell)) {
-            actors.remove(&cell.id);
+        if self.0.cells.remove(&cell.id, cell) {
             self.0.live.decrement(1.0);
         }
     }
@@ -547,13 +570,6 @@ impl Runtime {
         }
     }
 
-    fn shard(&self, id: &ActorId) -> &RwLock<HashMap<ActorId, Arc<Cell>>> {
-        let hash = usize::try_from(self.0.hasher.hash_one(id) % SHARDS as u64).unwrap_or(0);
-        // `SHARDS` shards were made, so the index is always in range.
-        #[allow(clippy::indexing_slicing)]
-        &self.0.shards[hash]
-    }
-
     /// Ends the actors of types that are gone, and gives those of types that were replaced their new code.
     fn retire(&self, tenant: &Name, namespace: &Name, retired: &[Arc<Kind>]) {
         for kind in retired {
@@ -562,20 +578,46 @@ impl Runtime {
         }
         let is_of =
             |id: &ActorId| id.tenant == *tenant && id.namespace == *namespace && retired.iter().any(|kind| kind.name == id.actor_type);
-        for shard in &self.0.shards {
-            let cells: Vec<_> = shard.read().iter().filter(|(id, _)| is_of(id)).map(|(_, cell)| cell.clone()).collect();
-            for cell in cells {
-                self.control(&cell, self.0.registry.kind(&cell.id).map_or(Control::Drain, Control::Replace));
+        let mut cells = Vec::new();
+        self.0.cells.each(|cell| cells.extend(is_of(&cell.id).then(|| cell.clone())));
+        for cell in cells {
+            self.control(&cell, self.0.registry.kind(&cell.id).map_or(Control::Drain, Control::Replace));
+        }
+        // Those that are not in memory have ended too when there is no such type any more.
+        for id in self.0.links.actors(|id| is_of(id) && self.0.registry.kind(id).is_none()) {
+            if self.known(&id).is_none() {
+                self.announce(&id, &Exit::Shutdown);
             }
         }
     }
 }
 
+thread_local! {
+    static HAS_BEGUN: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// An actor works in the task of who asked it, on this thread.
+struct Begun;
+
+impl Begun {
+    /// `None` where one does already.
+    fn first() -> Option<Self> {
+        if HAS_BEGUN.replace(true) { None } else { Some(Self) }
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        HAS_BEGUN.set(false);
+    }
+}
+
 /// Why an actor is looked for.
 #[derive(Clone, Copy)]
-enum Cause {
+enum Cause<'a> {
     Message,
-    Spawn,
+    /// With the arguments of its `init`.
+    Spawn(&'a Map<String, Value>),
 }
 
 #[derive(Clone, Copy)]

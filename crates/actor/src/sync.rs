@@ -1,3 +1,3 @@
-//! The mutex of the files that a model checker runs with its own.
+//! The locks of the files that a model checker runs with its own.
 
-pub(crate) use parking_lot::Mutex;
+pub(crate) use parking_lot::{Mutex, RwLock};

@@ -102,8 +102,29 @@ pub(crate) enum Fire {
     System(Weak<SystemCell>),
     /// A reminder is due.
     Reminder(Due),
-    /// A message to an actor.
-    Timer { cell: Weak<Cell>, name: String, schedule: Schedule, operation: String, payload: Payload },
+}
+
+/// An entry of the wheel.
+enum Entry {
+    Fire(Fire),
+    Timer(Timer),
+}
+
+/// A message to an actor, later.
+struct Timer {
+    cell: Weak<Cell>,
+    name: String,
+    schedule: Schedule,
+    operation: String,
+    payload: Payload,
+}
+
+/// A timer whose time has come.
+pub(crate) struct Fired<'a> {
+    pub(crate) cell: &'a Arc<Cell>,
+    pub(crate) name: &'a str,
+    pub(crate) operation: &'a str,
+    pub(crate) payload: &'a Payload,
 }
 
 pub(crate) struct Timers {
@@ -113,7 +134,7 @@ pub(crate) struct Timers {
 
 #[derive(Default)]
 struct Wheel {
-    queue: DelayQueue<Fire>,
+    queue: DelayQueue<Entry>,
     /// The timers of each actor by name.
     named: HashMap<ActorId, HashMap<String, Key>>,
 }
@@ -123,24 +144,47 @@ impl Timers {
         Self { clock, wheel: Mutex::default() }
     }
 
+    /// Looks after a time whether an actor is idle, unless a look is to come.
     pub(crate) fn idle(&self, cell: &Arc<Cell>, after: Duration) {
-        self.wheel.lock().queue.insert(Fire::Idle { cell: Arc::downgrade(cell), after }, after.min(LONGEST));
+        let mut wheel = self.wheel.lock();
+        let mut look = cell.idle_look.lock();
+        if look.is_none() {
+            let fire = Fire::Idle { cell: Arc::downgrade(cell), after };
+            *look = Some(wheel.queue.insert(Entry::Fire(fire), after.min(LONGEST)));
+        }
     }
 
+    /// An actor has left: nobody looks for it any more.
+    pub(crate) fn forget(&self, cell: &Cell) {
+        if cell.idle_look.lock().is_none() {
+            return;
+        }
+        let mut wheel = self.wheel.lock();
+        if let Some(key) = cell.idle_look.lock().take() {
+            wheel.queue.try_remove(&key);
+        }
+    }
+
+    /// Looks after a time whether something is due in a system actor, in place of an earlier order to look.
     pub(crate) fn tick_system(&self, cell: &Arc<SystemCell>, after: Duration) {
-        self.wheel.lock().queue.insert(Fire::System(Arc::downgrade(cell)), after.min(LONGEST));
+        let mut wheel = self.wheel.lock();
+        let mut look = cell.look.lock();
+        if let Some(earlier) = look.take() {
+            wheel.queue.try_remove(&earlier);
+        }
+        *look = Some(wheel.queue.insert(Entry::Fire(Fire::System(Arc::downgrade(cell))), after.min(LONGEST)));
     }
 
     pub(crate) fn remind(&self, due: Due, wait: Duration) {
-        self.wheel.lock().queue.insert(Fire::Reminder(due), wait.min(LONGEST));
+        self.wheel.lock().queue.insert(Entry::Fire(Fire::Reminder(due)), wait.min(LONGEST));
     }
 
     pub(crate) fn apply(&self, cell: &Arc<Cell>, change: Change) {
         match change {
             Change::Start { name, schedule, operation, payload } => {
                 let Some(wait) = schedule.wait(&self.clock, false) else { return };
-                let fire = Fire::Timer { cell: Arc::downgrade(cell), name: name.clone(), schedule, operation, payload };
-                self.wheel.lock().start(&cell.id, name, fire, wait);
+                let timer = Timer { cell: Arc::downgrade(cell), name, schedule, operation, payload };
+                self.wheel.lock().start(&cell.id, timer, wait);
             }
             Change::Cancel { name } => self.wheel.lock().cancel(&cell.id, &name),
         }
@@ -171,37 +215,63 @@ impl Timers {
         }
     }
 
-    /// What is due next. A timer that fires again is in the wheel again.
-    pub(crate) fn poll_due(&self, context: &mut Context<'_>) -> Poll<Fire> {
-        let mut wheel = self.wheel.lock();
-        let Poll::Ready(Some(expired)) = wheel.queue.poll_expired(context) else { return Poll::Pending };
-        let fire = expired.into_inner();
-        if let Fire::Timer { cell, name, schedule, operation, payload } = &fire
-            && let Some(cell) = cell.upgrade()
-        {
-            match schedule.wait(&self.clock, true) {
-                None => wheel.forget(&cell.id, name),
-                Some(wait) => {
-                    let again = Fire::Timer {
-                        cell: Arc::downgrade(&cell),
-                        name: name.clone(),
-                        schedule: schedule.clone(),
-                        operation: operation.clone(),
-                        payload: payload.clone(),
-                    };
-                    wheel.forget(&cell.id, name);
-                    wheel.start(&cell.id, name.clone(), again, wait);
+    /// What is due next. Messages of timers are given to `put` under the wheel's lock: an actor has its timer until the message waits for it,
+    /// and does not leave memory in between.
+    pub(crate) fn poll_due(&self, context: &mut Context<'_>, put: impl Fn(Fired<'_>)) -> Poll<Fire> {
+        loop {
+            // Declared first, so that what an actor held is dropped after the lock.
+            let (cell, system);
+            let mut wheel = self.wheel.lock();
+            let Poll::Ready(Some(expired)) = wheel.queue.poll_expired(context) else { return Poll::Pending };
+            match expired.into_inner() {
+                Entry::Fire(fire) => {
+                    if let Fire::Idle { cell: idle, .. } = &fire {
+                        cell = idle.upgrade();
+                        if let Some(cell) = &cell {
+                            *cell.idle_look.lock() = None;
+                        }
+                    } else if let Fire::System(due) = &fire {
+                        system = due.upgrade();
+                        if let Some(system) = &system {
+                            *system.look.lock() = None;
+                        }
+                    }
+                    return Poll::Ready(fire);
+                }
+                Entry::Timer(timer) => {
+                    cell = timer.cell.upgrade();
+                    let Some(cell) = &cell else { continue };
+                    put(Fired { cell, name: &timer.name, operation: &timer.operation, payload: &timer.payload });
+                    wheel.forget(&cell.id, &timer.name);
+                    if let Some(wait) = timer.schedule.wait(&self.clock, true) {
+                        wheel.start(&cell.id, timer, wait);
+                    }
                 }
             }
         }
-        Poll::Ready(fire)
+    }
+
+    /// Timers of actors that are to fire.
+    pub(crate) fn len(&self) -> usize {
+        self.wheel.lock().named.values().map(HashMap::len).sum()
+    }
+
+    /// All that the wheel holds: timers, looks at idle actors, reminders.
+    pub(crate) fn entries(&self) -> usize {
+        self.wheel.lock().queue.len()
+    }
+
+    /// The node ends: nothing fires any more.
+    pub(crate) fn end(&self) {
+        *self.wheel.lock() = Wheel::default();
     }
 }
 
 impl Wheel {
-    fn start(&mut self, id: &ActorId, name: String, fire: Fire, wait: Duration) {
-        self.cancel(id, &name);
-        let key = self.queue.insert(fire, wait);
+    fn start(&mut self, id: &ActorId, timer: Timer, wait: Duration) {
+        self.cancel(id, &timer.name);
+        let name = timer.name.clone();
+        let key = self.queue.insert(Entry::Timer(timer), wait);
         self.named.entry(id.clone()).or_default().insert(name, key);
     }
 

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use plexspaces_actor::Profile;
+use plexspaces_actor::{Profile, Target};
 use plexspaces_types::Code;
 use serde_json::{Value, json};
 use support::{Lab, child};
@@ -30,6 +30,75 @@ async fn a_watcher_hears_of_an_end_once_whatever_the_reason() {
     let heard = lab.heard("probe/w", 2).await;
     let expected = [down(&crashes, "default/probe/crashed", "error: boom"), down(&stops, "default/probe/stopped", "shutdown")];
     assert_eq!(heard, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_who_spawn_one_name_at_once_one_succeeds() {
+    let lab = std::sync::Arc::new(Lab::volatile().await);
+    for round in 0..50 {
+        let spawning = (0..8).map(|number| {
+            let lab = lab.clone();
+            tokio::spawn(async move {
+                let args = json!({"number": number}).as_object().unwrap().clone();
+                let spawned = lab.runtime.spawn(&lab.ctx(), &support::name("lab"), "probe", &format!("s{round}"), args).await;
+                spawned.map(|_| number)
+            })
+        });
+        let mut numbers = Vec::new();
+        for spawned in spawning.collect::<Vec<_>>() {
+            match spawned.await.unwrap() {
+                Ok(number) => numbers.push(number),
+                Err(failure) => assert_eq!(failure.code, Code::Conflict),
+            }
+        }
+        let config = lab.ask(&format!("s{round}"), "config", json!({})).await.unwrap();
+        assert_eq!(numbers.iter().map(|number| json!(number)).collect::<Vec<_>>(), [config["args"]["number"].clone()]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_that_waits_to_be_restarted_is_stopped_and_killed_at_once() {
+    let lab = Lab::volatile().await;
+    for (key, end) in [("a", "stop"), ("b", "kill")] {
+        // It fails until it would be started anew only after more than a second.
+        while lab.ask(key, "crash", json!({})).await.unwrap_err().code != Code::Unavailable {}
+        lab.tell(key, "add", json!({})).await.unwrap();
+        tokio::task::yield_now().await;
+        let began = tokio::time::Instant::now();
+        let target = Target { name: "probe", key: Some(key) };
+        let ended = if end == "stop" { lab.runtime.stop_actor(&lab.ctx(), target) } else { lab.runtime.kill_actor(&lab.ctx(), target) };
+        assert_eq!(ended, Ok(true));
+        while lab.runtime.actors() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(began.elapsed() < Duration::from_millis(100), "{end} took {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_an_application_is_the_end_of_its_actors_that_are_not_in_memory() {
+    let profile = Profile { idle_timeout: Some(Duration::from_millis(10)), ..Profile::default() };
+    let lab = Lab::with(profile, Vec::new()).await;
+    let other = plexspaces_actor::Application {
+        name: support::name("other"),
+        types: vec![plexspaces_actor::TypeSpec {
+            name: support::name("watching"),
+            guest_type: "guard".into(),
+            aliases: Vec::new(),
+            profile: Profile::default(),
+        }],
+        ..lab.application.clone()
+    };
+    lab.runtime.deploy(&other).await.unwrap();
+    let watch = lab.ask_any("watching/w", "monitor", json!({"target": "probe/away"})).await.unwrap();
+    // Both are away, and neither is told.
+    lab.ask("x", "link", json!({"target": "probe/away"})).await.unwrap();
+    while lab.runtime.actors() > 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    lab.runtime.undeploy(&lab.application.tenant, &lab.application.namespace, &lab.application.name).await;
+    assert_eq!(lab.heard("watching/w", 1).await, [down(&watch, "default/probe/away", "shutdown")]);
+    assert_eq!(lab.runtime.census().tied, 0);
 }
 
 #[tokio::test]

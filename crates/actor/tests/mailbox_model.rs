@@ -27,6 +27,8 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::thread;
 use mailbox::{Mailbox, Next, Sent, Work};
+use std::pin::pin;
+use std::task::{Context, Poll, Wake, Waker};
 
 /// An actor's body: whoever has it may work.
 struct Body;
@@ -73,7 +75,7 @@ impl Model {
             assert!(!self.ended.load(Ordering::Acquire), "an ended actor works");
             self.working.store(false, Ordering::Release);
             match self.mailbox.next(body) {
-                Next::Idle => return,
+                Next::Idle | Next::Gone(_) => return,
                 Next::Do(back, Work::Message(_)) => {
                     self.handled.fetch_add(1, Ordering::AcqRel);
                     body = back;
@@ -117,6 +119,97 @@ fn no_message_is_lost_or_doubled_between_passivation_and_activation() {
         let for_successor = sender.join().unwrap();
         assert_eq!(first.handled.load(Ordering::Acquire) + for_successor, 1);
         assert!(first.ended.load(Ordering::Acquire) || for_successor == 0);
+    });
+}
+
+struct Woken(std::sync::atomic::AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A mailbox with room for one message, which has one; its body is with the caller.
+fn full() -> (Arc<Mailbox<Body, u32, &'static str>>, Body) {
+    let mailbox = Arc::new(Mailbox::new(Body, 1, false));
+    let Sent::Run(body) = mailbox.try_send(0) else { panic!("it was idle") };
+    (mailbox, body)
+}
+
+#[test]
+fn who_waits_for_room_is_woken_though_another_stops_waiting() {
+    loom::model(|| {
+        let (mailbox, body) = full();
+        let others = mailbox.clone();
+        let stopping = thread::spawn(move || {
+            let mut sending = pin!(others.send(1));
+            // It stops waiting as soon as it would have to: true when its message went in.
+            !matches!(sending.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
+        });
+        let others = mailbox.clone();
+        let taking = thread::spawn(move || {
+            let mut taken = 0;
+            let Next::Do(_, Work::Message(_)) = others.next(body) else { panic!("a message waits") };
+            while let Some(Work::Message(_)) = others.take() {
+                taken += 1;
+            }
+            taken
+        });
+        let woken = std::sync::Arc::new(Woken(false.into()));
+        let waker = Waker::from(woken.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut sending = Box::pin(mailbox.send(2));
+        let at_once = sending.as_mut().poll(&mut context).is_ready();
+        let (other_sent, mut taken) = (stopping.join().unwrap(), taking.join().unwrap());
+        if !at_once {
+            // Only a message that is still there may keep it waiting.
+            assert!(woken.0.load(Ordering::SeqCst) || mailbox.len() == 1, "it waits for room that there is");
+            taken += usize::from(mailbox.take().is_some());
+            assert!(woken.0.load(Ordering::SeqCst));
+            assert!(sending.as_mut().poll(&mut context).is_ready());
+        }
+        taken += usize::from(mailbox.take().is_some());
+        assert_eq!((taken, mailbox.waiting()), (1 + usize::from(other_sent), 0));
+    });
+}
+
+#[test]
+fn who_stops_waiting_takes_no_place_but_its_own() {
+    loom::model(|| {
+        let (mailbox, _) = full();
+        let others = mailbox.clone();
+        let stopping = thread::spawn(move || {
+            let mut sending = pin!(others.send(1));
+            let _ = sending.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        });
+        let others = mailbox.clone();
+        let closing = thread::spawn(move || others.close());
+        let mut sending = Box::pin(mailbox.send(2));
+        let woken = std::sync::Arc::new(Woken(false.into()));
+        let waker = Waker::from(woken.clone());
+        let waits = sending.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
+        stopping.join().unwrap();
+        closing.join().unwrap();
+        assert!(!waits || woken.0.load(Ordering::SeqCst), "it waits at a closed mailbox");
+        drop(sending);
+        assert_eq!(mailbox.waiting(), 0);
+    });
+}
+
+#[test]
+fn an_abandoned_actor_keeps_nothing_whoever_works_on_it() {
+    loom::model(|| {
+        let model = Model::new();
+        let other = model.clone();
+        let sender = thread::spawn(move || other.send(1));
+        let (body, left, _) = model.mailbox.abandon();
+        let sent = sender.join().unwrap();
+        let handled = model.handled.load(Ordering::Acquire);
+        assert_eq!(usize::from(sent), handled + left.len());
+        // The body is here, or was given back to be dropped by whoever worked.
+        assert!(body.is_some() || sent);
+        assert!(model.mailbox.abandon().0.is_none());
     });
 }
 

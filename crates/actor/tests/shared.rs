@@ -344,3 +344,27 @@ async fn actors_with_the_lock_of_a_facet_work_one_after_the_other() {
     assert!(began.elapsed() >= Duration::from_millis(120), "{:?}", began.elapsed());
     assert_eq!(node.service("locks", "default", "list", json!({})).await["locks"], json!([]));
 }
+
+#[tokio::test]
+async fn a_service_that_is_due_often_has_one_look_in_the_wheel() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    for number in 0..10 {
+        let wanted = json!({"key": format!("k{number}"), "ttl_ms": 5});
+        node.service("locks", "default", "acquire", wanted).await;
+        until("the lease is over", async || node.service("locks", "default", "list", json!({})).await["locks"] == json!([])).await;
+    }
+    let census = node.runtime.census();
+    assert_eq!((census.services, census.wheel), (1, 1));
+}
+
+#[tokio::test]
+async fn who_joins_and_leaves_again_and_again_is_watched_once() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    let steps: Vec<Value> = (0..20)
+        .flat_map(|_| ["join", "leave"])
+        .map(|op| json!({"do": "service", "service": "groups", "op": op, "payload": {"group": "g"}}))
+        .collect();
+    node.ask("script/a", "run", json!({"steps": steps})).await.unwrap();
+    until("the service watches it", async || node.runtime.census().tied == 2).await;
+    assert_eq!(node.runtime.census().watches, 1);
+}

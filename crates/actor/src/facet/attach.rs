@@ -63,10 +63,11 @@ impl Attachments {
 
     /// Notes what was noted before.
     pub(crate) fn restore(&self, id: &ActorId, before: Option<Changes>) {
-        let mut all = self.0.write();
         match before {
-            Some(before) => drop(all.insert(id.clone(), before)),
-            None => drop(all.remove(id)),
+            Some(before) => drop(self.0.write().insert(id.clone(), before)),
+            // Of most there is nothing, and those that end at the same time do not wait for each other.
+            None if self.0.read().contains_key(id) => drop(self.0.write().remove(id)),
+            None => {}
         }
     }
 

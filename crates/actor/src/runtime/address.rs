@@ -15,6 +15,16 @@ pub struct Address {
     cell: RwLock<Option<Arc<Cell>>>,
 }
 
+/// What became of a message that was put into a mailbox.
+enum Offered {
+    /// It is there.
+    Taken,
+    /// It is there, and the actor is to be run.
+    Run(Arc<Cell>, Box<Body>),
+    /// There was no room, or no actor.
+    Rejected(Box<Envelope>),
+}
+
 impl Clone for Address {
     fn clone(&self) -> Self {
         Self { runtime: self.runtime.clone(), id: self.id.clone(), durable: self.durable, cell: RwLock::new(self.cell.read().clone()) }
@@ -54,14 +64,19 @@ impl Address {
         self.runtime.known(&self.id).is_some()
     }
 
-    /// Asks the actor and waits for its reply until the context's deadline; without one, for ever.
+    /// Asks the actor and waits for its reply until the context's deadline; without one, for ever. Who asks from outside works for an idle
+    /// actor until that waits, as in [`Runtime::ask`].
     pub async fn ask(&self, ctx: RequestContext, message: Message) -> Result<Payload, Failure> {
         let deadline = ctx.deadline;
         let (sender, receiver) = oneshot::channel();
-        let rejected = self.offer(envelope(ctx, message, Some(sender)))?;
+        let from_outside = ctx.chain.is_empty();
+        let offered = self.offer(envelope(ctx, message, Some(sender)))?;
         let asked = async {
-            if let Some(envelope) = rejected {
-                self.insist(envelope).await?;
+            match offered {
+                Offered::Taken => {}
+                Offered::Run(cell, body) if from_outside => self.runtime.begin(cell, body),
+                Offered::Run(cell, body) => self.runtime.run(cell, body),
+                Offered::Rejected(envelope) => self.insist(envelope).await?,
             }
             receiver.await.map_err(|_| Failure::new(Code::Unavailable, format!("the actor {} stopped before it answered", self.id)))?
         };
@@ -79,7 +94,14 @@ impl Address {
         // An actor cannot make room in its own mailbox while it waits for it.
         let own = ctx.chain.last() == Some(&self.id);
         let ctx = RequestContext { deadline: None, chain: self.runtime.0.nobody.clone(), ..ctx };
-        let Some(envelope) = self.offer(envelope(ctx, message, None))? else { return Ok(()) };
+        let envelope = match self.offer(envelope(ctx, message, None))? {
+            Offered::Taken => return Ok(()),
+            Offered::Run(cell, body) => {
+                self.runtime.run(cell, body);
+                return Ok(());
+            }
+            Offered::Rejected(envelope) => envelope,
+        };
         if own {
             return self.runtime.deliver(&self.id, envelope, Wait::No).await;
         }
@@ -98,20 +120,17 @@ impl Address {
     }
 
     /// Puts the message into the mailbox that is at hand, or gives it back.
-    fn offer(&self, envelope: Box<Envelope>) -> Result<Option<Box<Envelope>>, Failure> {
+    fn offer(&self, envelope: Box<Envelope>) -> Result<Offered, Failure> {
         if self.runtime.0.draining.load(Ordering::Relaxed) && envelope.message.sender.is_none() {
             return Err(Failure::new(Code::Unavailable, "the node is shutting down"));
         }
         let known = self.cell.read();
-        let Some(cell) = known.as_ref() else { return Ok(Some(envelope)) };
-        match cell.mailbox.try_send(envelope) {
-            Sent::Queued => Ok(None),
-            Sent::Run(body) => {
-                self.runtime.run(cell.clone(), body);
-                Ok(None)
-            }
-            Sent::Full(envelope) | Sent::Closed(envelope) => Ok(Some(envelope)),
-        }
+        let Some(cell) = known.as_ref() else { return Ok(Offered::Rejected(envelope)) };
+        Ok(match cell.mailbox.try_send(envelope) {
+            Sent::Queued => Offered::Taken,
+            Sent::Run(body) => Offered::Run(cell.clone(), body),
+            Sent::Full(envelope) | Sent::Closed(envelope) => Offered::Rejected(envelope),
+        })
     }
 
     /// Waits for room, or looks for the mailbox anew.

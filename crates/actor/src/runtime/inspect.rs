@@ -119,9 +119,11 @@ impl Runtime {
     }
 
     fn each_cell(&self, filter: ActorFilter<'_>, mut see: impl FnMut(&Cell)) {
-        for shard in &self.0.shards {
-            shard.read().values().filter(|cell| filter.takes(&cell.id)).for_each(|cell| see(cell));
-        }
+        self.0.cells.each(|cell| {
+            if filter.takes(&cell.id) {
+                see(cell);
+            }
+        });
     }
 
     fn info(&self, cell: &Cell) -> ActorInfo {

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::cell::Signal;
+use crate::links::Tied;
+use crate::mailbox::Standing;
 use crate::system::cell::Poke;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 /// How long a spawned actor's `init` may take when its parent has no deadline.
 const SPAWN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -19,16 +21,26 @@ impl Runtime {
         args: Map<String, Value>,
     ) -> Result<ActorId, Failure> {
         let kind = self.0.registry.type_of(&ctx.tenant, &ctx.namespace, application, actor_type)?;
-        let generated = format!("{actor_type}-{:016x}", rand::random::<u64>());
-        let key = Key::new(if name.is_empty() { &generated } else { name }).map_err(|error| Failure::invalid("name", error.to_string()))?;
+        let named = if name.is_empty() { Key::new(&format!("{actor_type}-{:016x}", rand::random::<u64>())) } else { Key::new(name) };
+        let key = named.map_err(|error| Failure::invalid("name", error.to_string()))?;
         let id = ActorId::new(ctx.tenant.clone(), ctx.namespace.clone(), kind.name.clone(), key.clone());
-        if kind.seat(&key).is_some() || self.known(&id).is_some() {
-            return Err(Failure::new(Code::Conflict, format!("the actor {id} lives already")).with_field("name"));
+        let lives = || Failure::new(Code::Conflict, format!("the actor {id} lives already")).with_field("name");
+        if kind.seat(&key).is_some() {
+            return Err(lives());
         }
-        kind.set_spawned(&key, Some(args));
         let (answer, started) = oneshot::channel();
-        let cell = self.find_or_make(&id, Cause::Spawn)?;
-        self.control(&cell, Control::Spawn(answer));
+        loop {
+            // Of many who spawn it at once one has made it.
+            let (cell, made) = self.find_or_make(&id, Cause::Spawn(&args))?;
+            if made {
+                self.control(&cell, Control::Spawn(answer));
+                break;
+            }
+            if !cell.mailbox.has_ended() {
+                return Err(lives());
+            }
+            self.remove(&cell);
+        }
         let deadline = ctx.deadline.unwrap_or_else(|| crate::now() + SPAWN_TIMEOUT);
         let late = || Failure::new(Code::DeadlineExceeded, format!("{id} did not start before the deadline"));
         let ended = || Failure::new(Code::Unavailable, format!("{id} ended while it started"));
@@ -65,8 +77,14 @@ impl Runtime {
         if !self.exists(target) {
             return Ok(self.monitor_nobody(watcher, &target.to_string()));
         }
-        let too_many = || Failure::new(Code::Overloaded, format!("{watcher} watches too many actors"));
-        self.0.links.monitor(watcher, target).ok_or_else(too_many)
+        match self.0.links.monitor(watcher, target, || self.exists(target)) {
+            Tied::Yes(reference) => Ok(reference),
+            Tied::Gone(reference) => {
+                self.signal(watcher, down(&reference, None, &target.to_string(), "noproc"));
+                Ok(reference)
+            }
+            Tied::TooMany => Err(Failure::new(Code::Overloaded, format!("{watcher} watches too many actors"))),
+        }
     }
 
     /// What watching nobody leads to.
@@ -77,12 +95,13 @@ impl Runtime {
     }
 
     pub(crate) fn link(&self, one: &ActorId, other: &ActorId) -> Result<(), Failure> {
-        if !self.exists(other) {
-            self.tell_exit(one, &other.to_string(), &Exit::Error("noproc".to_owned()));
-            return Ok(());
+        let tied = if self.exists(other) { self.0.links.link(one, other, || self.exists(other)) } else { Tied::Gone(()) };
+        match tied {
+            Tied::Yes(()) => {}
+            Tied::Gone(()) => self.tell_exit(one, &other.to_string(), &Exit::Error("noproc".to_owned())),
+            Tied::TooMany => return Err(Failure::new(Code::Overloaded, format!("{one} or {other} has too many links"))),
         }
-        let too_many = || Failure::new(Code::Overloaded, format!("{one} or {other} has too many links"));
-        self.0.links.link(one, other).then_some(()).ok_or_else(too_many)
+        Ok(())
     }
 
     /// Tells an actor that a peer has ended.
@@ -91,9 +110,11 @@ impl Runtime {
     }
 
     /// Tells all that want to hear it that an incarnation is over.
-    pub(crate) fn announce(&self, cell: &Cell, exit: &Exit) {
-        let id = &cell.id;
+    pub(crate) fn announce(&self, id: &ActorId, exit: &Exit) {
         let mourners = self.0.links.ended(id);
+        if mourners.watchers.is_empty() && mourners.peers.is_empty() {
+            return;
+        }
         let (printed, reason) = (id.to_string(), exit.to_string());
         for (reference, watcher) in mourners.watchers {
             self.signal(&watcher, down(&reference, Some(id.clone()), &printed, &reason));
@@ -110,9 +131,7 @@ impl Runtime {
             return self.tell_system_of_end(to, signal.from);
         }
         // Nobody is there to hear it when its application is gone.
-        if let Ok(cell) = self.cell(to) {
-            self.control(&cell, Control::Signal(Box::new(signal)));
-        }
+        let _ = self.order(to, Control::Signal(Box::new(signal)));
     }
 
     /// Whether a message to the actor would find it or bring it to life.
@@ -126,7 +145,7 @@ impl Runtime {
 
     /// Looks after a time whether an actor is idle, unless that is going to happen anyway.
     pub(crate) fn watch_idle(&self, cell: &Arc<Cell>, after: Duration) {
-        if !cell.watched.swap(true, Ordering::AcqRel) {
+        if cell.idle_look.lock().is_none() {
             self.0.timers.idle(cell, after);
         }
     }
@@ -139,7 +158,7 @@ impl Runtime {
         let runtime = self.clone();
         self.spawn_background(async move {
             loop {
-                let fire = std::future::poll_fn(|context| runtime.0.timers.poll_due(context)).await;
+                let fire = std::future::poll_fn(|context| runtime.0.timers.poll_due(context, |fired| runtime.put(fired))).await;
                 runtime.fire(fire).await;
             }
         });
@@ -148,16 +167,22 @@ impl Runtime {
     }
 
     async fn fire(&self, fire: Fire) {
+        // A node that ends begins nothing new, but a service still answers those who wait in it. Reminders are stored, and come in the next
+        // start of the node.
+        let is_for_service = matches!(fire, Fire::System(_));
+        if self.0.draining.load(Ordering::SeqCst) && !is_for_service {
+            return;
+        }
         match fire {
             Fire::Idle { cell, after } => {
                 let Some(cell) = cell.upgrade() else { return };
                 let idle = self.age_ms(crate::now()).saturating_sub(cell.counters.used_ms.load(Ordering::Relaxed));
-                let left = after.saturating_sub(Duration::from_millis(idle));
+                let is_working = cell.mailbox.standing().0 == Standing::Working;
+                let left = if is_working { after } else { after.saturating_sub(Duration::from_millis(idle)) };
                 if left.is_zero() {
-                    cell.watched.store(false, Ordering::Release);
                     self.control(&cell, Control::Passivate);
                 } else {
-                    self.0.timers.idle(&cell, left.max(Duration::from_millis(1)));
+                    self.watch_idle(&cell, left.max(Duration::from_millis(1)));
                 }
             }
             Fire::System(cell) => {
@@ -166,19 +191,24 @@ impl Runtime {
                 }
             }
             Fire::Reminder(due) => self.fire_reminder(due).await,
-            Fire::Timer { cell, name, operation, payload, .. } => {
-                let Some(cell) = cell.upgrade() else { return };
-                let sender = Some(cell.id.clone());
-                let message = Message { operation, kind: MessageKind::Cast, payload, sender, idempotency_key: None };
-                let ctx = RequestContext::external(cell.id.tenant.clone(), cell.id.namespace.clone(), "timer");
-                match cell.mailbox.try_send(envelope(ctx, message, None)) {
-                    Sent::Run(body) => self.run(cell, body),
-                    Sent::Full(_) => {
-                        tracing::warn!(actor_id = %cell.id, tenant = %cell.id.tenant, timer = name, "the mailbox was full when a timer fired")
-                    }
-                    Sent::Queued | Sent::Closed(_) => {}
-                }
+        }
+    }
+
+    /// Puts the message of a timer into its actor's mailbox.
+    fn put(&self, fired: Fired<'_>) {
+        let Fired { cell, name, operation, payload } = fired;
+        if self.0.draining.load(Ordering::SeqCst) {
+            return;
+        }
+        let (sender, operation, payload) = (Some(cell.id.clone()), operation.to_owned(), payload.clone());
+        let message = Message { operation, kind: MessageKind::Cast, payload, sender, idempotency_key: None };
+        let ctx = RequestContext::external(cell.id.tenant.clone(), cell.id.namespace.clone(), "timer");
+        match cell.mailbox.try_send(envelope(ctx, message, None)) {
+            Sent::Run(body) => self.run(cell.clone(), body),
+            Sent::Full(_) => {
+                tracing::warn!(actor_id = %cell.id, tenant = %cell.id.tenant, timer = name, "the mailbox was full when a timer fired");
             }
+            Sent::Queued | Sent::Closed(_) => {}
         }
     }
 

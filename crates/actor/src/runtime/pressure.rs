@@ -29,6 +29,13 @@ pub(super) struct Pressure {
     look: Notify,
 }
 
+impl Pressure {
+    /// Actors whose code is in memory.
+    pub(super) fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+}
+
 impl Runtime {
     /// An actor's code came into memory, or left it.
     pub(crate) fn count_live(&self, came: bool) {
@@ -54,7 +61,7 @@ impl Runtime {
                 () = tokio::time::sleep(PERIOD) => {}
                 () = self.0.pressure.look.notified() => {}
             }
-            let live = self.0.pressure.live.load(Ordering::Relaxed);
+            let live = self.0.pressure.live();
             // Some more than needed, so that the next one to come finds room.
             let too_many = budget.actors.filter(|most| live > *most).map_or(0, |most| live - most + most / 20);
             let too_much = budget.memory_bytes.and_then(|most| {
@@ -72,11 +79,11 @@ impl Runtime {
             return;
         }
         let mut cells: Vec<(u64, Arc<Cell>)> = Vec::new();
-        for shard in &self.0.shards {
-            let shard = shard.read();
-            let idle = shard.values().filter(|cell| cell.evictable.load(Ordering::Relaxed));
-            cells.extend(idle.map(|cell| (cell.counters.used_ms.load(Ordering::Relaxed), cell.clone())));
-        }
+        self.0.cells.each(|cell| {
+            if cell.evictable.load(Ordering::Relaxed) {
+                cells.push((cell.counters.used_ms.load(Ordering::Relaxed), cell.clone()));
+            }
+        });
         if cells.len() > count {
             cells.select_nth_unstable_by_key(count, |(used, _)| *used);
             cells.truncate(count);

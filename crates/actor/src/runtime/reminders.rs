@@ -29,6 +29,16 @@ pub(super) struct Reminders {
 }
 
 impl Reminders {
+    /// The node ends.
+    pub(super) fn end(&self) {
+        self.armed.lock().clear();
+    }
+
+    /// Entries in the wheel.
+    pub(super) fn armed(&self) -> usize {
+        self.armed.lock().len()
+    }
+
     /// Lets the index be read soon, since actors may have come for which it has something.
     pub(super) fn look(&self) {
         self.look.notify_one();
@@ -84,9 +94,7 @@ impl Runtime {
                 return;
             }
             // Without its application there is nobody to look after; what there is of it stays for a later deployment.
-            if let Ok(cell) = self.cell(&due.actor) {
-                self.control(&cell, Control::LookAfter(Box::new(due)));
-            }
+            let _ = self.order(&due.actor.clone(), Control::LookAfter(Box::new(due)));
             return;
         }
         let scope = (due.actor.tenant.clone(), due.actor.namespace.clone());

@@ -31,10 +31,7 @@ impl Runtime {
             let cell = self.0.systems.cell(id)?;
             let sent = match wait {
                 Wait::No => cell.mailbox.try_send(envelope),
-                Wait::Yes(_) => {
-                    let mut waiting = Some(envelope);
-                    std::future::poll_fn(|context| cell.mailbox.poll_send(&mut waiting, context)).await
-                }
+                Wait::Yes(_) => cell.mailbox.send(envelope).await,
             };
             envelope = match sent {
                 Sent::Queued => return Ok(()),
@@ -74,7 +71,7 @@ impl Runtime {
 
     /// Tells a system actor when an actor has ended. One that is given time need not be there yet.
     pub(crate) fn watch_for_system(&self, cell: &Arc<SystemCell>, actor: &ActorId, patient: bool) {
-        if self.exists(actor) && self.0.links.monitor(&cell.id, actor).is_some() {
+        if self.exists(actor) && self.0.links.monitor_for_system(&cell.id, actor, || self.exists(actor)) {
             return;
         }
         if !patient {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use plexspaces_types::{ActorId, Code, Failure};
+use tokio_util::time::delay_queue;
 
 use super::{SystemType, type_of};
 use crate::cell::Envelope;
@@ -17,6 +18,8 @@ pub(crate) struct SystemCell {
     pub(crate) id: ActorId,
     pub(super) kind: SystemType,
     pub(crate) mailbox: Mailbox<Box<Body>, Box<Envelope>, Poke>,
+    /// Where in the wheel its next look is.
+    pub(crate) look: Mutex<Option<delay_queue::Key>>,
 }
 
 /// What overtakes messages.
@@ -68,9 +71,10 @@ impl Systems {
     pub(crate) fn cell(&self, id: &ActorId) -> Result<Arc<SystemCell>, Failure> {
         let kind = self.kind(type_of(id).unwrap_or_default())?;
         let mut cells = self.cells.lock();
-        let cell = cells
-            .entry(id.clone())
-            .or_insert_with(|| Arc::new(SystemCell { id: id.clone(), kind, mailbox: Mailbox::new(Box::default(), CAPACITY, false) }));
+        let cell = cells.entry(id.clone()).or_insert_with(|| {
+            let mailbox = Mailbox::new(Box::default(), CAPACITY, false);
+            Arc::new(SystemCell { id: id.clone(), kind, mailbox, look: Mutex::default() })
+        });
         Ok(cell.clone())
     }
 
@@ -87,7 +91,13 @@ impl Systems {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.cells.lock().len()
+    }
+
+    /// The node ends: each lets go of what it has.
     pub(crate) fn clear(&self) {
-        self.cells.lock().clear();
+        let cells = std::mem::take(&mut *self.cells.lock());
+        cells.values().for_each(|cell| drop(cell.mailbox.abandon()));
     }
 }

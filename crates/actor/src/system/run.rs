@@ -66,6 +66,8 @@ pub(crate) async fn run(runtime: Runtime, cell: Arc<SystemCell>, mut body: Box<B
             && live.is_idle()
             && cell.mailbox.end_if_empty()
         {
+            // When it comes back it watches anew.
+            runtime.links().ended(&cell.id);
             return runtime.systems().remove(&cell);
         }
         if let Err(failure) = live.round(&runtime, &cell, first).await {
