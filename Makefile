@@ -1,6 +1,6 @@
 # Everything is done by `cargo xtask`; these are its short names.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-examples bench check gen
+.PHONY: help build run test test-examples bench soak check gen
 
 # Built dependencies outlive a checkout.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/plexspaces/target
@@ -23,6 +23,9 @@ test-examples: ## Run the tests of the examples, without and with a node
 
 bench: ## Run the benchmarks
 	cargo xtask bench
+
+soak: ## Let actors live and end for five minutes and look what is left
+	cargo xtask soak
 
 check: ## Run the checks without the tests
 	cargo xtask check

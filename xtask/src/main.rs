@@ -5,6 +5,7 @@ mod edges;
 mod proto;
 mod run;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 
@@ -39,6 +40,15 @@ enum Command {
     Run,
     /// Runs every benchmark
     Bench,
+    /// Lets actors live and end in all ways at once, and looks what is left
+    Soak {
+        /// For how long, like 90s or 1h
+        #[arg(default_value = "5m")]
+        time: String,
+        /// Chooses as an earlier run did, which printed its seed
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -63,5 +73,6 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Check => test::run(false),
         Command::Run => run::run(),
         Command::Bench => bench::run(),
+        Command::Soak { time, seed } => soak::run(&time, seed),
     }
 }
