@@ -267,6 +267,8 @@ async fn an_unknown_facet_and_a_wrong_configuration_are_refused() {
         (spec("logging", None, json!({"redact": ["x"]})), "no payload is logged without payload = true"),
         (spec("authorization", None, json!({})), "facet authorization: it has no rule"),
         (spec("lock", None, json!({})), "facet lock: key is missing"),
+        (spec("blob", None, json!({"initial": {}})), "facet blob: initial has no blob"),
+        (spec("blob", None, json!({"initial": {"/a": 1}})), "facet blob: initial has a wrong name: a blob's name has 1 to 512 bytes"),
         (spec("process_group", None, json!({"groups": []})), "facet process_group: groups has no name"),
         (spec("registry", None, json!({"name": ""})), "facet registry: name is empty"),
         (spec("event_emitter", None, json!({})), "facet event_emitter: target is missing"),

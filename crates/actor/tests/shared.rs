@@ -346,6 +346,26 @@ async fn actors_with_the_lock_of_a_facet_work_one_after_the_other() {
 }
 
 #[tokio::test]
+async fn blobs_that_an_actor_begins_with_are_put_where_there_are_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let profile = facet("blob", json!({"initial": {"prompts/system": "be brief", "limits": {"tokens": 7}}}));
+    let node = Node::keeping(Arc::new(Memory::new()), profile, Some(directory.path())).await;
+    let get = |name: &str| json!({"do": "get_blob", "name": name});
+    let put = json!({"do": "put_blob", "name": "prompts/system", "content": "be long"});
+    let begun = node.ask("script/a", "run", json!({"steps": [get("prompts/system"), get("limits"), put]})).await;
+    assert_eq!(begun, Ok(json!(["be brief", "{\"tokens\":7}", 7])));
+    // Another actor with the facet finds what there is now.
+    assert_eq!(node.ask("script/b", "run", json!({"steps": [get("prompts/system")]})).await, Ok(json!(["be long"])));
+}
+
+#[tokio::test]
+async fn an_actor_with_blobs_to_begin_with_does_not_live_where_none_are_kept() {
+    let node = Node::with(Arc::new(Memory::new()), facet("blob", json!({"initial": {"a": "b"}}))).await;
+    let failure = node.ask("script/a", "notes", json!({})).await.unwrap_err();
+    assert_eq!((failure.code.name(), failure.message.contains("this node keeps no blobs")), ("not_found", true), "{failure:?}");
+}
+
+#[tokio::test]
 async fn a_service_that_is_due_often_has_one_look_in_the_wheel() {
     let node = Node::on(Arc::new(Memory::new())).await;
     for number in 0..10 {

@@ -4,6 +4,7 @@ use super::FacetRegistry;
 
 mod authentication;
 mod authorization;
+mod blob;
 mod caching;
 mod event_emitter;
 mod key_value;
@@ -18,6 +19,7 @@ mod tracing;
 pub(super) fn register(facets: &FacetRegistry) {
     facets.add("authentication", authentication::make);
     facets.add("authorization", authorization::make);
+    facets.add("blob", blob::make);
     facets.add("caching", caching::make);
     facets.add("event_emitter", event_emitter::make);
     facets.add("key_value", key_value::make);
