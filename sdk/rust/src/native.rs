@@ -18,6 +18,9 @@ use crate::{Actor, ActorContext, BehaviorError, Message, ServiceLocator};
 pub(crate) trait Unborn: Instance {
     /// Runs `init`.
     async fn init(&mut self, config: &str, turn: Turn) -> Result<Turn, Fault>;
+
+    /// Whether `init` reads its configuration.
+    fn reads_config(&self) -> bool;
 }
 
 /// Makes an actor of a registered type.
@@ -29,6 +32,8 @@ pub(crate) struct NativeType {
     version: u64,
     locator: Arc<ServiceLocator>,
     maker: Option<Maker>,
+    /// Whether those that it makes read their configuration.
+    has_init: bool,
     /// Values that were given to a spawn and wait to be started.
     given: Mutex<HashMap<types::ActorId, Given>>,
 }
@@ -40,9 +45,9 @@ pub(crate) struct Given {
 }
 
 impl NativeType {
-    pub(crate) fn new(info: TypeInfo, version: u64, maker: Option<Maker>, locator: Arc<ServiceLocator>) -> Self {
+    pub(crate) fn new(info: TypeInfo, version: u64, maker: Option<Maker>, has_init: bool, locator: Arc<ServiceLocator>) -> Self {
         let sdk = Sdk { language: "rust".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
-        Self { description: Description { sdk, actors: vec![info] }, version, locator, maker, given: Mutex::default() }
+        Self { description: Description { sdk, actors: vec![info] }, version, locator, maker, has_init, given: Mutex::default() }
     }
 
     /// Keeps a value until its actor is started.
@@ -86,6 +91,10 @@ impl Factory for NativeType {
         };
         let turn = actor.init(&spec.config, turn).await?;
         Ok((actor, turn))
+    }
+
+    fn reads_config(&self, id: &types::ActorId) -> bool {
+        self.given.lock().get(id).map_or(self.has_init, |given| given.actor.reads_config())
     }
 
     fn facets(&self, id: &types::ActorId) -> Vec<Box<dyn Facet>> {
@@ -215,6 +224,10 @@ impl<A: Actor> Unborn for Native<A> {
             self.state().map_err(crashed)?;
         }
         Ok(turn)
+    }
+
+    fn reads_config(&self) -> bool {
+        A::HAS_INIT
     }
 }
 

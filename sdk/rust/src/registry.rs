@@ -27,12 +27,22 @@ pub(crate) struct Registration {
     pub(crate) maker: Option<Maker>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) facets: Vec<FacetSpec>,
+    /// Whether its actors' `init` reads their configuration.
+    pub(crate) has_init: bool,
 }
 
 impl Registration {
     /// A type whose actors are given as values.
     pub(crate) fn of_values<A: Actor>() -> Self {
-        Self { info: describe::<A>(A::NAME), durable: A::DURABLE, version: A::VERSION, maker: None, idle_timeout: None, facets: Vec::new() }
+        Self {
+            info: describe::<A>(A::NAME),
+            durable: A::DURABLE,
+            version: A::VERSION,
+            maker: None,
+            idle_timeout: None,
+            facets: Vec::new(),
+            has_init: A::HAS_INIT,
+        }
     }
 }
 
@@ -80,6 +90,7 @@ impl ActorRegistry {
             maker: Some(maker),
             idle_timeout,
             facets: Vec::new(),
+            has_init: A::HAS_INIT,
         };
         let mut types = self.types.write();
         if types.contains_key(name) {

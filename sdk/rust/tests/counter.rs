@@ -223,3 +223,32 @@ async fn a_node_runs_until_it_is_shut_down() {
     running.await.unwrap().unwrap();
     assert_eq!(ask(&counter, json!({"op": "get"})).await.unwrap_err().code, Code::Unavailable);
 }
+
+#[gen_server_actor]
+struct Link {
+    next: Option<ActorRef>,
+}
+
+#[plexspaces_handlers]
+impl Link {
+    /// Asks as one from outside would, by a reference that it was given.
+    #[handler("depth")]
+    async fn depth(&mut self, _ctx: &ActorContext, _msg: &Message) -> Result<u64, BehaviorError> {
+        let Some(next) = &self.next else { return Ok(0) };
+        let reply = next.ask(call_message(json!({"op": "depth"})), PATIENCE).await.map_err(|failure| failure.to_string())?;
+        Ok(1 + reply.json::<u64>()?)
+    }
+}
+
+#[tokio::test]
+async fn a_long_chain_of_asks_needs_no_deep_stack() {
+    let node = NodeBuilder::new("node1").build().await;
+    let ctx = RequestContext::new_without_auth("t".into(), "default".into());
+    let mut next = None;
+    for number in 0..1000 {
+        let id = ActorId::from(number.to_string());
+        next = Some(spawn_with_facets(&ctx, node.service_locator(), id, "default", Link { next }, vec![]).await.unwrap());
+    }
+    let reply = next.unwrap().ask(call_message(json!({"op": "depth"})), PATIENCE).await.unwrap();
+    assert_eq!(reply.json::<u64>().unwrap(), 999);
+}
