@@ -7,19 +7,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::RwLock;
+use smallvec::SmallVec;
 
 use crate::{Batch, Durability, Error, Limits, Page, Partition, Precondition, Range, Store, Write};
 
 /// A store in memory. Clones share one state, which ends with the last of them.
 ///
-/// It keeps the `Bytes` that it is given: a small slice of a large buffer keeps that buffer.
+/// It keeps the values that it is given: a small slice of a large buffer keeps that buffer.
 #[derive(Clone, Debug)]
 pub struct Memory {
     limits: Limits,
     partitions: Arc<RwLock<HashMap<Partition, Entries>>>,
 }
 
-type Entries = BTreeMap<Bytes, Bytes>;
+type Entries = BTreeMap<Key, Bytes>;
+
+/// Short keys lie in the nodes of the tree: looking one up among many is a matter of how much memory is touched.
+type Key = SmallVec<[u8; 24]>;
 
 impl Memory {
     /// The limits of [`Memory::new`]: those of the embedded database, so that what passes here passes there.
@@ -84,7 +88,7 @@ impl Store for Memory {
                 page.more = true;
                 break;
             }
-            page.entries.push((key.clone(), value.clone()));
+            page.entries.push((Bytes::copy_from_slice(key), value.clone()));
         }
         Ok(page)
     }
@@ -95,8 +99,8 @@ impl Store for Memory {
         let present = partitions.get(&batch.partition);
         for (index, precondition) in batch.preconditions.iter().enumerate() {
             let holds = match precondition {
-                Precondition::Absent { key } => present.is_none_or(|entries| !entries.contains_key(key)),
-                Precondition::Equals { key, value } => present.is_some_and(|entries| entries.get(key) == Some(value)),
+                Precondition::Absent { key } => present.is_none_or(|entries| !entries.contains_key::<[u8]>(key)),
+                Precondition::Equals { key, value } => present.is_some_and(|entries| entries.get::<[u8]>(key) == Some(value)),
             };
             if !holds {
                 return Err(Error::Precondition { index });
@@ -108,8 +112,8 @@ impl Store for Memory {
         let entries = partitions.entry(batch.partition.clone()).or_default();
         for write in batch.writes {
             match write {
-                Write::Put { key, value } => entries.insert(key, value),
-                Write::Delete { key } => entries.remove(&key),
+                Write::Put { key, value } => entries.insert(Key::from_slice(&key), value),
+                Write::Delete { key } => entries.remove::<[u8]>(&key),
             };
         }
         if entries.is_empty() {

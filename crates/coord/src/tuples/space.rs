@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use plexspaces_types::Failure;
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use super::pattern::{self, Pattern, Start};
 
@@ -12,8 +13,8 @@ use super::pattern::{self, Pattern, Start};
 pub(super) struct Tuple {
     /// The JSON array as it was written.
     pub(super) text: Box<str>,
-    /// Of its elements.
-    hashes: Box<[u64]>,
+    /// Of its elements. Those of a short tuple lie beside it, so that finding it touches less memory.
+    hashes: SmallVec<[u64; 3]>,
     pub(super) expires_ms: Option<u64>,
 }
 
@@ -138,6 +139,9 @@ impl Numbers {
 
 impl Line {
     fn insert(&mut self, number: u64) {
+        if self.numbers.back().is_none_or(|last| *last < number) {
+            return self.numbers.push_back(number);
+        }
         match self.numbers.binary_search(&number) {
             // One that comes back before its place was forgotten.
             Ok(_) => self.gone -= 1,
