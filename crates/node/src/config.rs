@@ -298,7 +298,8 @@ impl Default for WasmConfig {
 pub struct ApiConfig {
     /// The largest deployment.
     pub max_deploy_size: ByteSize,
-    /// Under which URL clients reach the node, for the links that it makes: `https://plexspaces.example`. Without it that of the first listener.
+    /// Under which URL clients reach the node, for the links that it makes: `https://plexspaces.example`. Without it that of the
+    /// first listener, unless that listens on all addresses: then it makes none.
     pub public_url: Option<String>,
     /// The largest invocation.
     pub max_request_size: ByteSize,

@@ -174,9 +174,11 @@ async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), E
     }
 }
 
-/// Under which URL clients reach the node.
+/// Under which URL clients reach the node; empty where that cannot be known.
 fn public_url(config: &Config, data: &TcpListener) -> String {
-    config.api.public_url.clone().unwrap_or_else(|| format!("http://{}", address(data)))
+    let address = address(data);
+    let own = || if address.ip().is_unspecified() { String::new() } else { format!("http://{address}") };
+    config.api.public_url.clone().unwrap_or_else(own)
 }
 
 /// The brokers that channels can be on. They need not be there yet.

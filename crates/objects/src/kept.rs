@@ -12,15 +12,15 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 #[cfg(feature = "s3")]
 use object_store::signer::{Method, SignedUrlOptions, Signer};
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _, PutPayload};
+use object_store::{GetOptions, GetResultPayload, ObjectStore, ObjectStoreExt as _, PutPayload};
 use plexspaces_actor::{Content, Objects, Written};
 use plexspaces_types::{Code, Failure};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::Place;
 use crate::pieces::Pieces;
 use crate::upload::Upload;
 use crate::verified::verified;
+use crate::{Place, reading};
 
 /// Content is written in pieces of this many bytes; what is no larger goes at once. A bucket takes no smaller ones.
 const PIECE: usize = 1 << 20;
@@ -103,13 +103,9 @@ impl Kept {
 
     /// Whether it answers, and the bucket is there.
     pub async fn check(&self) -> Result<(), Failure> {
-        let listed = tokio::time::timeout(LOOK, self.objects.list_with_delimiter(Some(&self.path("probe")?))).await;
-        match listed {
+        match tokio::time::timeout(LOOK, self.objects.get(&self.path("probe")?)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error @ object_store::Error::NotFound { .. })) => {
-                tracing::debug!(%error, "the bucket of blobs was looked for");
-                Err(Failure::new(Code::StorageFailed, format!("the store of blobs ({}) has no such bucket", self.name)))
-            }
+            Ok(Err(error)) if matches!(error, object_store::Error::NotFound { .. }) && !lacks_bucket(&error) => Ok(()),
             Ok(Err(error)) => Err(self.failure(&error)),
             Err(_) => Err(self.silent()),
         }
@@ -152,7 +148,10 @@ impl Kept {
             if pieces.is_over() {
                 return Ok(());
             }
-            piece = pieces.next(size).await?;
+            piece = tokio::select! {
+                next = pieces.next(size) => next?,
+                error = upload.failed() => return Err(self.failed(&error)),
+            };
         }
     }
 
@@ -179,13 +178,14 @@ impl Kept {
         if is_full {
             return Failure::new(Code::StorageFull, "there is no room left for blobs");
         }
+        if lacks_bucket(error) {
+            return Failure::new(Code::StorageFailed, format!("the store of blobs ({}) has no such bucket", self.name));
+        }
+        if is_refused(error) {
+            return Failure::new(Code::StorageFailed, format!("the store of blobs ({}) refuses the credentials of the node", self.name));
+        }
         match error {
-            object_store::Error::NotFound { .. } => {
-                Failure::new(Code::StorageFailed, "the bytes of the blob, or the bucket, are not there any more")
-            }
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                Failure::new(Code::StorageFailed, format!("the store of blobs ({}) refuses the credentials of the node", self.name))
-            }
+            object_store::Error::NotFound { .. } => Failure::new(Code::StorageFailed, "the bytes of the blob are not there any more"),
             object_store::Error::Generic { .. } if self.is_remote => self.silent(),
             _ => Failure::new(Code::StorageFailed, "the store of blobs failed; the node's log has the details"),
         }
@@ -194,6 +194,16 @@ impl Kept {
     fn silent(&self) -> Failure {
         Failure::new(Code::Unavailable, format!("the store of blobs ({}) does not answer", self.name))
     }
+}
+
+/// The library says what a store has answered in words only.
+fn lacks_bucket(error: &object_store::Error) -> bool {
+    error.to_string().contains("<Code>NoSuchBucket</Code>")
+}
+
+fn is_refused(error: &object_store::Error) -> bool {
+    let is_refused = matches!(error, object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. });
+    is_refused || ["status code: 401", "status code: 403"].iter().any(|status| error.to_string().contains(status))
 }
 
 #[async_trait]
@@ -208,12 +218,15 @@ impl Objects for Kept {
         let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
         let got = self.objects.get_opts(&self.path(key)?, options).await.map_err(|error| self.failed(&error))?;
         let (name, is_remote) = (self.name, self.is_remote);
-        let broken = move |error: object_store::Error| {
+        let broken = move |error: &dyn std::error::Error| {
             tracing::error!(%error, "the store of blobs failed");
             let code = if is_remote { Code::Unavailable } else { Code::StorageFailed };
             Failure::new(code, format!("the store of blobs ({name}) failed in the middle of a blob"))
         };
-        let content = got.into_stream().map_err(broken).boxed();
+        let content = match got.payload {
+            GetResultPayload::File(file, _) => reading::content(file, got.range).map_err(move |error| broken(&error)).boxed(),
+            GetResultPayload::Stream(content) => content.map_err(move |error| broken(&error)).boxed(),
+        };
         Ok(match sha256 {
             Some(expected) => verified(content, expected),
             None => content,

@@ -5,6 +5,7 @@
 mod kept;
 mod pieces;
 mod place;
+mod reading;
 #[cfg(feature = "s3")]
 mod remote;
 mod upload;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt as _, StreamExt as _};
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, PutPayload, Result};
 
@@ -32,11 +32,18 @@ impl Upload {
         if let Some(upload) = &mut self.upload {
             self.parts.push(upload.put_part(part));
         }
-        // They begin here, and go on while the next one comes.
-        while let Some(Some(done)) = self.parts.next().now_or_never() {
-            done?;
-        }
         self.wait(AT_ONCE - 1).await
+    }
+
+    /// Goes on with the parts that are under way, and ends only when one of them fails.
+    pub(crate) async fn failed(&mut self) -> object_store::Error {
+        loop {
+            match self.parts.next().await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return error,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Makes an object of the parts.

@@ -97,7 +97,7 @@ pub struct BlobStore {
     pub objects: Arc<dyn Objects>,
     /// What is kept with the names, once it is known.
     pub keys: Arc<OnceLock<BlobKeys>>,
-    /// Under which URL clients reach the node, without a `/` at its end.
+    /// Under which URL clients reach the node, without a `/` at its end; empty where that is not known.
     pub url: Arc<str>,
     /// Bytes of one blob.
     pub max_bytes: u64,
@@ -210,6 +210,10 @@ impl Runtime {
             }
         } else {
             check_blob_name(name)?;
+        }
+        if store.url.is_empty() {
+            let message = "this node listens on all addresses and does not know under which one clients reach it: set api.public_url";
+            return Err(Failure::new(Code::InvalidConfig, message));
         }
         let (tenant, namespace) = (ctx.tenant.to_string(), ctx.namespace.to_string());
         let signature = store.keys()?.sign(&BlobLink { access, tenant: &tenant, namespace: &namespace, name, expires });

@@ -18,7 +18,7 @@ pub struct S3 {
 
 impl S3 {
     /// The user.
-    pub const KEY: &'static str = "plexspaces";
+    pub const KEY: &'static str = "AKPLEX0123456789";
 
     /// The user's secret.
     pub const SECRET: &'static str = "s3cret-of-the-object-store";
