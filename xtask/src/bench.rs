@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::shell::{path_with, python, root, visibly};
 
-const BENCHES: [&str; 8] = ["store", "guest", "invoke", "node", "runs", "services", "supervision", "actors"];
+const BENCHES: [&str; 9] = ["store", "guest", "invoke", "node", "runs", "blobs", "services", "supervision", "actors"];
 
 pub(crate) fn run() -> Result<()> {
     let path = path_with(&python()?)?;

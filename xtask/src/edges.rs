@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("coord", &["types", "actor"]),
     ("wasm", &["types", "actor"]),
     ("outbound", &["types", "actor"]),
-    ("objects", &["types", "actor"]),
+    ("objects", &["types", "actor", "outbound"]),
     ("app", &["types", "store", "actor", "wasm", "outbound"]),
     ("api", &["types", "proto", "actor", "app"]),
     ("client", &["types", "proto"]),

@@ -1,11 +1,16 @@
 //! Blobs: their bytes go through in pieces, over HTTP as they are.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, RANGE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use plexspaces_actor::{BlobInfo, Content};
+use matchit::Params;
+use plexspaces_actor::{BlobAccess, BlobInfo, BlobLink, Content, Presigned};
 use plexspaces_proto::google::api::HttpBody;
 use plexspaces_proto::v1;
 use plexspaces_proto::v1::blob_service_server::BlobService;
@@ -14,12 +19,41 @@ use tonic::{Request, Status, Streaming};
 
 use crate::actors::caller;
 use crate::applications::timestamp;
+use crate::auth;
 use crate::error::status;
+use crate::methods::Parameter;
 use crate::page::{self, List};
 use crate::services::Api;
 use crate::transcode::{Incoming, decode, pairs, plain};
 
 const OCTETS: &str = "application/octet-stream";
+
+/// How long a link can be used for which nothing was said.
+const LINK_LIFE: Duration = Duration::from_mins(15);
+
+macro_rules! parameters {
+    ($($name:literal $schema:literal $description:literal)*) => {
+        &[$(Parameter { name: $name, schema: $schema, description: $description }),*]
+    };
+}
+
+/// The query of a request that writes bytes.
+pub(crate) const WRITE: &[Parameter] = parameters! {
+    "tenant_id" "string" "The tenant; \"default\" when empty."
+    "namespace" "string" "The namespace; \"default\" when empty."
+    "expires" "integer" "Of a signed link: until when, in seconds since the Unix epoch."
+    "signature" "string" "Of a signed link: stands for any other credential."
+};
+
+/// The query of a request that reads bytes.
+pub(crate) const READ: &[Parameter] = parameters! {
+    "tenant_id" "string" "The tenant; \"default\" when empty."
+    "namespace" "string" "The namespace; \"default\" when empty."
+    "offset" "integer" "How many bytes to leave out."
+    "length" "integer" "How many bytes to give at most; all when absent."
+    "expires" "integer" "Of a signed link: until when, in seconds since the Unix epoch."
+    "signature" "string" "Of a signed link: stands for any other credential."
+};
 
 #[tonic::async_trait]
 impl BlobService for Api {
@@ -54,6 +88,18 @@ impl BlobService for Api {
         let ctx = caller.context(&request.tenant_id, &request.namespace).map_err(status)?;
         let found = self.0.services.runtime.blob(&ctx, &request.name).await;
         found.map(|info| tonic::Response::new(shown(info))).map_err(status)
+    }
+
+    async fn presign_blob(&self, request: Request<v1::PresignBlobRequest>) -> Result<tonic::Response<v1::PresignBlobResponse>, Status> {
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let ctx = caller.context(&request.tenant_id, &request.namespace).map_err(status)?;
+        let access = BlobAccess::of_method(&request.method).map_err(status)?;
+        let life = request.expires_secs.map_or(LINK_LIFE, |seconds| Duration::from_secs(seconds.into()));
+        let Presigned { url, expires_ms } =
+            self.0.services.runtime.presign_blob(&ctx, &request.name, access, life).await.map_err(status)?;
+        let method = access.method().to_owned();
+        Ok(tonic::Response::new(v1::PresignBlobResponse { url, method, expires_at: Some(timestamp(expires_ms)) }))
     }
 
     async fn delete_blob(&self, request: Request<v1::DeleteBlobRequest>) -> Result<tonic::Response<v1::DeleteBlobResponse>, Status> {
@@ -112,7 +158,10 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
         .and_then(|()| set(CONTENT_LENGTH, (read.end - read.start).to_string()))
         .and_then(|()| set(ETAG, format!("\"{}\"", info.sha256)))
         .and_then(|()| set(ACCEPT_RANGES, "bytes".to_owned()))
-        .and_then(|()| set(CACHE_CONTROL, "no-store".to_owned()));
+        .and_then(|()| set(CACHE_CONTROL, "no-store".to_owned()))
+        // What somebody has written is shown as nothing but what it says it is, and is no page of the node.
+        .and_then(|()| set(X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()))
+        .and_then(|()| set(CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'".to_owned()));
     let sent = match part {
         None => sent,
         Some(_) => sent.and_then(|()| set(CONTENT_RANGE, format!("bytes {}-{}/{}", read.start, read.end.saturating_sub(1), info.size))),
@@ -124,6 +173,21 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
     Ok(response)
 }
 
+/// Whether a request comes with a signed link.
+pub(crate) fn is_signed(query: Option<&str>) -> bool {
+    pairs(query).any(|(name, _)| name == "signature")
+}
+
+/// Fails unless a request comes with a signed link that allows what it asks for.
+pub(crate) fn check_link(api: &Api, access: BlobAccess, query: Option<&str>, params: &Params<'_, '_>) -> Result<(), Failure> {
+    let asked = Asked::read(query, access == BlobAccess::Read)?;
+    let name = params.get("name").map(decode).transpose()?.unwrap_or_default();
+    let (tenant, namespace) = (auth::name("tenant_id", &asked.tenant)?.to_string(), auth::name("namespace", &asked.namespace)?.to_string());
+    let (expires, signature) = asked.link.unwrap_or_default();
+    let link = BlobLink { access, tenant: &tenant, namespace: &namespace, name: &name, expires };
+    api.0.services.runtime.check_blob_link(&link, &signature)
+}
+
 /// What the query of a request for bytes says.
 #[derive(Default)]
 struct Asked {
@@ -131,25 +195,39 @@ struct Asked {
     namespace: String,
     offset: u64,
     length: Option<u64>,
+    /// Of a signed link: until when, and the signature.
+    link: Option<(u64, String)>,
 }
 
 impl Asked {
     fn read(query: Option<&str>, reads: bool) -> Result<Self, Failure> {
         let mut asked = Self::default();
+        let (mut expires, mut signature) = (None, None);
         for (name, value) in pairs(query) {
-            let number =
-                || value.parse::<u64>().map_err(|_| Failure::invalid(&*name, format!("expected a number of bytes, found {value:?}")));
+            let number = || {
+                value
+                    .parse::<u64>()
+                    .map_err(|_| Failure::invalid(&*name, format!("expected a number that is not negative, found {value:?}")))
+            };
             match &*name {
+                "expires" => expires = Some(number()?),
+                "signature" => signature = Some(value.into_owned()),
                 "tenant_id" => asked.tenant = value.into_owned(),
                 "namespace" => asked.namespace = value.into_owned(),
                 "offset" if reads => asked.offset = number()?,
                 "length" if reads => asked.length = Some(number()?),
                 other => {
-                    let known = if reads { "tenant_id, namespace, offset, length" } else { "tenant_id, namespace" };
+                    let known = if reads { READ } else { WRITE };
+                    let known = known.iter().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");
                     return Err(Failure::invalid(other, format!("unknown field {other:?}; known are {known}")));
                 }
             }
         }
+        asked.link = match (expires, signature) {
+            (None, None) => None,
+            (Some(expires), Some(signature)) => Some((expires, signature)),
+            _ => return Err(Failure::invalid("signature", "expires and signature are given together, or neither")),
+        };
         Ok(asked)
     }
 }

@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use axum::body::Body;
 use futures::{FutureExt as _, TryFutureExt as _};
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method as Verb, Request, Response};
 use matchit::Params;
 use metrics::{SharedString, counter, histogram};
+use plexspaces_actor::BlobAccess;
 use plexspaces_proto::dynamic::DynamicCodec;
 use plexspaces_proto::v1::actor_service_server::ActorServiceServer;
 use plexspaces_proto::v1::application_service_server::ApplicationServiceServer;
@@ -206,7 +207,8 @@ impl Front {
         trace: TraceContext,
         request_id: &str,
     ) -> Result<Response<Body>, Failure> {
-        let (caller, _permit) = self.admit(binding.method, parts, trace)?;
+        let link = binding.method.signed.filter(|_| crate::blobs::is_signed(parts.uri.query()));
+        let (caller, _permit) = self.admit(binding.method, parts, trace, link.map(|access| (access, params)))?;
         body.admit((binding.method.body_limit)(&self.api.0.limits), &parts.headers)?;
         let incoming = Incoming { parts, params, body, caller };
         match binding.call.as_ref() {
@@ -231,7 +233,7 @@ impl Front {
         };
         let label = SharedString::from(path.clone());
         let refused = |failure| (SharedString::from(path.clone()), Some(*method), error::status(failure).into_http());
-        let (caller, _permit) = match self.admit(method, &parts, trace) {
+        let (caller, _permit) = match self.admit(method, &parts, trace, None) {
             Ok(admitted) => admitted,
             Err(failure) => return refused(failure),
         };
@@ -251,9 +253,21 @@ impl Front {
         }
     }
 
-    /// Who asks; an error unless the request may be carried out now.
-    fn admit(&self, method: &Method, parts: &Parts, trace: TraceContext) -> Result<(Caller, Option<OwnedSemaphorePermit>), Failure> {
-        let principal = self.api.0.auth.check(parts, !method.public)?;
+    /// Who asks; an error unless the request may be carried out now. A signed link stands for a credential.
+    fn admit(
+        &self,
+        method: &Method,
+        parts: &Parts,
+        trace: TraceContext,
+        link: Option<(BlobAccess, &Params<'_, '_>)>,
+    ) -> Result<(Caller, Option<OwnedSemaphorePermit>), Failure> {
+        let principal = match link {
+            Some((access, params)) if !parts.headers.contains_key(AUTHORIZATION) => {
+                crate::blobs::check_link(&self.api, access, parts.uri.query(), params)?;
+                "signed link".into()
+            }
+            _ => self.api.0.auth.check(parts, !method.public)?,
+        };
         let caller = Caller { trace, principal };
         if method.public {
             return Ok((caller, None));

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _};
 use http::Response;
+use plexspaces_actor::BlobAccess;
 use plexspaces_proto::v1::application_service_server::ApplicationService;
 use plexspaces_proto::v1::blob_service_server::BlobService;
 use plexspaces_proto::v1::dead_letter_service_server::DeadLetterService;
@@ -45,6 +46,8 @@ pub(crate) struct Method {
     pub(crate) query: &'static [Parameter],
     /// How large the body may be.
     pub(crate) body_limit: fn(&Limits) -> usize,
+    /// What a signed link must allow that is used over HTTP instead of a credential; `None` where there are no such links.
+    pub(crate) signed: Option<BlobAccess>,
     /// What a service of the node does for it; `None` when there is code for it here.
     pub(crate) operation: Option<Operation>,
 }
@@ -66,6 +69,7 @@ const CONTROL: Method = Method {
     aliases: &[],
     query: &[],
     body_limit: |limits| limits.request_bytes,
+    signed: None,
     operation: None,
 };
 const SYSTEM: Method = Method { while_starting: true, ..CONTROL };
@@ -120,8 +124,22 @@ pub(crate) const METHODS: &[Method] = &[
     Method { name: "plexspaces.v1.SystemService.TailLogs", ..SYSTEM },
     Method { name: "plexspaces.v1.SystemService.GetMetrics", ..PUBLIC },
     Method { name: "plexspaces.v1.SystemService.GetOpenApi", ..SYSTEM },
-    Method { name: "plexspaces.v1.BlobService.WriteBlob", body_limit: |_| usize::MAX, ..CONTROL },
-    Method { name: "plexspaces.v1.BlobService.ReadBlob", quiet: true, statuses: &[200, 206], ..CONTROL },
+    Method {
+        name: "plexspaces.v1.BlobService.WriteBlob",
+        body_limit: |_| usize::MAX,
+        query: crate::blobs::WRITE,
+        signed: Some(BlobAccess::Write),
+        ..CONTROL
+    },
+    Method {
+        name: "plexspaces.v1.BlobService.ReadBlob",
+        quiet: true,
+        statuses: &[200, 206],
+        query: crate::blobs::READ,
+        signed: Some(BlobAccess::Read),
+        ..CONTROL
+    },
+    Method { name: "plexspaces.v1.BlobService.PresignBlob", ..CONTROL },
     Method { name: "plexspaces.v1.BlobService.GetBlob", quiet: true, ..CONTROL },
     Method { name: "plexspaces.v1.BlobService.DeleteBlob", ..CONTROL },
     Method { name: "plexspaces.v1.BlobService.ListBlobs", ..CONTROL },
@@ -218,7 +236,7 @@ pub(crate) fn calls(api: &Api, pool: &DescriptorPool) -> Result<HashMap<&'static
     for name in ["plexspaces.v1.BlobService.WriteBlob", "plexspaces.v1.BlobService.ReadBlob"] {
         calls.insert(name, Call::Hook(|api, incoming| crate::blobs::http(api, incoming).boxed()));
     }
-    register!(unary BlobService ("GetBlob", get_blob) ("DeleteBlob", delete_blob) ("ListBlobs", list_blobs));
+    register!(unary BlobService ("GetBlob", get_blob) ("PresignBlob", presign_blob) ("DeleteBlob", delete_blob) ("ListBlobs", list_blobs));
     register!(unary ApplicationService
         ("DeployApplication", deploy_application) ("UndeployApplication", undeploy_application)
         ("GetApplication", get_application) ("ListApplications", list_applications));

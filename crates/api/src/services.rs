@@ -1,5 +1,6 @@
 //! What the interface reaches of the node.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,7 +63,7 @@ pub struct Check {
 
 /// Whether the node takes requests. It is set by the node; clones share it.
 #[derive(Clone, Debug)]
-pub struct Readiness(Arc<watch::Sender<(State, Option<String>)>>);
+pub struct Readiness(Arc<watch::Sender<(State, BTreeMap<&'static str, String>)>>);
 
 /// The node's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ pub enum State {
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new((State::Starting, None))))
+        Self(Arc::new(watch::Sender::new((State::Starting, BTreeMap::new()))))
     }
 }
 
@@ -87,10 +88,13 @@ impl Readiness {
         self.0.send_modify(|now| now.0 = state);
     }
 
-    /// Says what the node lacks to do its work, or that it lacks nothing. While it lacks something its health is bad; requests are taken
-    /// all the same, and those that do not need it succeed.
-    pub fn lacks(&self, what: Option<String>) {
-        self.0.send_modify(|now| now.1 = what);
+    /// Says what the node lacks of `part` to do its work, or that it lacks nothing of it. While it lacks something its health is bad; requests
+    /// are taken all the same, and those that do not need it succeed.
+    pub fn lacks(&self, part: &'static str, what: Option<String>) {
+        self.0.send_modify(|(_, lacks)| match what {
+            Some(what) => drop(lacks.insert(part, what)),
+            None => drop(lacks.remove(part)),
+        });
     }
 
     /// The state.
@@ -102,7 +106,8 @@ impl Readiness {
     /// What the node lacks.
     #[must_use]
     pub fn lack(&self) -> Option<String> {
-        self.0.borrow().1.clone()
+        let lacks = self.0.borrow().1.values().cloned().collect::<Vec<_>>().join("; ");
+        Some(lacks).filter(|lacks| !lacks.is_empty())
     }
 
     /// Waits until the node takes requests, or will never do so.

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod blob;
 mod services;
 
+pub(crate) use blob::{Blob, Range};
 pub(crate) use services::{Channel, Group, Kv, Lock, Once, Registry, Ts};
 
 /// An application server for durable, supervised, sandboxed actors.
@@ -140,6 +142,14 @@ pub(crate) enum Command {
         namespace: String,
         #[command(subcommand)]
         command: Kv,
+    },
+    /// Write, read and list blobs
+    Blob {
+        /// Whose
+        #[arg(long, global = true, default_value = "default")]
+        namespace: String,
+        #[command(subcommand)]
+        command: Blob,
     },
     /// Register names and look them up
     Registry {

@@ -3,6 +3,7 @@
 //! Exit status: 0 when it was done, 1 when it failed, 2 when the command was wrong.
 
 mod args;
+mod blob;
 mod builder;
 mod config;
 mod deploy;
@@ -64,6 +65,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Group { namespace, command } => services::group(&cli.remote, &namespace, &command).await,
         Command::Lock { namespace, command } => lock::run(&cli.remote, &namespace, &command).await,
         Command::Kv { namespace, command } => services::kv(&cli.remote, &namespace, &command).await,
+        Command::Blob { namespace, command } => blob::run(&cli.remote, &namespace, &command).await,
         Command::Registry { namespace, command } => services::registry(&cli.remote, &namespace, &command).await,
         Command::Config { command } => config::run(&command),
         Command::Completions { shell } => {

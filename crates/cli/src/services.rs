@@ -115,7 +115,7 @@ pub(crate) fn member<'a>(answer: &'a Value, name: &str) -> &'a Value {
 }
 
 /// A value for people: texts as they are, anything else as JSON.
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -100,6 +100,63 @@ fn the_commands_for_shared_things_go_round() {
     assert_eq!(said(&run("registry unregister p")), "unregistered");
 }
 
+#[test]
+fn the_commands_for_blobs_go_round() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start_with(data.path(), &["--admin-token", "a-token-of-the-administrator"]);
+    let run = |line: &str| {
+        let mut arguments: Vec<&str> = line.split(' ').collect();
+        arguments.extend(["--token", "a-token-of-the-administrator"]);
+        node.cli(&arguments)
+    };
+    let json = |line: &str| -> Value { serde_json::from_str(&said(&run(&format!("{line} --json")))).unwrap() };
+    let at = |name: &str| data.path().join(name).to_str().unwrap().to_owned();
+    let bytes: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(at("in"), &bytes).unwrap();
+
+    assert_eq!(said(&run("blob list")), "no blobs");
+    let put = said(&run(&format!("blob put models/a {} --type x/y", at("in"))));
+    assert!(put.ends_with("  models/a") && put.len() == 64 + 2 + 8, "{put}");
+    assert_eq!(said(&run(&format!("blob get models/a {}", at("out")))), "");
+    assert!(std::fs::read(at("out")).unwrap() == bytes);
+    let got = run("blob get models/a --range 5-13");
+    assert_eq!((got.status.code(), &got.stdout[..]), (Some(0), &bytes[5..14]));
+    let rest = json(&format!("blob get models/a {} --range 11999990-", at("out")));
+    assert_eq!((&rest["bytes"], std::fs::read(at("out")).unwrap().len()), (&json!(10), 10));
+    assert!(failed(&run("blob get models/a --json")).contains("needs a file"));
+    assert_eq!(run("blob get models/a --range 9-1").status.code(), Some(2));
+    let head = json("blob head models/a");
+    assert_eq!((&head["size"], &head["content_type"]), (&json!(12_000_000), &json!("x/y")));
+    assert!(said(&run("blob head models/a")).contains(&put[..64]));
+
+    let mut piped = Command::new(PLEXSPACES);
+    piped.args(["blob", "put", "piped", "--json", "--node", &node.url, "--token", "a-token-of-the-administrator"]);
+    let mut piped = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut piped.stdin.take().unwrap(), b"from a pipe").unwrap();
+    let written: Value = serde_json::from_str(&said(&piped.wait_with_output().unwrap())).unwrap();
+    assert_eq!((&written["size"], &written["content_type"]), (&json!(11), &json!("application/octet-stream")));
+    assert_eq!(json("blob list p")["blobs"][0]["name"], json!("piped"));
+    assert_eq!(said(&run("blob list")).lines().count(), 3);
+    assert_eq!(said(&run("blob list --namespace other")), "no blobs");
+
+    // Whoever has a link needs no token.
+    let curl = |arguments: &[&str]| Command::new("curl").args(["-sS", "--fail-with-body"]).args(arguments).output().unwrap();
+    let url = said(&run("blob presign piped --expires 1m"));
+    assert_eq!(said(&curl(&[&url])), "from a pipe");
+    assert!(!curl(&[&url.replace("piped", "models%2Fa")]).status.success());
+    let url = json("blob presign linked --put")["url"].as_str().unwrap().to_owned();
+    assert!(said(&curl(&["-X", "PUT", "--data-binary", "by a link", &url])).contains("\"size\":9"));
+    assert_eq!(said(&run("blob get linked")), "by a link");
+
+    assert!(failed(&run("blob put a /nowhere")).contains("cannot read /nowhere"));
+    assert!(failed(&run(&format!("blob put a {}", data.path().display()))).contains("is a directory"));
+    assert!(failed(&run(&format!("blob get none {}", at("none")))).contains("not_found"));
+    assert!(!std::path::Path::new(&at("none")).exists());
+    assert!(failed(&run("blob presign none")).contains("not_found"));
+    assert_eq!(said(&run("blob delete piped")), "deleted");
+    assert_eq!(said(&run("blob delete piped")), "there was none");
+}
+
 /// The commands of the page, each with what it should print.
 fn documented(page: &str) -> Vec<(String, Option<String>)> {
     let (_, section) = page.split_once("## From outside").unwrap();

@@ -4,14 +4,14 @@
 //! | --- | --- |
 //! | `b` name | what the name stands for |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use plexspaces_actor::{Effects, Nature, SystemActor, SystemRequest, SystemType};
+use plexspaces_actor::{Effects, Nature, SystemActor, SystemRequest, SystemType, check_blob_name};
 use plexspaces_types::{Code, Failure, Payload};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::request::{List, arguments, check_key, decode, encode, reply, row_key, text, unknown, unreadable};
+use crate::request::{List, arguments, decode, encode, reply, row_key, text, unknown, unreadable};
 
 /// The names of blobs. There is one service in each namespace, named `default`; only the node itself asks it.
 pub const TYPE: SystemType = SystemType { name: "blobs", many: false, make: |_| Box::<Blobs>::default(), nature };
@@ -26,6 +26,8 @@ const MAX_TYPE_BYTES: usize = 256;
 struct Blobs {
     blobs: BTreeMap<String, Blob>,
     bytes: u64,
+    /// The numbers of the objects that names stand for.
+    objects: HashSet<u128>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -54,6 +56,12 @@ struct Named {
     name: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unnamed {
+    objects: Vec<String>,
+}
+
 /// A guest that could name objects could name those of others.
 fn nature(_: &str, _: &Payload) -> Result<Nature, Failure> {
     Err(Failure::new(Code::PermissionDenied, "blobs are read and written by functions of their own"))
@@ -64,6 +72,7 @@ impl SystemActor for Blobs {
         let Some((b'b', name)) = key.split_first() else { return Err(unreadable("row of blobs")) };
         let blob: Blob = decode("blob", value)?;
         self.bytes = self.bytes.saturating_add(blob.size);
+        self.objects.extend(number(&blob.object));
         self.blobs.insert(text("blob", name)?, blob);
         Ok(())
     }
@@ -83,6 +92,9 @@ impl SystemActor for Blobs {
                 let deleted = self.blobs.remove(&name);
                 if let Some(blob) = &deleted {
                     self.bytes = self.bytes.saturating_sub(blob.size);
+                    if let Some(number) = number(&blob.object) {
+                        self.objects.remove(&number);
+                    }
                     effects.delete(&row_key(b'b', name.as_bytes()));
                 }
                 reply(&json!({"deleted": deleted.map(|blob| blob.object)}))
@@ -93,6 +105,11 @@ impl SystemActor for Blobs {
                 let blobs: Vec<_> = page.into_iter().map(|(name, blob)| shown(name, blob)).collect();
                 reply(&json!({"blobs": blobs, "next": next}))
             }
+            "unnamed" => {
+                let Unnamed { mut objects } = arguments(request.payload)?;
+                objects.retain(|object| number(object).is_some_and(|number| !self.objects.contains(&number)));
+                reply(&json!({"unnamed": objects}))
+            }
             other => Err(unknown("blobs", other)),
         }
     }
@@ -101,10 +118,7 @@ impl SystemActor for Blobs {
 impl Blobs {
     fn put(&mut self, put: Put, effects: &mut Effects<'_>) -> Result<Option<Payload>, Failure> {
         let Put { name, object, size, sha256, content_type, quota_bytes } = put;
-        check_key("name", &name)?;
-        if name.starts_with('/') || name.chars().any(char::is_control) {
-            return Err(Failure::invalid("name", "the name of a blob begins with no '/' and has no control characters"));
-        }
+        check_blob_name(&name)?;
         if content_type.len() > MAX_TYPE_BYTES || !content_type.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             let message = format!("a media type has at most {MAX_TYPE_BYTES} printable ASCII characters");
             return Err(Failure::invalid("content_type", message));
@@ -118,10 +132,19 @@ impl Blobs {
         let blob = Blob { object, size, sha256, content_type, created_ms: effects.now_ms() };
         effects.put(&row_key(b'b', name.as_bytes()), encode(&blob));
         self.bytes = bytes;
+        self.objects.extend(number(&blob.object));
         let shown = shown(&name, &blob);
         let replaced = self.blobs.insert(name, blob).map(|blob| blob.object);
+        if let Some(number) = replaced.as_deref().and_then(number) {
+            self.objects.remove(&number);
+        }
         reply(&json!({"blob": shown, "replaced": replaced}))
     }
+}
+
+/// The random number with which the key of every object ends.
+fn number(object: &str) -> Option<u128> {
+    u128::from_str_radix(object.get(object.len().checked_sub(32)?..)?, 16).ok()
 }
 
 fn shown(name: &str, blob: &Blob) -> Value {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use plexspaces_actor::LAYOUT;
+use plexspaces_actor::{BlobKeys, LAYOUT};
 use plexspaces_api::{Readiness, State};
 use plexspaces_app::Applications;
 use plexspaces_store::{Batch, Error as StoreError, Partition, Store};
@@ -20,6 +20,7 @@ pub(crate) struct BringUp {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) applications: Applications,
     pub(crate) page_key: Arc<OnceLock<[u8; 32]>>,
+    pub(crate) blob_keys: Arc<OnceLock<BlobKeys>>,
     pub(crate) readiness: Readiness,
 }
 
@@ -28,6 +29,7 @@ impl BringUp {
     pub(crate) async fn go(&self) -> Result<(), Error> {
         let key = page_key(&*self.store).await?;
         let _ = self.page_key.set(key);
+        let _ = self.blob_keys.set(crate::blobs::keys(&*self.store).await?);
         self.applications.bring_back().await.map_err(Error::Applications)?;
         self.readiness.set(State::Ready);
         Ok(())
@@ -38,7 +40,7 @@ impl BringUp {
         let mut told = None;
         loop {
             let lack = failed.as_ref().map(|_| format!("the store ({}) does not answer", self.store.backend()));
-            self.readiness.lacks(lack);
+            self.readiness.lacks("store", lack);
             let tell = failed.as_ref().map(ToString::to_string);
             match &tell {
                 Some(why) if told != tell => tracing::error!(why, "the store does not answer; the node is not ready until it does"),

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use plexspaces_app::{ByteSize, ConfigError, Duration, LimitsConfig, parse_strict};
+use plexspaces_objects::Place;
 use plexspaces_store_sql::postgres::masked;
 use plexspaces_types::Name;
 use schemars::JsonSchema;
@@ -145,8 +146,18 @@ pub enum StoreBackend {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BlobsConfig {
-    /// The directory of their bytes. Without it `blobs` in the data directory.
+    /// The directory of their bytes. Without it, and without `url`, `blobs` in the data directory.
     pub dir: Option<PathBuf>,
+    /// The bucket of their bytes, instead of a directory: `s3://bucket/prefix`. Credentials come from the environment.
+    pub url: Option<String>,
+    /// Where the bucket's store is, if it is not Amazon's: `https://host:port`, or `http://host:port` in a closed network.
+    pub endpoint: Option<String>,
+    /// The bucket's region. Without it that of the environment, else `us-east-1`.
+    pub region: Option<String>,
+    /// Certificates in PEM of authorities that are trusted besides those of the system, for the bucket's store.
+    pub ca_file: Option<PathBuf>,
+    /// How long the bucket's store may take to answer one request, and for each piece of an answer. Without it 30 s.
+    pub timeout: Option<Duration>,
     /// The largest blob.
     pub max_size: ByteSize,
     /// What all blobs of one namespace may have together.
@@ -155,7 +166,40 @@ pub struct BlobsConfig {
 
 impl Default for BlobsConfig {
     fn default() -> Self {
-        Self { dir: None, max_size: ByteSize(1 << 30), namespace_quota: ByteSize(100 << 30) }
+        Self {
+            dir: None,
+            url: None,
+            endpoint: None,
+            region: None,
+            ca_file: None,
+            timeout: None,
+            max_size: ByteSize(1 << 30),
+            namespace_quota: ByteSize(100 << 30),
+        }
+    }
+}
+
+impl BlobsConfig {
+    /// The bucket, if there is one.
+    pub(crate) fn place(&self) -> Option<Place> {
+        let timeout = self.timeout.map_or(std::time::Duration::from_secs(30), |timeout| timeout.0);
+        let Self { url, endpoint, region, ca_file, .. } = self.clone();
+        Some(Place { url: url?, endpoint, region, ca_file, timeout })
+    }
+
+    /// What the types of single keys cannot say.
+    fn check(&self) -> Result<(), String> {
+        if self.timeout.is_some_and(|timeout| timeout.0.is_zero()) {
+            return Err("blobs.timeout must be more than 0 s".to_owned());
+        }
+        if let Some(place) = self.place() {
+            if self.dir.is_some() {
+                return Err("blobs.dir and blobs.url contradict one another".to_owned());
+            }
+            return place.check().map_err(|failure| failure.message);
+        }
+        let is_set = self.endpoint.is_some() || self.region.is_some() || self.ca_file.is_some() || self.timeout.is_some();
+        if is_set { Err("blobs.endpoint, blobs.region, blobs.ca_file and blobs.timeout are for blobs.url".to_owned()) } else { Ok(()) }
     }
 }
 
@@ -185,6 +229,9 @@ impl Default for WasmConfig {
 pub struct ApiConfig {
     /// The largest deployment.
     pub max_deploy_size: ByteSize,
+    /// Under which URL clients reach the node, for the links that it makes: `https://plexspaces.example`. Without it that of the
+    /// first listener, unless that listens on all addresses: then it makes none.
+    pub public_url: Option<String>,
     /// The largest invocation.
     pub max_request_size: ByteSize,
     /// Requests under way at the same time on the first listener; more are answered `overloaded`.
@@ -195,7 +242,13 @@ pub struct ApiConfig {
 
 impl Default for ApiConfig {
     fn default() -> Self {
-        Self { max_deploy_size: ByteSize(128 << 20), max_request_size: ByteSize(16 << 20), concurrency: 4096, control_concurrency: 256 }
+        Self {
+            max_deploy_size: ByteSize(128 << 20),
+            public_url: None,
+            max_request_size: ByteSize(16 << 20),
+            concurrency: 4096,
+            control_concurrency: 256,
+        }
     }
 }
 
@@ -271,11 +324,19 @@ impl Config {
         if self.api.concurrency == 0 || self.api.control_concurrency == 0 {
             return wrong("api.concurrency and api.control_concurrency must be at least 1");
         }
+        if self.api.public_url.as_deref().is_some_and(|url| !is_public_url(url)) {
+            return wrong(
+                "api.public_url cannot be used, expected http://host:port or https://host:port, perhaps with a path, and nothing more",
+            );
+        }
         if self.security.admin_token.as_ref().is_some_and(|token| token.len() < 16) {
             return wrong("security.admin_token is too short, expected at least 16 characters");
         }
         if self.security.admin_token.is_some() && self.security.disable_auth {
             return wrong("security.admin_token and security.disable_auth contradict one another");
+        }
+        if let Err(message) = self.blobs.check() {
+            return wrong(&message);
         }
         self.store.check().or_else(wrong)
     }
@@ -313,6 +374,14 @@ impl Config {
     }
 }
 
+/// Whether a path can be put behind a URL.
+fn is_public_url(url: &str) -> bool {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@".contains(&byte))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,6 +403,14 @@ mod tests {
         assert!(error("[store]\nbackend = \"sqlit\"").ends_with("did you mean `sqlite`?"));
         assert!(error("[store]\nbackend = \"postgres\"\npool_size = 1").contains("at least 2"));
         assert!(error("[store]\npool_size = 4").contains("are for store.backend = \"postgres\""));
+        assert!(error("[blobs]\nurl = \"s3://bucket\"\ndir = \"x\"").contains("contradict"));
+        assert!(error("[blobs]\nregion = \"eu\"").contains("are for blobs.url"));
+        assert!(error("[blobs]\nurl = \"s3://bucket\"\ntimeout = \"0s\"").contains("more than 0 s"));
+        let credentials = error("[blobs]\nurl = \"s3://key:s3cret@bucket\"");
+        assert!(credentials.contains("come from the environment") && !credentials.contains("cret"), "{credentials}");
+        for url in ["host:80", "http://", "http:///x", "http://a?b", "https://a b"] {
+            assert!(error(&format!("[api]\npublic_url = \"{url}\"")).contains("expected http://host:port"), "{url}");
+        }
         let unreadable = error("[store]\nbackend = \"postgres\"\nurl = \"postgres://plex:s3cret@db:port\"");
         assert!(unreadable.contains("percent-encoded") && !unreadable.contains("cret"), "{unreadable}");
     }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything about actors, messages or storage; it only composes.
 
+mod blobs;
 mod bring_up;
 mod config;
 mod error;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use plexspaces_actor::{self as actor, FacetRegistry, Runtime};
 use plexspaces_api::{self as api, AuthConfig, Budget, NodeInfo, Readiness, ServeConfig, Services, State};
 use plexspaces_app::{self as app, Applications};
-use plexspaces_objects::Kept;
 use plexspaces_outbound::{self as outbound, Client, SecretsConfig};
 use plexspaces_types::Clock;
 use plexspaces_wasm::Engine;
@@ -18,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bring_up::{BringUp, is_passing};
 use crate::lock::DataDirLock;
 use crate::store::OpenStore;
-use crate::{Config, Error, Telemetry};
+use crate::{Config, Error, Telemetry, blobs};
 
 /// Where a node can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +63,8 @@ impl Node {
         };
         let actor_config = actor::Config::new(config.node.id.clone(), store.handle(), clock.clone());
         let services = plexspaces_coord::services();
-        let blobs = Some(blob_store(config)?);
+        let (kept, blob_keys) = (blobs::open(config)?, Arc::<OnceLock<_>>::default());
+        let blobs = Some(blobs::store(config, kept.clone(), blob_keys.clone(), &public_url(config, &data)));
         let runtime = Runtime::new(actor::Config { budget, facets, services, blobs, ..actor_config });
         let limits = config.limits.over(actor::Limits::default());
         let components = config.node.data_dir.join("components");
@@ -101,7 +101,12 @@ impl Node {
             let serve_config = ServeConfig { grace, ..ServeConfig::new(Budget::new(concurrency as usize)) };
             servers.spawn(api::serve(listener, router.clone(), serve_config, shutdown.clone()));
         }
-        let bring_up = BringUp { store: store.handle(), applications: applications.clone(), page_key, readiness: readiness.clone() };
+        if kept.is_remote() {
+            tokio::spawn(blobs::tend(kept, readiness.clone(), shutdown.clone()));
+        }
+        tokio::spawn(blobs::sweep(runtime.clone(), shutdown.clone()));
+        let bring_up =
+            BringUp { store: store.handle(), applications: applications.clone(), page_key, blob_keys, readiness: readiness.clone() };
         let failed = bring_up.go().await.err();
         match failed {
             Some(error) if !store.is_remote() || !is_passing(&error) => return Err(error),
@@ -167,10 +172,11 @@ async fn listen(config: &Config) -> Result<(TcpListener, Option<TcpListener>), E
     }
 }
 
-fn blob_store(config: &Config) -> Result<actor::BlobStore, Error> {
-    let directory = config.blobs.dir.clone().unwrap_or_else(|| config.node.data_dir.join("blobs"));
-    let objects = Arc::new(Kept::in_directory(&directory).map_err(Error::Blobs)?);
-    Ok(actor::BlobStore { objects, max_bytes: config.blobs.max_size.0, quota_bytes: config.blobs.namespace_quota.0 })
+/// Under which URL clients reach the node; empty where that cannot be known.
+fn public_url(config: &Config, data: &TcpListener) -> String {
+    let address = address(data);
+    let own = || if address.ip().is_unspecified() { String::new() } else { format!("http://{address}") };
+    config.api.public_url.clone().unwrap_or_else(own)
 }
 
 fn outbound_config(config: &Config) -> outbound::Config {

@@ -1,7 +1,6 @@
 //! The HTTP client of the node, which all links share: connections, certificates, and one attempt.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,10 +10,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use plexspaces_actor::HttpResponse;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 
+use crate::trust::trust;
 use crate::{Error, SecretsConfig};
 
 /// How long a connection without requests is kept.
@@ -54,24 +51,7 @@ pub(crate) enum Trouble {
 impl Client {
     /// Reads the certificates; nothing is connected yet.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(path) = config.ca_file {
-            let unreadable = |why: String| Error::Certificates { path: path.clone(), why };
-            let found = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            let found = found.map_err(|error| unreadable(error.to_string()))?;
-            if found.is_empty() {
-                return Err(unreadable("it holds none".to_owned()));
-            }
-            for certificate in found {
-                roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
-            }
-        }
-        let has_roots = !roots.is_empty();
-        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let (tls, has_roots) = trust(config.ca_file.as_deref())?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);

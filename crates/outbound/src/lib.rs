@@ -14,6 +14,7 @@ mod path;
 mod retry;
 mod route;
 mod secrets;
+mod trust;
 
 pub use circuit::Config as CircuitConfig;
 pub use client::{Client, Config};
@@ -22,3 +23,4 @@ pub use link::{Auth, Link, METHODS, Rate};
 pub use links::{Links, Owner};
 pub use retry::{Backoff, Policy};
 pub use secrets::SecretsConfig;
+pub use trust::trust;

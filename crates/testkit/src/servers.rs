@@ -13,12 +13,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
+pub mod go;
 pub mod jvm;
 mod postgres;
 mod redis;
+mod s3;
 
 pub use postgres::Postgres;
 pub use redis::Redis;
+pub use s3::S3;
 
 /// How long a server may take to answer.
 const START: Duration = Duration::from_secs(60);

@@ -171,6 +171,9 @@ impl blobs::Host for Raw {
     async fn delete(&mut self, _: String) -> wasmtime::Result<Result<bool, types::Error>> {
         absent()
     }
+    async fn presign(&mut self, _: String, _: String, _: u32) -> wasmtime::Result<Result<String, types::Error>> {
+        absent()
+    }
     async fn list_blobs(&mut self, _: String, _: Option<String>, _: u32) -> wasmtime::Result<Result<Vec<blobs::Info>, types::Error>> {
         absent()
     }

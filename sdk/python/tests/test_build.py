@@ -33,7 +33,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], **files: str) -> tup
         ("import pytest\n", 1, "no module named 'pytest'; a component holds"),
         ("from plexspaces import host\n\nhost.spawn('w')\n", 3, "host.spawn() was called where no actor runs"),
         ("from plexspaces import host\n\nhost.ts.write([1])\n", 3, "host.ts_write() was called where no actor runs"),
-        ("from plexspaces import host\n\nhost.blob_presign('b')\n", 3, "host.blob_presign is not available"),
+        ("from plexspaces import host\n\nhost.pool_stats('b')\n", 3, "host.pool_stats is not available"),
         ("from plexspaces import host\n\nhost.info('x')\n", 3, "host.info() was called where no actor runs. At module level"),
         ("import sys\nsys.exit(4)\n", 2, "the module ends the process while it is loaded: SystemExit(4)"),
         ("import os\nos._exit(4)\n", None, "ended with status 4"),

@@ -92,7 +92,7 @@ def test_bytes_stay_bytes(probe: WasmInstance) -> None:
         ("reply", {"code": "float('nan')"}, "failed", "handler_failed", "reply is nan", None),
         ("reply", {"code": "['\\ud800']"}, "failed", "handler_failed", "reply[0] has characters", None),
         ("reply", {"code": "open('/etc/passwd')"}, "failed", "handler_failed", "Error", None),
-        ("reply", {"code": "host.blob_presign('b')"}, "failed", "handler_failed", "host.blob_presign is not available", None),
+        ("reply", {"code": "host.pool_stats('b')"}, "failed", "handler_failed", "host.pool_stats is not available", None),
         ("reply", {"code": "host.ask('t', 'o', {}, -1)"}, "failed", "handler_failed", "timeout_ms", None),
     ],
 )

@@ -142,7 +142,6 @@ def test_outside_of_an_actor_there_is_no_host() -> None:
 NOT_SERVED = """
     create_shard_group scatter_gather broadcast_shard_group barrier_shard_group reduce_shard_group all_reduce_shard_group
     allreduce_shard_group bulk_update_shard_group map_shard_group pool_checkout pool_checkin pool_stats application_metrics_add
-    blob_presign
 """.split()
 
 

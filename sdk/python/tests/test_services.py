@@ -507,3 +507,16 @@ def test_the_services_in_memory_answer_as_those_of_a_node(actor_type: str) -> No
         assert run(probe, code) == expected, code
         if actor_type == "durable":
             probe.replay()
+
+
+def test_a_link_is_made_of_what_can_be_read_or_written(a: ActorHarness) -> None:
+    run(a, "host.blob_put('dir/a', 'text')")
+    assert "dir%2Fa?" in run(a, "host.blob_presign('dir/a')")
+    assert "method=PUT" in run(a, "host.blob_presign('none', 60, method='PUT')")
+    for code, message in [
+        ("host.blob_presign('none')", "there is no blob 'none'"),
+        ("host.blob_presign('dir/a', 0)", "expires_secs must be 1 to 604800"),
+        ("host.blob_presign('dir/a', method='DELETE')", "method must be 'GET' or 'PUT'"),
+    ]:
+        with pytest.raises(Exception, match=message):
+            run(a, code)

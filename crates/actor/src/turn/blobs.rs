@@ -1,12 +1,14 @@
 //! Blobs, as an actor's code reads and writes them: whole, or in parts that are no larger than a payload.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use plexspaces_types::{Code, Failure, Payload, RequestContext};
 
 use super::Turn;
 use super::log::{self, Known};
-use crate::{BlobInfo, Runtime};
+use crate::{BlobAccess, BlobInfo, Presigned, Runtime};
 
 impl Turn {
     /// Writes a blob of the actor's namespace.
@@ -56,6 +58,19 @@ impl Turn {
         let found = runtime.blob(&ctx, name).await;
         self.told(call, found.as_ref().map(log::json));
         found
+    }
+
+    /// A URL by which somebody without credentials can read a blob, or write it, for so long. In a durable actor that is run again it is the
+    /// same, so that it may have expired.
+    pub async fn presign_blob(&mut self, name: &str, access: BlobAccess, life: Duration) -> Result<Presigned, Failure> {
+        let (runtime, ctx) = self.blobs()?;
+        let call = match self.call(|| format!("look presign_blob {name} {} {}", access.method(), life.as_secs()), &[])? {
+            Known::Told(told) => return told.and_then(|told| log::read(&told)),
+            Known::New(call) => call,
+        };
+        let presigned = runtime.presign_blob(&ctx, name, access, life).await;
+        self.told(call, presigned.as_ref().map(log::json));
+        presigned
     }
 
     /// Removes a blob; false when there was none.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_actor::{
-    Application, Behavior, BlobStore, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, LogLevel, MIGRATE, Profile,
-    Reply, Request, Runtime, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
+    Application, Behavior, BlobKeys, BlobStore, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, LogLevel, MIGRATE,
+    Profile, Reply, Request, Runtime, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
 };
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{Clock, Code, Failure, Message, Name, Payload, RequestContext};
@@ -308,7 +308,8 @@ impl Node {
         let config = Config::new(name("node1"), store, Clock::system());
         let blobs = blobs.map(|directory| {
             let objects = Arc::new(plexspaces_objects::Kept::in_directory(directory).unwrap());
-            BlobStore { objects, max_bytes: 1 << 20, quota_bytes: 1 << 20 }
+            let keys = Arc::new(BlobKeys::from_bytes(&[7; BlobKeys::BYTES]).unwrap().into());
+            BlobStore { objects, keys, url: "http://node1".into(), max_bytes: 1 << 20, quota_bytes: 1 << 20 }
         });
         let runtime = Runtime::new(Config { services: plexspaces_coord::services(), blobs, ..config });
         runtime.deploy(&application(code, Vec::new(), &profile)).await.unwrap();

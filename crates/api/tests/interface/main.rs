@@ -9,6 +9,7 @@ mod errors;
 mod facets;
 mod feeds;
 mod invoke;
+mod links;
 mod services;
 mod support;
 mod system;

@@ -12,7 +12,8 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use plexspaces_actor::{
-    self as actor, Description, Factory, Fault, Instance, Limits, Profile, Reply, Runtime, Spec, SupervisorSpec, Turn, TypeSpec,
+    self as actor, BlobKeys, BlobStore, Description, Factory, Fault, Instance, Limits, Profile, Reply, Runtime, Spec, SupervisorSpec, Turn,
+    TypeSpec,
 };
 use plexspaces_api::{AuthConfig, Budget, Check, Config, LogBook, NodeInfo, Readiness, ServeConfig, Services, State, router, serve};
 use plexspaces_app::Applications;
@@ -108,7 +109,14 @@ impl Node {
         let store = Arc::new(Memory::new());
         let node_id = Name::new("node", "node-1").unwrap();
         let config = actor::Config::new(node_id, store.clone(), clock.clone());
-        let runtime = Runtime::new(actor::Config { services: plexspaces_coord::services(), ..config });
+        let blobs = BlobStore {
+            objects: Arc::new(plexspaces_objects::Kept::in_directory(&directory.path().join("blobs")).unwrap()),
+            keys: Arc::new(BlobKeys::from_bytes(&[7; BlobKeys::BYTES]).unwrap().into()),
+            url: "http://node-1".into(),
+            max_bytes: 1 << 20,
+            quota_bytes: 1 << 20,
+        };
+        let runtime = Runtime::new(actor::Config { services: plexspaces_coord::services(), blobs: Some(blobs), ..config });
         let mut engine = plexspaces_wasm::Config::new(directory.path().join("cache"));
         engine.instances = 10;
         let config = plexspaces_app::Config {

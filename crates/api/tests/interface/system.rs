@@ -53,13 +53,13 @@ async fn a_node_that_is_not_ready_says_so() {
 #[tokio::test]
 async fn a_node_that_lacks_something_is_not_well_and_takes_requests() {
     let node = Node::start().await;
-    node.services.readiness.lacks(Some("the store does not answer".to_owned()));
+    node.services.readiness.lacks("store", Some("the store does not answer".to_owned()));
     let health = node.get("/health/ready").await;
     assert_eq!(health.status, 503);
     assert_eq!(health.json()["message"], "the store does not answer");
     assert_eq!(node.get("/health/live").await.status, 200);
     assert_eq!(node.get("/api/v1/actors/mirror").await.status, 200);
-    node.services.readiness.lacks(None);
+    node.services.readiness.lacks("store", None);
     assert_eq!(node.get("/health/ready").await.status, 200);
 }
 

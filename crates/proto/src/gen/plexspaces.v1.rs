@@ -1378,6 +1378,38 @@ pub struct DeleteBlobResponse {
     #[prost(bool, tag = "1")]
     pub deleted: bool,
 }
+/// What a URL is to allow.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PresignBlobRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The blob's name.
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// `GET` to read it or `PUT` to write it; `GET` when empty.
+    #[prost(string, tag = "4")]
+    pub method: ::prost::alloc::string::String,
+    /// For how long, 1 to 604800 (a week); 900 when absent.
+    #[prost(uint32, optional, tag = "5")]
+    pub expires_secs: ::core::option::Option<u32>,
+}
+/// What the URL is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PresignBlobResponse {
+    /// It. Whoever has it can use it, so it is as secret as the blob.
+    #[prost(string, tag = "1")]
+    pub url: ::prost::alloc::string::String,
+    /// With which method.
+    #[prost(string, tag = "2")]
+    pub method: ::prost::alloc::string::String,
+    /// Until when.
+    #[prost(message, optional, tag = "3")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+}
 /// Which blobs to list.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListBlobsRequest {
@@ -1596,6 +1628,32 @@ pub mod blob_service_client {
                 .insert(GrpcMethod::new("plexspaces.v1.BlobService", "DeleteBlob"));
             self.inner.unary(req, path, codec).await
         }
+        /// Makes a URL by which somebody without credentials can read a blob, or write it. Where the bytes are in a bucket, that to read is the
+        /// bucket's; otherwise it is the node's.
+        pub async fn presign_blob(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PresignBlobRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PresignBlobResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.BlobService/PresignBlob",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("plexspaces.v1.BlobService", "PresignBlob"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Lists the blobs by name.
         pub async fn list_blobs(
             &mut self,
@@ -1667,6 +1725,15 @@ pub mod blob_service_server {
             request: tonic::Request<super::DeleteBlobRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DeleteBlobResponse>,
+            tonic::Status,
+        >;
+        /// Makes a URL by which somebody without credentials can read a blob, or write it. Where the bytes are in a bucket, that to read is the
+        /// bucket's; otherwise it is the node's.
+        async fn presign_blob(
+            &self,
+            request: tonic::Request<super::PresignBlobRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PresignBlobResponse>,
             tonic::Status,
         >;
         /// Lists the blobs by name.
@@ -1938,6 +2005,51 @@ pub mod blob_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/plexspaces.v1.BlobService/PresignBlob" => {
+                    #[allow(non_camel_case_types)]
+                    struct PresignBlobSvc<T: BlobService>(pub Arc<T>);
+                    impl<
+                        T: BlobService,
+                    > tonic::server::UnaryService<super::PresignBlobRequest>
+                    for PresignBlobSvc<T> {
+                        type Response = super::PresignBlobResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PresignBlobRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BlobService>::presign_blob(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PresignBlobSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/plexspaces.v1.BlobService/ListBlobs" => {
                     #[allow(non_camel_case_types)]
                     struct ListBlobsSvc<T: BlobService>(pub Arc<T>);
@@ -2047,6 +2159,10 @@ pub struct ChannelMessage {
     /// Its place in the topic, for `after`; absent for a message of the queue.
     #[prost(uint64, optional, tag = "7")]
     pub position: ::core::option::Option<u64>,
+    /// Of a message that was received: what to acknowledge it with, so that a later delivery of it is not meant. It holds until `visibility_ms`
+    /// have passed.
+    #[prost(string, optional, tag = "8")]
+    pub receipt: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What to send.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2127,6 +2243,9 @@ pub struct AckMessageRequest {
     /// The message.
     #[prost(string, tag = "4")]
     pub msg_id: ::prost::alloc::string::String,
+    /// The receipt with which it came: one that does not hold any more is refused. When absent, whichever delivery of it is meant.
+    #[prost(string, optional, tag = "5")]
+    pub receipt: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The message is done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2152,6 +2271,9 @@ pub struct NackMessageRequest {
     /// Makes a repetition of the request give the first one's answer.
     #[prost(string, optional, tag = "6")]
     pub client_token: ::core::option::Option<::prost::alloc::string::String>,
+    /// The receipt with which it came: one that does not hold any more is refused. When absent, whichever delivery of it is meant.
+    #[prost(string, optional, tag = "7")]
+    pub receipt: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The message is given back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2621,7 +2743,8 @@ pub mod channel_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Gives the topic's messages as they are published, beginning after a position or, without one, from now on. Over HTTP each event's id is its
-        /// position, and `Last-Event-ID` goes on after it. Ends when the node stops.
+        /// position, and `Last-Event-ID` goes on after it; a request that asks for a WebSocket gets each message as a text frame. Ends when the
+        /// node stops.
         pub async fn subscribe_channel(
             &mut self,
             request: impl tonic::IntoRequest<super::SubscribeChannelRequest>,
@@ -2872,7 +2995,8 @@ pub mod channel_service_server {
             + std::marker::Send
             + 'static;
         /// Gives the topic's messages as they are published, beginning after a position or, without one, from now on. Over HTTP each event's id is its
-        /// position, and `Last-Event-ID` goes on after it. Ends when the node stops.
+        /// position, and `Last-Event-ID` goes on after it; a request that asks for a WebSocket gets each message as a text frame. Ends when the
+        /// node stops.
         async fn subscribe_channel(
             &self,
             request: tonic::Request<super::SubscribeChannelRequest>,

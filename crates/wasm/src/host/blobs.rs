@@ -1,7 +1,9 @@
 //! `blobs`: large objects by name.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use plexspaces_actor::BlobInfo;
+use plexspaces_actor::{BlobAccess, BlobInfo};
 
 use super::{Host, no_turn, refuse};
 use crate::bindings::plexspaces::actor::blobs;
@@ -44,6 +46,18 @@ impl blobs::Host for Host {
         let deleted = Self::wait(&self.ticks, &mut self.cpu, turn.delete_blob(&name)).await;
         self.keep_time();
         Ok(deleted.map_err(refuse))
+    }
+
+    async fn presign(&mut self, name: String, method: String, expires_secs: u32) -> wasmtime::Result<Result<String, Error>> {
+        let Some(turn) = &mut self.turn else { return Ok(Err(no_turn())) };
+        let access = match BlobAccess::of_method(&method) {
+            Ok(access) => access,
+            Err(failure) => return Ok(Err(refuse(failure))),
+        };
+        let presign = turn.presign_blob(&name, access, Duration::from_secs(expires_secs.into()));
+        let presigned = Self::wait(&self.ticks, &mut self.cpu, presign).await;
+        self.keep_time();
+        Ok(presigned.map(|presigned| presigned.url).map_err(refuse))
     }
 
     async fn list_blobs(&mut self, prefix: String, after: Option<String>, limit: u32) -> wasmtime::Result<Result<Vec<blobs::Info>, Error>> {

@@ -50,6 +50,15 @@ class Blobs:
         blob = filled(name, "name")
         return _course.waiting(lambda: current("blob_delete").blob_delete(blob))
 
+    def blob_presign(self, name: str, expires_secs: int = 900, method: str = "GET") -> str:
+        """A URL by which somebody without credentials can read a blob (``GET``) or write it (``PUT``), for 1 to 604 800 seconds. Whoever
+        has the URL can use it. Raises ``ActorNotFoundError`` where there is no blob to read."""
+        if isinstance(expires_secs, bool) or not isinstance(expires_secs, int) or not 1 <= expires_secs <= 604_800:
+            raise InvalidArgumentError(f"expires_secs must be 1 to 604800 seconds, not {expires_secs!r}")
+        if method not in ("GET", "PUT"):
+            raise InvalidArgumentError(f"method must be 'GET' or 'PUT', not {method!r}")
+        return current("blob_presign").blob_presign(filled(name, "name"), method, expires_secs)
+
     def blob_list(self, prefix: str = "") -> list[dict[str, Any]]:
         """What the blobs are whose names begin with ``prefix``, in byte order of their names."""
         backend, found = current("blob_list"), list[BlobInfo]()

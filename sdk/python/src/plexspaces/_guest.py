@@ -303,6 +303,9 @@ class _Imports:
     def blob_delete(self, name: str) -> bool:
         return _served(lambda: blobs.delete(name))
 
+    def blob_presign(self, name: str, method: str, expires_secs: int) -> str:
+        return _served(lambda: blobs.presign(name, method, expires_secs))
+
     def blob_list(self, prefix: str, after: str | None, limit: int) -> list[_backend.BlobInfo]:
         return [_blob(info) for info in _served(lambda: blobs.list_blobs(prefix, after, limit))]
 

@@ -21,7 +21,6 @@ METHODS = (
     "pool_checkin",
     "pool_stats",
     "application_metrics_add",
-    "blob_presign",
 )
 
 
