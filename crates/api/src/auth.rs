@@ -1,5 +1,6 @@
 //! Who asks.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
@@ -8,7 +9,7 @@ use plexspaces_types::{Code, Failure, Name, RequestContext, TraceContext};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::AuthConfig;
+use crate::{AuthConfig, socket};
 
 /// Who asks, and as a part of what.
 #[derive(Clone, Debug)]
@@ -60,14 +61,21 @@ impl Auth {
     /// Who sends a request. A presented credential is checked even where none is needed.
     pub(crate) fn check(&self, request: &Parts, needs_token: bool) -> Result<Arc<str>, Failure> {
         let refused = |message: &str| Err(Failure::new(Code::Unauthenticated, message));
-        match (request.headers.get(AUTHORIZATION), &self.token) {
-            (Some(_), None) => refused("no credentials are configured on this node; send no Authorization header"),
-            (Some(presented), Some(token)) => {
+        let presented = match request.headers.get(AUTHORIZATION) {
+            Some(presented) => {
                 let (scheme, presented) = presented.as_bytes().split_at(presented.len().min(7));
-                if !scheme.eq_ignore_ascii_case(b"bearer ") {
+                if self.token.is_some() && !scheme.eq_ignore_ascii_case(b"bearer ") {
                     return refused("expected `Authorization: Bearer <token>`");
                 }
-                let presented: [u8; 32] = Sha256::digest(presented.trim_ascii()).into();
+                Some(Cow::Borrowed(presented.trim_ascii()))
+            }
+            None if socket::is_asked(&request.headers) => socket::token(&request.headers).map(Cow::Owned),
+            None => None,
+        };
+        match (presented, &self.token) {
+            (Some(_), None) => refused("no credentials are configured on this node; send no Authorization header and no token"),
+            (Some(presented), Some(token)) => {
+                let presented: [u8; 32] = Sha256::digest(presented).into();
                 if bool::from(presented.ct_eq(token)) { Ok(self.administrator.clone()) } else { refused("the token is not valid") }
             }
             (None, Some(_)) if needs_token => refused("a token is needed; send `Authorization: Bearer <token>`"),

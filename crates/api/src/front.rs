@@ -38,7 +38,7 @@ use crate::page::Pages;
 use crate::rules::{Rule, RuleBody, methods, pool, rules};
 use crate::services::{Api, Services, Shared};
 use crate::transcode::{self, Incoming};
-use crate::{error, openapi};
+use crate::{error, openapi, socket};
 
 /// What a gRPC message may be larger than the bytes that it carries.
 const ENVELOPE: usize = 64 << 10;
@@ -219,8 +219,14 @@ impl Front {
                 transcode::response(&binding.rule, response)
             }
             Call::Streaming(call) => {
+                let upgrade = if socket::is_asked(&parts.headers) { Some(socket::upgrade(parts).await?) } else { None };
                 let request = transcode::message(binding.input.clone(), &binding.rule, binding.method, incoming).await?;
                 let messages = call(request).await.map_err(|status| error::failure(&status))?;
+                if let Some(upgrade) = upgrade {
+                    let held = parts.extensions.get().cloned();
+                    let shutdown = self.api.0.services.shutdown.clone();
+                    return Ok(socket::answer(upgrade, messages, held, request_id.to_owned(), shutdown));
+                }
                 Ok(transcode::events(messages, request_id.to_owned()))
             }
         }

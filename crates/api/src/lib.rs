@@ -24,6 +24,7 @@ mod page;
 mod rules;
 mod serve;
 mod services;
+mod socket;
 mod system;
 mod transcode;
 

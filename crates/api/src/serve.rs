@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
@@ -70,17 +71,19 @@ async fn connection(
         let guard = activity.begin();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(config.budget.clone());
+        request.extensions_mut().insert(guard.clone());
         let answered = router.clone().call(request);
         async move { answered.await.map(|response| response.map(|body| Tracked { body, _guard: guard })) }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let mut stopped = pin!(shutdown.cancelled());
     let mut idle = tokio::time::interval(config.idle_timeout);
     idle.tick().await;
     let (mut seen, mut closing) = (0, false);
     loop {
         tokio::select! {
-            _ = connection.as_mut() => return,
+            // What it was upgraded to goes on without it.
+            _ = connection.as_mut() => return activity.ended().await,
             () = stopped.as_mut(), if !closing => {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
@@ -105,28 +108,47 @@ async fn connection(
 struct Activity {
     begun: AtomicU64,
     running: AtomicUsize,
+    ended: Notify,
 }
 
 impl Activity {
-    fn begin(self: &Arc<Self>) -> Running {
+    fn begin(self: &Arc<Self>) -> Held {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.running.fetch_add(1, Ordering::Relaxed);
-        Running(self.clone())
+        Held(Arc::new(Running(self.clone())))
+    }
+
+    /// Waits until no request runs.
+    async fn ended(&self) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.running.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            ended.await;
+        }
     }
 }
+
+/// Whoever has it works on a request, whose connection is not over before.
+#[derive(Clone)]
+pub(crate) struct Held(#[expect(dead_code, reason = "its end is what matters")] Arc<Running>);
 
 /// One request, until its response is sent.
 struct Running(Arc<Activity>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.ended.notify_waiters();
+        }
     }
 }
 
 struct Tracked {
     body: Body,
-    _guard: Running,
+    _guard: Held,
 }
 
 impl HttpBody for Tracked {

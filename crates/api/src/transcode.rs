@@ -224,7 +224,7 @@ fn json(input: MessageDescriptor, body: &Bytes) -> Result<DynamicMessage, Failur
 }
 
 /// Fields without presence are always sent, so that a response has one shape.
-fn to_json(message: &DynamicMessage) -> Result<Vec<u8>, Failure> {
+pub(crate) fn to_json(message: &DynamicMessage) -> Result<Vec<u8>, Failure> {
     to_text(message, Defaults::Written)
         .map_err(|error| Failure::new(Code::Internal, format!("the response cannot be written as JSON: {error}")))
 }

@@ -11,5 +11,6 @@ mod feeds;
 mod invoke;
 mod links;
 mod services;
+mod sockets;
 mod support;
 mod system;
