@@ -200,13 +200,14 @@ pub(crate) async fn channel(remote: &Remote, namespace: &str, command: &Channel)
             if message.is_null() {
                 bail!("no message waits");
             }
-            space.table(std::slice::from_ref(message), &["msg_id", "msg_type", "delivery_count", "payload"], "");
+            space.table(std::slice::from_ref(message), &["msg_id", "msg_type", "delivery_count", "receipt", "payload"], "");
         }
-        Channel::Ack { channel, msg_id } => {
-            space.done("ChannelService.AckMessage", json!({"channel": channel, "msg_id": msg_id}), "acknowledged").await?;
+        Channel::Ack { channel, msg_id, receipt } => {
+            let fields = json!({"channel": channel, "msg_id": msg_id, "receipt": receipt});
+            space.done("ChannelService.AckMessage", fields, "acknowledged").await?;
         }
-        Channel::Nack { channel, msg_id, dead } => {
-            let fields = json!({"channel": channel, "msg_id": msg_id, "requeue": !dead});
+        Channel::Nack { channel, msg_id, receipt, dead } => {
+            let fields = json!({"channel": channel, "msg_id": msg_id, "receipt": receipt, "requeue": !dead});
             space.done("ChannelService.NackMessage", fields, if *dead { "a dead letter" } else { "given back" }).await?;
         }
         Channel::Publish { channel, payload, msg_type, once } => {

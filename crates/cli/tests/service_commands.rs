@@ -59,8 +59,9 @@ fn the_commands_for_shared_things_go_round() {
     assert_eq!(said(&run("channel nack jobs m1 --dead")), "a dead letter");
     assert!(said(&run("channel dead-letters jobs")).contains("m1"));
     assert_eq!(said(&run("channel redrive jobs")), "sent again: 1");
-    said(&run("channel receive jobs"));
-    assert_eq!(said(&run("channel ack jobs m1")), "acknowledged");
+    let receipt = json("channel receive jobs")["message"]["receipt"].as_str().unwrap().to_owned();
+    assert!(failed(&run("channel ack jobs m1 --receipt 0-0")).contains("does not hold any more"));
+    assert_eq!(said(&run(&format!("channel ack jobs m1 --receipt {receipt}"))), "acknowledged");
     assert_eq!(json("channel status jobs")["in_flight"], json!(0));
     assert_eq!(said(&run("channel publish news [1]")).len(), 32);
     assert_eq!(said(&run("channel subscribe news --after 0 -n 1")), "[1]");

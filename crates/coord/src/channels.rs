@@ -52,6 +52,21 @@ struct Message {
 }
 
 impl Message {
+    /// What a consumer shows to say that it means this delivery of the message and not a later one. It holds as long as the message is hidden
+    /// for that consumer.
+    fn receipt(&self) -> Option<String> {
+        self.hidden_until_ms.filter(|_| self.delivery_count > 0).map(|until_ms| format!("{}-{until_ms}", self.delivery_count))
+    }
+
+    /// As a consumer of the queue is given it.
+    fn given(&self, channel: &str) -> Value {
+        let mut given = self.shown(channel);
+        if let (Value::Object(members), Some(receipt)) = (&mut given, self.receipt()) {
+            members.insert("receipt".to_owned(), receipt.into());
+        }
+        given
+    }
+
     fn shown(&self, channel: &str) -> Value {
         let payload: Value = serde_json::from_str(&self.payload).unwrap_or_default();
         json!({
@@ -90,12 +105,16 @@ struct Receive {
 #[serde(deny_unknown_fields)]
 struct Ack {
     msg_id: String,
+    #[serde(default)]
+    receipt: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nack {
     msg_id: String,
+    #[serde(default)]
+    receipt: Option<String>,
     #[serde(default = "yes")]
     requeue: bool,
 }
@@ -212,7 +231,7 @@ impl SystemActor for Channel {
                 expiry(now_ms, "visibility_ms", Some(visibility_ms))?;
                 let until_ms = until(now_ms, timeout_ms)?;
                 match self.queue.receive(visibility_ms, effects) {
-                    Some(message) => reply(&json!({"message": message.shown(&self.name)})),
+                    Some(message) => reply(&json!({"message": message.given(&self.name)})),
                     None if timeout_ms == 0 => reply(&json!({"message": null})),
                     None => {
                         self.queue.wait(request.ticket, until_ms, visibility_ms);
@@ -221,13 +240,13 @@ impl SystemActor for Channel {
                 }
             }
             "ack" => {
-                let Ack { msg_id } = arguments(request.payload)?;
-                self.queue.ack(&msg_id, effects)?;
+                let Ack { msg_id, receipt } = arguments(request.payload)?;
+                self.queue.ack(&msg_id, receipt.as_deref(), effects)?;
                 Ok(Some(Payload::empty()))
             }
             "nack" => {
-                let Nack { msg_id, requeue } = arguments(request.payload)?;
-                self.queue.nack(&msg_id, requeue, &self.name, effects)?;
+                let Nack { msg_id, receipt, requeue } = arguments(request.payload)?;
+                self.queue.nack(&msg_id, receipt.as_deref(), requeue, &self.name, effects)?;
                 Ok(Some(Payload::empty()))
             }
             "publish" => {

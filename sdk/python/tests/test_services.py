@@ -265,6 +265,7 @@ def test_a_queue(a: ActorHarness, b: ActorHarness) -> None:
     first, second = run(a, "[host.channel.send('', 'tasks', 'add', {'n': n}) for n in (1, 2)]")
     message, ok, err = run(b, "host.channel.receive('', 'tasks', 0)")
     assert (ok, err) == (True, None)
+    assert message.pop("receipt").startswith("1-")
     assert message == {
         "msg_id": first, "msg_type": "add", "payload": {"n": 1}, "channel": "tasks", "timestamp": b.host.clock_ms, "delivery_count": 1,
     }
@@ -520,3 +521,14 @@ def test_a_link_is_made_of_what_can_be_read_or_written(a: ActorHarness) -> None:
     ]:
         with pytest.raises(Exception, match=message):
             run(a, code)
+
+
+def test_a_receipt_is_of_one_delivery(world: World, a: ActorHarness) -> None:
+    run(a, "host.channel.send('', 'work', 'job', {}, msg_id='m')")
+    late = run(a, "host.channel.receive('', 'work', visibility_ms=1000)")[0]
+    world.clock_ms += 2000
+    again = run(a, "host.channel.receive('', 'work')")[0]
+    with pytest.raises(ConflictError, match="does not hold any more"):
+        run(a, f"host.channel.ack('', 'work', 'm', receipt={late['receipt']!r})")
+    run(a, f"host.channel.ack('', 'work', 'm', receipt={again['receipt']!r})")
+    assert run(a, "host.channel.status('', 'work')['in_flight']") == 0

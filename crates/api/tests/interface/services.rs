@@ -201,10 +201,14 @@ async fn a_queue_gives_each_message_to_one_consumer() {
     let received = post(&node, "/channels/jobs/messages:receive", json!({"visibility_ms": 1000})).await;
     let expected = json!({"msg_id": "m1", "msg_type": "job", "payload": {"n": 1}, "channel": "jobs", "delivery_count": 1,
         "timestamp": "2023-11-14T22:13:20.123Z"});
-    assert_eq!(received, json!({"message": expected}));
+    let mut message = received["message"].clone();
+    let receipt = message.as_object_mut().unwrap().remove("receipt").unwrap();
+    assert_eq!(message, expected);
     assert_eq!(post(&node, "/channels/jobs/messages:receive", json!({})).await, json!({}));
-    post(&node, "/channels/jobs/messages/m1/nack", json!({})).await;
+    post(&node, "/channels/jobs/messages/m1/nack", json!({"receipt": receipt})).await;
     post(&node, "/channels/jobs/messages:receive", json!({})).await;
+    let late = send(&node, "POST", "/channels/jobs/messages/m1/ack", json!({"receipt": receipt})).await;
+    assert_eq!((late.reason().as_str(), late.field().as_str()), ("conflict", "receipt"));
     post(&node, "/channels/jobs/messages/m1/nack", json!({"requeue": false})).await;
     let status = json!({"ready": 0, "delayed": 1, "in_flight": 0, "dead": 1, "published": 0, "subscribers": 0});
     assert_eq!(get(&node, "/channels/jobs").await, status);

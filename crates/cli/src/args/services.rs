@@ -130,6 +130,9 @@ pub(crate) enum Channel {
         channel: String,
         /// The message
         msg_id: String,
+        /// The receipt with which it came: fails when it is not this delivery's any more
+        #[arg(long)]
+        receipt: Option<String>,
     },
     /// Give a message back
     Nack {
@@ -137,6 +140,9 @@ pub(crate) enum Channel {
         channel: String,
         /// The message
         msg_id: String,
+        /// The receipt with which it came: fails when it is not this delivery's any more
+        #[arg(long)]
+        receipt: Option<String>,
         /// Make it a dead letter instead of giving it out again
         #[arg(long)]
         dead: bool,

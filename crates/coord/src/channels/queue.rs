@@ -81,7 +81,7 @@ impl Queue {
         while !self.ready.is_empty() {
             let Some((ticket, visibility_ms)) = self.waiting.first(|ticket, _| effects.is_awaited(ticket)) else { return };
             let message = self.receive(visibility_ms, effects);
-            let shown = message.map(|message| message.shown(channel));
+            let shown = message.map(|message| message.given(channel));
             effects.answer(ticket, Ok(Payload::from_value(&json!({"message": shown}))));
         }
     }
@@ -103,9 +103,9 @@ impl Queue {
     }
 
     /// A message is done. One that is not there any more was done before.
-    pub(super) fn ack(&mut self, id: &str, effects: &mut Effects<'_>) -> Result<(), Failure> {
+    pub(super) fn ack(&mut self, id: &str, receipt: Option<&str>, effects: &mut Effects<'_>) -> Result<(), Failure> {
         if let Some(number) = self.by_id.get(id).copied() {
-            self.in_hand(number, id)?;
+            self.in_hand(number, id, receipt)?;
             effects.delete(&row_key(b'q', &number.to_be_bytes()));
             self.forget(number);
         }
@@ -113,19 +113,31 @@ impl Queue {
     }
 
     /// A message could not be done: it is given out again, or is a dead letter.
-    pub(super) fn nack(&mut self, id: &str, requeue: bool, channel: &str, effects: &mut Effects<'_>) -> Result<(), Failure> {
+    pub(super) fn nack(
+        &mut self,
+        id: &str,
+        receipt: Option<&str>,
+        requeue: bool,
+        channel: &str,
+        effects: &mut Effects<'_>,
+    ) -> Result<(), Failure> {
         let Some(number) = self.by_id.get(id).copied() else { return Ok(()) };
-        self.in_hand(number, id)?;
+        self.in_hand(number, id, receipt)?;
         self.give_back(number, requeue, effects);
         self.serve(channel, effects);
         Ok(())
     }
 
-    fn in_hand(&self, number: u64, id: &str) -> Result<(), Failure> {
-        if self.messages.get(&number).is_some_and(|message| message.delivery_count > 0) {
+    /// Fails unless somebody was given the message; with a receipt, unless whoever got that one still has it.
+    fn in_hand(&self, number: u64, id: &str, receipt: Option<&str>) -> Result<(), Failure> {
+        let Some(message) = self.messages.get(&number).filter(|message| message.delivery_count > 0) else {
+            return Err(Failure::new(Code::Conflict, format!("the message {id:?} was not given to anybody yet")).with_field("msg_id"));
+        };
+        if receipt.is_none() || receipt == message.receipt().as_deref() {
             return Ok(());
         }
-        Err(Failure::new(Code::Conflict, format!("the message {id:?} was not given to anybody yet")).with_field("msg_id"))
+        let message = format!("the receipt of the message {id:?} does not hold any more: its time is over, or the message was given back");
+        Err(Failure::new(Code::Conflict, message).with_field("receipt"))
     }
 
     fn give_back(&mut self, number: u64, requeue: bool, effects: &mut Effects<'_>) {

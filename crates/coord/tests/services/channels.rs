@@ -45,6 +45,32 @@ async fn what_is_not_acknowledged_in_time_is_given_out_again() {
 }
 
 #[tokio::test]
+async fn a_receipt_is_of_one_delivery_and_no_longer() {
+    let node = channel();
+    send(&node, 1).await;
+    let late = node.ask("receive", json!({"visibility_ms": 30})).await["message"].clone();
+    let again = node.ask("receive", json!({"timeout_ms": 60_000})).await["message"].clone();
+    assert_ne!(late["receipt"], again["receipt"]);
+    for operation in ["ack", "nack"] {
+        let (code, field, _) = node.refused(operation, json!({"msg_id": late["msg_id"], "receipt": late["receipt"]})).await;
+        assert_eq!((code, field.as_deref()), ("conflict", Some("receipt")), "{operation}");
+    }
+    assert_eq!(node.ask("status", json!({})).await["in_flight"], json!(1));
+    let node = node.restart();
+    node.ask("nack", json!({"msg_id": again["msg_id"], "receipt": again["receipt"]})).await;
+    let (code, field, _) = node.refused("ack", json!({"msg_id": again["msg_id"], "receipt": again["receipt"]})).await;
+    assert_eq!((code, field.as_deref()), ("conflict", Some("receipt")), "it was given back");
+    // Who waits for a message gets a receipt too. One without is whoever's, as it was.
+    let third = receive(&node).await;
+    node.ask("ack", json!({"msg_id": third["msg_id"], "receipt": third["receipt"]})).await;
+    node.ask("ack", json!({"msg_id": third["msg_id"], "receipt": third["receipt"]})).await;
+    send(&node, 2).await;
+    let other = receive(&node).await;
+    node.ask("ack", json!({"msg_id": other["msg_id"]})).await;
+    assert_eq!(node.ask("status", json!({})).await["in_flight"], json!(0));
+}
+
+#[tokio::test]
 async fn what_is_in_hand_outlives_the_node() {
     let node = channel();
     send(&node, 1).await;

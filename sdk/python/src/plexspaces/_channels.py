@@ -46,8 +46,8 @@ class Channels:
         """Takes the next message of a channel's queue and returns ``(message, True, None)``, or ``(None, False, None)`` when none has come
         in ``timeout_ms`` milliseconds. An error after which one may try again is the third value; others are raised.
 
-        A message has ``msg_id``, ``msg_type``, ``payload``, ``channel``, ``timestamp`` and ``delivery_count``. Unless it is acknowledged
-        within ``visibility_ms`` milliseconds (30 000), it is given out again.
+        A message has ``msg_id``, ``msg_type``, ``payload``, ``channel``, ``timestamp``, ``delivery_count`` and ``receipt``. Unless it is
+        acknowledged within ``visibility_ms`` milliseconds (30 000), it is given out again.
         """
         _service.check_scope("channel.receive", scope)
         arguments = {"timeout_ms": timeout_ms, "visibility_ms": lifetime(visibility_ms, "visibility_ms")}
@@ -60,15 +60,16 @@ class Channels:
             return None, False, str(error)
         return message, message is not None, None
 
-    def ack(self, scope: str, channel: str, msg_id: str) -> None:
-        """The message is done: it will not be given out again."""
-        self._settle("ack", scope, channel, msg_id)
+    def ack(self, scope: str, channel: str, msg_id: str, *, receipt: str | None = None) -> None:
+        """The message is done: it will not be given out again. With the ``receipt`` of the message this is refused once its time is over:
+        then it may be another's."""
+        self._settle("ack", scope, channel, msg_id, receipt)
 
-    def nack(self, scope: str, channel: str, msg_id: str, requeue: bool = True) -> None:
-        """The message is not done: it is given out again at once, or else becomes a dead letter of the channel."""
+    def nack(self, scope: str, channel: str, msg_id: str, requeue: bool = True, *, receipt: str | None = None) -> None:
+        """The message is not done: it is given out again at once, or else becomes a dead letter of the channel. ``receipt`` as in ``ack``."""
         if not isinstance(requeue, bool):
             raise InvalidArgumentError(f"requeue must be a bool, not {type(requeue).__name__}")
-        self._settle("nack", scope, channel, msg_id, requeue=requeue)
+        self._settle("nack", scope, channel, msg_id, receipt, requeue=requeue)
 
     def status(self, scope: str, channel: str) -> dict[str, int]:
         """How much there is: ``ready``, ``delayed``, ``in_flight`` and ``dead`` in the queue, ``published`` and ``subscribers`` of the topic.
@@ -96,7 +97,7 @@ class Channels:
         _service.ask(f"channel.{operation}", "channels", operation, given, filled(channel, "channel"))
         return made
 
-    def _settle(self, operation: str, scope: str, channel: str, msg_id: str, **arguments: Any) -> None:
+    def _settle(self, operation: str, scope: str, channel: str, msg_id: str, receipt: str | None, **arguments: Any) -> None:
         _service.check_scope(f"channel.{operation}", scope)
-        given = {"msg_id": filled(msg_id, "msg_id"), **arguments}
+        given = {"msg_id": filled(msg_id, "msg_id"), "receipt": optional(receipt, "receipt"), **arguments}
         _service.ask(f"channel.{operation}", "channels", operation, given, filled(channel, "channel"))

@@ -69,15 +69,15 @@ class Channel(Service):
             return {"message": None}
         message.in_flight, message.due_ms = True, self.now_ms + visibility_ms
         message.delivery_count += 1
-        return {"message": self._shown(message)}
+        return {"message": {**self._shown(message), "receipt": self._receipt(message)}}
 
-    def ack(self, msg_id: str) -> Any:
-        for message in self._given(msg_id):
+    def ack(self, msg_id: str, receipt: str | None = None) -> Any:
+        for message in self._given(msg_id, receipt):
             self._queue.remove(message)
         return {}
 
-    def nack(self, msg_id: str, requeue: bool = True) -> Any:
-        for message in self._given(msg_id):
+    def nack(self, msg_id: str, requeue: bool = True, receipt: str | None = None) -> Any:
+        for message in self._given(msg_id, receipt):
             self._return(message, requeue)
         return {}
 
@@ -125,11 +125,16 @@ class Channel(Service):
         self._queue.sort(key=lambda m: m.number)
         return {"redriven": len(again)}
 
-    def _given(self, msg_id: str) -> list[Message]:
-        """The message of an id, which somebody was given; none when it is done."""
+    def _receipt(self, message: Message) -> str | None:
+        return f"{message.delivery_count}-{message.due_ms}" if message.in_flight else None
+
+    def _given(self, msg_id: str, receipt: str | None) -> list[Message]:
+        """The message of an id, which somebody was given and, with a receipt, still has; none when it is done."""
         found = [message for message in self._queue if message.msg_id == msg_id]
         if any(not message.delivery_count for message in found):
             raise ConflictError(f"the message {msg_id!r} was not given to anybody yet")
+        if receipt is not None and any(self._receipt(message) != receipt for message in found):
+            raise ConflictError(f"the receipt of the message {msg_id!r} does not hold any more")
         return found
 
     def _return(self, message: Message, requeue: bool = True) -> None:
