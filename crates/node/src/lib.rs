@@ -13,8 +13,8 @@ mod store;
 mod telemetry;
 
 pub use config::{
-    ApiConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig, ServiceLinksConfig, StoreBackend, StoreConfig, StoreUrl,
-    WasmConfig,
+    ApiConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig, ServiceLinksConfig, StoreBackend, StoreConfig, StoreDurability,
+    StoreUrl, WasmConfig,
 };
 pub use error::Error;
 pub use node::{Addresses, Node};
