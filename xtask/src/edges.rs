@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("proto", &["types"]),
     ("store", &["types"]),
     ("store-sql", &["types", "store"]),
+    ("store-remote", &["types", "store"]),
     ("durable", &["types", "store"]),
     ("actor", &["types", "store", "durable"]),
     ("coord", &["types", "actor"]),
@@ -23,7 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("app", &["types", "store", "actor", "wasm", "outbound"]),
     ("api", &["types", "proto", "actor", "app"]),
     ("client", &["types", "proto"]),
-    ("node", &["types", "store", "store-sql", "actor", "coord", "channel-remote", "wasm", "objects", "outbound", "app", "api"]),
+    ("node", &["types", "store", "store-sql", "store-remote", "actor", "coord", "channel-remote", "wasm", "objects", "outbound", "app", "api"]),
     ("cli", &["types", "app", "client", "node"]),
     ("testkit", &[]),
     ("bench-actors", &[]),
@@ -41,7 +42,8 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ("object_store", &["objects"]),
     ("tokio-postgres", &["store-sql"]),
     ("deadpool", &["store-sql"]),
-    ("rustls", &["outbound", "store-sql"]),
+    ("redis", &["store-remote"]),
+    ("rustls", &["outbound", "store-sql", "store-remote"]),
     ("tonic", &["proto", "api", "client"]),
 ];
 

@@ -191,7 +191,7 @@ pub(crate) struct Start {
     /// Where everything is kept [default: ./plexspaces-data]
     #[arg(long, value_name = "DIR", env = "PLEXSPACES_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Where the database is, for store.backend = "postgres"
+    /// Where the database is, for store.backend = "postgres" or "redis"
     #[arg(long, value_name = "URL", env = "PLEXSPACES_STORE_URL", hide_env_values = true)]
     pub(crate) store_url: Option<String>,
     /// The administrator's token

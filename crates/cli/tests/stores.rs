@@ -8,19 +8,58 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use http::Method;
-use plexspaces_testkit::servers::Postgres;
+use plexspaces_testkit::servers::{Postgres, Redis};
 use serde_json::json;
 use support::{Http, Node, PLEXSPACES, cli, stderr, stdout};
 
-const CONFIG: &str = "[store]\nbackend = \"postgres\"\npool_size = 4\ntimeout = \"3s\"\n";
+/// A database that a node can have.
+trait Database {
+    /// Its name in the configuration.
+    const BACKEND: &str;
+    fn url(&self) -> String;
+    fn stop(&mut self);
+    fn again(&mut self);
+    fn kill(&mut self);
+}
+
+macro_rules! database {
+    ($server:ty, $backend:literal) => {
+        impl Database for $server {
+            const BACKEND: &str = $backend;
+
+            fn url(&self) -> String {
+                <$server>::url(self)
+            }
+
+            fn stop(&mut self) {
+                <$server>::stop(self);
+            }
+
+            fn again(&mut self) {
+                <$server>::again(self).unwrap();
+            }
+
+            fn kill(&mut self) {
+                <$server>::kill(self).unwrap();
+            }
+        }
+    };
+}
+
+database!(Postgres, "postgres");
+database!(Redis, "redis");
+
+fn config(backend: &str) -> String {
+    format!("[store]\nbackend = \"{backend}\"\npool_size = 4\ntimeout = \"3s\"\n")
+}
 
 /// A node with its data in a directory, whose configuration is there too.
-fn node(data: &Path, server: &Postgres) -> Node {
-    let config = data.join("node.toml");
-    std::fs::write(&config, CONFIG).unwrap();
+fn node<D: Database>(data: &Path, server: &D) -> Node {
+    let file = data.join("node.toml");
+    std::fs::write(&file, config(D::BACKEND)).unwrap();
     let mut command = Command::new(PLEXSPACES);
     command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data);
-    command.arg("--config").arg(config).env("PLEXSPACES_STORE_URL", server.url());
+    command.arg("--config").arg(file).env("PLEXSPACES_STORE_URL", server.url());
     Node::spawn(command)
 }
 
@@ -37,16 +76,24 @@ async fn becomes(http: &Http, node: &Node, ready: u16) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_waits_for_its_database_and_loses_nothing_when_it_is_killed() {
+    survives(Postgres::start().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_waits_for_redis_and_loses_nothing_when_it_is_killed() {
+    survives(Redis::start().unwrap()).await;
+}
+
+async fn survives<D: Database>(mut server: D) {
     let (data, http) = (tempfile::tempdir().unwrap(), Http::new());
-    let mut server = Postgres::start().unwrap();
     server.stop();
     let mut running = node(data.path(), &server);
     assert_eq!(http.get(&running, "/health/live").await.status, 200);
     let answer = http.get(&running, "/health/ready").await;
     assert_eq!(answer.status, 503);
-    assert!(answer.body["message"].as_str().unwrap().contains("the store (postgres) does not answer"), "{}", answer.body);
+    assert!(answer.body["message"].as_str().unwrap().contains(&format!("the store ({}) does not answer", D::BACKEND)), "{}", answer.body);
     assert_eq!(http.get(&running, "/api/v1/applications").await.status, 503);
-    server.again().unwrap();
+    server.again();
     becomes(&http, &running, 200).await;
     running.line_with("plexspaces is ready on");
     running.deploy_example("bank_account");
@@ -55,14 +102,14 @@ async fn a_node_waits_for_its_database_and_loses_nothing_when_it_is_killed() {
     for n in 0..40_u32 {
         match n {
             5 | 15 => {
-                server.kill().unwrap();
+                server.kill();
                 let body = json!({"op": "deposit", "amount": 7}).to_string();
                 let url = format!("{}/api/v1/actors/bank/bank_account?invocation=call", running.url);
                 let answer = http.send(Method::POST, &url, &[("idempotency-key", &format!("deposit-{n:012}"))], body).await.unwrap();
                 assert!(answer.status >= 500, "{}: {}", answer.status, answer.body);
                 becomes(&http, &running, 503).await;
                 assert_eq!(http.get(&running, "/health/live").await.status, 200);
-                server.again().unwrap();
+                server.again();
                 becomes(&http, &running, 200).await;
             }
             25 => {
@@ -90,12 +137,18 @@ async fn a_node_waits_for_its_database_and_loses_nothing_when_it_is_killed() {
 
 #[test]
 fn what_a_start_and_a_dump_say_does_not_hold_the_password() {
-    let (data, server) = (tempfile::tempdir().unwrap(), Postgres::start().unwrap());
-    let config = data.path().join("node.toml");
-    std::fs::write(&config, CONFIG).unwrap();
+    refuses(&Postgres::start().unwrap(), "plex:(hidden)", Postgres::PASSWORD, "password authentication failed");
+    refuses(&Redis::start().unwrap(), ":(hidden)", Redis::PASSWORD, "WRONGPASS");
+}
+
+fn refuses<D: Database>(server: &D, shown: &str, password: &str, refusal: &str) {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("node.toml");
+    std::fs::write(&file, config(D::BACKEND)).unwrap();
+    let config = file;
     let arguments = ["--config", config.to_str().unwrap(), "--store-url", &server.url()];
     let dump = stdout(&cli(&[&["config", "dump"], &arguments[..]].concat()));
-    assert!(dump.contains("postgres://plex:(hidden)@127.0.0.1:") && !dump.contains(Postgres::PASSWORD), "{dump}");
+    assert!(dump.contains(&format!("{}://{shown}@127.0.0.1:", D::BACKEND)) && !dump.contains(password), "{dump}");
 
     // Nothing that waiting would mend, so it does not start.
     let said = stderr(&cli(&[
@@ -108,11 +161,11 @@ fn what_a_start_and_a_dump_say_does_not_hold_the_password() {
         config.to_str().unwrap(),
     ]));
     assert!(said.contains("store.url is missing"), "{said}");
-    let wrong = server.url().replace(Postgres::PASSWORD, "wr0ng");
+    let wrong = server.url().replace(password, "wr0ng");
     let data_dir = data.path().to_str().unwrap();
     let start = ["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir", data_dir];
     let output = cli(&[&start[..], &["--config", config.to_str().unwrap(), "--store-url", &wrong]].concat());
     let said = stderr(&output) + &stdout(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("password authentication failed") && !said.contains("wr0ng"), "{said}");
+    assert!(said.contains(refusal) && !said.contains("wr0ng"), "{said}");
 }

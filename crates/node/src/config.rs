@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use plexspaces_app::{ByteSize, ConfigError, Duration, LimitsConfig, parse_strict};
 use plexspaces_objects::Place;
-use plexspaces_store_sql::postgres::masked;
+use plexspaces_store_remote::redis;
+use plexspaces_store_sql::postgres;
 use plexspaces_types::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -77,14 +78,19 @@ impl Default for NodeConfig {
 pub struct StoreConfig {
     /// What keeps durable state.
     pub backend: StoreBackend,
-    /// Where the database of the backend `postgres` is: `postgres://user:password@host:port/database`.
+    /// Where the database is: `postgres://user:password@host:port/database` or `redis://user:password@host:port/number`.
     pub url: Option<StoreUrl>,
-    /// Certificates in PEM of authorities that are trusted besides those of the system, for a URL with `?sslmode=require`.
+    /// Certificates in PEM of authorities that are trusted besides those of the system, for a URL with `?sslmode=require` or one that
+    /// begins with `rediss`.
     pub ca_file: Option<PathBuf>,
     /// Connections to that database at most, at least 2. Without it 8.
     pub pool_size: Option<u32>,
     /// How long that database may take for one operation. Without it 10 s.
     pub timeout: Option<Duration>,
+    /// What the names of all keys in Redis begin with, followed by a colon. Without it `plexspaces`.
+    pub prefix: Option<String>,
+    /// What an acknowledged change in Redis survives. Without it `synced`.
+    pub durability: Option<StoreDurability>,
     /// Checks the whole file of the backend `sqlite` when the node starts; it takes as long as reading it.
     pub verify: bool,
 }
@@ -92,22 +98,45 @@ pub struct StoreConfig {
 impl StoreConfig {
     /// What the types of single keys cannot say.
     fn check(&self) -> Result<(), &'static str> {
-        let is_set = self.url.is_some() || self.ca_file.is_some() || self.pool_size.is_some() || self.timeout.is_some();
-        match (self.backend, &self.url) {
-            (StoreBackend::Postgres, _) if self.verify => Err("store.verify is for store.backend = \"sqlite\""),
-            (StoreBackend::Postgres, Some(url)) if url.shown().is_none() => Err(
-                "store.url cannot be read, expected postgres://user:password@host:port/database with special characters percent-encoded",
-            ),
-            (StoreBackend::Postgres, _) if self.pool_size.is_some_and(|size| size < 2) => Err("store.pool_size must be at least 2"),
-            (StoreBackend::Postgres, _) if self.timeout.is_some_and(|timeout| timeout.0.is_zero()) => {
-                Err("store.timeout must be more than 0 s")
-            }
-            // The file may leave the URL, which is secret, to the environment.
-            (StoreBackend::Postgres, _) => Ok(()),
-            _ if is_set => Err("store.url, store.ca_file, store.pool_size and store.timeout are for store.backend = \"postgres\""),
+        let shown: Option<fn(&str) -> Option<String>> = match self.backend {
+            StoreBackend::Postgres => Some(postgres::masked),
+            StoreBackend::Redis => Some(redis::masked),
+            StoreBackend::Sqlite | StoreBackend::Memory => None,
+        };
+        if self.backend != StoreBackend::Redis && (self.prefix.is_some() || self.durability.is_some()) {
+            return Err("store.prefix and store.durability are for store.backend = \"redis\"");
+        }
+        let Some(shown) = shown else {
+            let is_set = self.url.is_some() || self.ca_file.is_some() || self.pool_size.is_some() || self.timeout.is_some();
+            let other = "store.url, store.ca_file, store.pool_size and store.timeout are for store.backend = \"postgres\" and \"redis\"";
+            return if is_set { Err(other) } else { Ok(()) };
+        };
+        // The file may leave the URL, which is secret, to the environment.
+        match &self.url {
+            _ if self.verify => Err("store.verify is for store.backend = \"sqlite\""),
+            Some(url) if shown(&url.0).is_none() => Err(match self.backend {
+                StoreBackend::Redis => {
+                    "store.url cannot be read, expected redis://user:password@host:port/number with special characters percent-encoded"
+                }
+                _ => {
+                    "store.url cannot be read, expected postgres://user:password@host:port/database with special characters percent-encoded"
+                }
+            }),
+            _ if self.pool_size.is_some_and(|size| size < 2) => Err("store.pool_size must be at least 2"),
+            _ if self.timeout.is_some_and(|timeout| timeout.0.is_zero()) => Err("store.timeout must be more than 0 s"),
             _ => Ok(()),
         }
     }
+}
+
+/// What an acknowledged change in Redis survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreDurability {
+    /// The loss of power. A server that does not sync each change to its file before it answers is refused.
+    Synced,
+    /// What the server is set up to survive, which is not looked at.
+    Server,
 }
 
 /// Where a database is, with a password.
@@ -118,7 +147,7 @@ pub struct StoreUrl(pub String);
 impl StoreUrl {
     /// Without the password.
     fn shown(&self) -> Option<String> {
-        masked(&self.0)
+        redis::masked(&self.0).or_else(|| postgres::masked(&self.0))
     }
 }
 
@@ -140,6 +169,8 @@ pub enum StoreBackend {
     Sqlite,
     /// A database of PostgreSQL.
     Postgres,
+    /// A server of Redis.
+    Redis,
     /// Memory: everything is gone when the node ends. For tests.
     Memory,
 }
@@ -486,22 +517,30 @@ mod tests {
         assert!(error("[channels]\ndefault = \"kafka\"").contains("expected one of"), "{}", error("[channels]\ndefault = \"kafka\""));
         let unreadable = error("[channels.redis]\nurl = \"localhost:6379 s3cret\"");
         assert!(unreadable.contains("expected redis://") && !unreadable.contains("cret"), "{unreadable}");
+        assert!(error("[store]\nbackend = \"postgres\"\nprefix = \"x\"").contains("are for store.backend = \"redis\""));
+        assert!(error("[store]\nbackend = \"redis\"\nverify = true").contains("is for store.backend = \"sqlite\""));
         let unreadable = error("[store]\nbackend = \"postgres\"\nurl = \"postgres://plex:s3cret@db:port\"");
         assert!(unreadable.contains("percent-encoded") && !unreadable.contains("cret"), "{unreadable}");
+        let other = error("[store]\nbackend = \"redis\"\nurl = \"postgres://plex:s3cret@db/state\"");
+        assert!(other.contains("redis://") && !other.contains("cret"), "{other}");
     }
 
     #[test]
     fn secrets_are_shown_nowhere() {
-        let text = "[store]\nbackend = \"postgres\"\nurl = \"postgres://plex:s3cret@db:5433/state\"\n\
-                    [channels.nats]\nurl = \"nats://plex:s3cret@mq:4222\"\n\
-                    [security]\nadmin_token = \"0123456789s3cret\"";
-        let config = Config::parse("node.toml", text).unwrap();
-        let shown = config.masked().to_toml().unwrap();
-        assert!(shown.contains("postgres://plex:(hidden)@db:5433/state") && !shown.contains("s3cret"), "{shown}");
-        assert!(shown.contains("nats://plex:(hidden)@mq:4222"), "{shown}");
-        assert!(!format!("{:?} {:?}", config.store, config.channels).contains("s3cret"));
-        // What a start makes of flags and file is the same as the file.
-        assert_eq!(Config::parse("dump", &config.to_toml().unwrap()), Ok(config));
+        for (backend, place) in [("postgres", "@db:5433/state"), ("redis", "@db:7000/1")] {
+            let text = format!(
+                "[store]\nbackend = \"{backend}\"\nurl = \"{backend}://plex:s3cret{place}\"\n\
+                 [channels.nats]\nurl = \"nats://plex:s3cret@mq:4222\"\n\
+                 [security]\nadmin_token = \"0123456789s3cret\""
+            );
+            let config = Config::parse("node.toml", &text).unwrap();
+            let shown = config.masked().to_toml().unwrap();
+            assert!(shown.contains(&format!("{backend}://plex:(hidden){place}")) && !shown.contains("s3cret"), "{shown}");
+            assert!(shown.contains("nats://plex:(hidden)@mq:4222"), "{shown}");
+            assert!(!format!("{:?} {:?}", config.store, config.channels).contains("s3cret"));
+            // What a start makes of flags and file is the same as the file.
+            assert_eq!(Config::parse("dump", &config.to_toml().unwrap()), Ok(config));
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod telemetry;
 
 pub use config::{
     ApiConfig, BrokerConfig, BrokerUrl, ChannelBackend, ChannelsConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig,
-    ServiceLinksConfig, StoreBackend, StoreConfig, StoreUrl, WasmConfig,
+    ServiceLinksConfig, StoreBackend, StoreConfig, StoreDurability, StoreUrl, WasmConfig,
 };
 pub use error::Error;
 pub use node::{Addresses, Node};

@@ -4,23 +4,18 @@
 //! writes groups of the sizes that the store made, and, for comparison, groups of as many rows as there are callers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use plexspaces_store::{Batch, Partition, Store};
+use plexspaces_store::conformance::rate::{ROUND, ROUNDS, VALUE, median, ok, partition, runtime, through};
+use plexspaces_store::{Batch, Store};
 use plexspaces_store_sql::sqlite::Config;
 use plexspaces_store_sql::{Sqlite, postgres};
 use plexspaces_testkit::GroupSizes;
 use plexspaces_testkit::servers::Postgres;
-use plexspaces_types::Name;
 use rusqlite::Connection;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 use tokio_postgres::NoTls;
 
-const ROUNDS: usize = 9;
-const ROUND: Duration = Duration::from_millis(800);
-const VALUE: [u8; 200] = [7; 200];
 const READS: u64 = 20_000;
 
 fn main() {
@@ -115,29 +110,6 @@ fn through_store(callers: usize) -> f64 {
     through(open(&directory), &runtime(), callers)
 }
 
-fn through(store: Arc<impl Store>, runtime: &Runtime, callers: usize) -> f64 {
-    let stop = Arc::new(AtomicBool::new(false));
-    let begin = Instant::now();
-    let tasks: Vec<_> = (0..callers)
-        .map(|caller| {
-            let (store, stop, partition) = (Arc::clone(&store), Arc::clone(&stop), partition(caller));
-            runtime.spawn(async move {
-                let mut n = 0_u64;
-                while !stop.load(Ordering::Relaxed) {
-                    let mut batch = Batch::new(partition.clone());
-                    batch.put(n.to_be_bytes().to_vec(), &VALUE[..]);
-                    store.commit(batch).await.map(|()| n += 1)?;
-                }
-                Ok::<_, plexspaces_store::Error>(n)
-            })
-        })
-        .collect();
-    std::thread::sleep(ROUND);
-    stop.store(true, Ordering::Relaxed);
-    let rows: u64 = tasks.into_iter().map(|task| ok(ok(runtime.block_on(task)))).sum();
-    rows as f64 / begin.elapsed().as_secs_f64()
-}
-
 fn plain(callers: usize, groups: impl Iterator<Item = usize>) -> f64 {
     let directory = directory();
     let connection = ok(plain_connection(&directory));
@@ -218,24 +190,4 @@ fn open(directory: &TempDir) -> Arc<Sqlite> {
 
 fn directory() -> TempDir {
     ok(TempDir::new())
-}
-
-fn runtime() -> Runtime {
-    ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build())
-}
-
-fn partition(caller: usize) -> Partition {
-    Partition::tenant(&Name::default_scope(), &format!("caller{caller}"))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
-fn ok<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
-    result.unwrap_or_else(|error| {
-        eprintln!("{error}");
-        std::process::exit(1)
-    })
 }

@@ -13,8 +13,10 @@ use crate::{Batch, Error, Page, Partition, Range, Store};
 pub mod concurrency;
 pub mod contract;
 pub mod durable;
+pub mod faults;
 pub mod limits;
 pub mod model;
+pub mod rate;
 
 /// An empty place that a backend keeps its data in, made for one case.
 pub trait Fixture: Send + Sync + 'static {

@@ -161,6 +161,8 @@ pub struct Page {
 pub enum Durability {
     /// Nothing: it ends with the process.
     Process,
+    /// What the server is set up to survive, which the backend does not know.
+    Server,
     /// The loss of power: it was synced to disk before the acknowledgement.
     Synced,
 }

@@ -6,7 +6,9 @@
 mod contract;
 mod error;
 mod key;
+mod lanes;
 mod memory;
+mod metrics;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -14,4 +16,6 @@ pub mod conformance;
 pub use contract::{Batch, Durability, Limits, Page, Precondition, Range, Store, Write};
 pub use error::Error;
 pub use key::Partition;
+pub use lanes::{Commit, Lanes, Outcome, Writer};
 pub use memory::Memory;
+pub use metrics::Metrics;

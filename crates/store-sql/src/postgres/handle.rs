@@ -6,19 +6,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use deadpool::Runtime;
 use deadpool::managed::{Object, Pool};
-use plexspaces_store::{Batch, Error, Limits, Page, Partition, Range, Store};
+use plexspaces_store::{Batch, Error, Lanes, Limits, Page, Partition, Range, Store};
 use tokio::time::timeout_at;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
 
-use super::commits::{Commits, Shared};
+use super::commits::Shared;
 use super::config::{Config, LIMITS, masked};
 use super::connection::{Connector, Link, take};
 use super::doubt::Doubt;
 use super::fault::{Fault, Place};
+use super::group::lock;
 use super::tls;
-use crate::metrics::Metrics;
 
 /// A database of PostgreSQL, 14 or newer. Commits of many callers share one transaction and one round trip.
 ///
@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 /// runtime in which it is first used.
 pub struct Postgres {
     shared: Arc<Shared>,
-    commits: Commits,
+    lanes: Lanes<Shared>,
 }
 
 impl std::fmt::Debug for Postgres {
@@ -49,11 +49,11 @@ impl Postgres {
         let connector = Connector::new(parsed, tls, place.clone(), config.timeout);
         let pool = Pool::builder(connector).max_size(connections).runtime(Runtime::Tokio1).build();
         let pool = pool.map_err(|error| Error::Failed(error.to_string()))?;
-        let shared = Shared { place, pool, timeout: config.timeout, doubt: Doubt::default(), metrics: Metrics::new() };
+        let shared = Shared { place, pool, timeout: config.timeout, doubt: Doubt::default() };
         let shared = Arc::new(shared);
         // Few lanes make large groups; one alone would leave the server idle while an answer is on its way.
-        let commits = Commits::new(&shared, (connections / 2).min(4));
-        Ok(Self { shared, commits })
+        let lanes = Lanes::new(&shared, (connections / 2).min(4), config.timeout);
+        Ok(Self { shared, lanes })
     }
 
     /// Where it is, without the password.
@@ -130,6 +130,7 @@ impl Store for Postgres {
 
     async fn commit(&self, batch: Batch) -> Result<(), Error> {
         LIMITS.check(&batch)?;
-        self.commits.commit(batch).await
+        let lane = self.lanes.lane(lock(&batch.partition).cast_unsigned());
+        self.lanes.commit(lane, batch).await
     }
 }

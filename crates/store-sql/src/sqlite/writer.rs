@@ -8,14 +8,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use plexspaces_store::{Batch, Error, Precondition, Write as Change};
+use plexspaces_store::{Batch, Error, Metrics, Precondition, Write as Change};
 use rusqlite::{CachedStatement, Connection};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
 use super::fault::Place;
 use super::table::{Read, Write};
-use crate::metrics::Metrics;
 
 /// Bytes at which a group takes no more: it keeps the log and the wait of the first in it short.
 const GROUP_BYTES: usize = 16 << 20;

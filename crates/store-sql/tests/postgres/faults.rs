@@ -1,95 +1,18 @@
 //! Connections that are killed, servers that end, wait or refuse.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use plexspaces_store::conformance::{partition, put, scan_all};
-use plexspaces_store::{Batch, Error, Partition, Range, Store};
+use plexspaces_store::conformance::faults::{Told, finish, two_nodes_lose_nothing_to_one_another, writers};
+use plexspaces_store::conformance::{partition, put};
+use plexspaces_store::{Error, Store};
 use plexspaces_store_sql::Postgres;
 use plexspaces_store_sql::postgres::Config;
 use plexspaces_testkit::servers;
 use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 
 use crate::support::{Schema, connect};
-
-const WRITERS: usize = 8;
-
-/// What a writer commits as its `n`th batch: it requires the one before, so that one that is applied late would be found out.
-fn nth(here: &Partition, n: u64) -> Batch {
-    let mut batch = Batch::new(here.clone());
-    batch.require("head", (n > 1).then(|| Bytes::from((n - 1).to_string()))).put("head", n.to_string());
-    batch.put(format!("a/{n:06}"), "1").put(format!("b/{n:06}"), "1");
-    batch
-}
-
-/// The last batch that is there, asked for until there is an answer.
-async fn head(store: &Postgres, here: &Partition) -> u64 {
-    loop {
-        match store.get(here, b"head").await {
-            Ok(None) => return 0,
-            Ok(Some(head)) => return std::str::from_utf8(&head).unwrap().parse().unwrap(),
-            Err(Error::Unavailable(_)) => tokio::task::yield_now().await,
-            Err(other) => panic!("{other}"),
-        }
-    }
-}
-
-#[derive(Default)]
-struct Told {
-    stop: AtomicBool,
-    acknowledged: AtomicU64,
-    unknown: AtomicU64,
-    refused: AtomicU64,
-}
-
-/// Writers that go on through every fault as the contract says, each in a partition of its own, and check what they are told.
-fn writers(store: &Arc<Postgres>, told: &Arc<Told>) -> JoinSet<()> {
-    let mut writers = JoinSet::new();
-    for writer in 0..WRITERS {
-        let (store, told) = (store.clone(), told.clone());
-        writers.spawn(async move {
-            let here = partition(&format!("writer{writer}"));
-            let mut n = 1;
-            while !told.stop.load(Ordering::Relaxed) {
-                match store.commit(nth(&here, n)).await {
-                    Ok(()) => {
-                        told.acknowledged.fetch_add(1, Ordering::Relaxed);
-                        n += 1;
-                    }
-                    // Nothing of it was kept, so the same must be possible again.
-                    Err(Error::Unavailable(_)) => {
-                        told.refused.fetch_add(1, Ordering::Relaxed);
-                        tokio::task::yield_now().await;
-                    }
-                    Err(Error::Unknown(_)) => {
-                        told.unknown.fetch_add(1, Ordering::Relaxed);
-                        let found = head(&store, &here).await;
-                        assert!(found == n || found == n - 1, "batch {n} was under way, found {found}");
-                        n = found + 1;
-                    }
-                    Err(other) => panic!("writer {writer}, batch {n}: {other}"),
-                }
-            }
-            let last = head(&store, &here).await;
-            assert_eq!(last, n - 1);
-            for prefix in ["a/", "b/"] {
-                let found = scan_all(&*store, &here, Range::prefix(prefix.as_bytes()), 500).await;
-                let expected: Vec<_> = (1..=last).map(|n| Bytes::from(format!("{prefix}{n:06}"))).collect();
-                assert_eq!(found.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), expected, "writer {writer}");
-            }
-        });
-    }
-    writers
-}
-
-async fn finish(told: &Told, mut writers: JoinSet<()>) {
-    told.stop.store(true, Ordering::Relaxed);
-    while let Some(writer) = writers.join_next().await {
-        writer.unwrap();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_batches_survive_connections_that_are_killed() {
@@ -99,22 +22,13 @@ async fn acknowledged_batches_survive_connections_that_are_killed() {
     let killer = connect(&schema.url).await;
     let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1";
     let deadline = Instant::now() + Duration::from_secs(60);
-    while told.unknown.load(Ordering::Relaxed) < 100 || told.acknowledged.load(Ordering::Relaxed) < 2_000 {
+    while told.unknown() < 100 || told.acknowledged() < 2_000 {
         assert!(Instant::now() < deadline && !writers.is_empty());
-        let before = told.acknowledged.load(Ordering::Relaxed);
         killer.query_one(kill, &[&schema.application]).await.unwrap();
         // The next kill comes when there is something to kill again.
-        while told.acknowledged.load(Ordering::Relaxed) < before + 20 && Instant::now() < deadline {
-            tokio::task::yield_now().await;
-        }
+        let _ = timeout_at(deadline.into(), told.more(20)).await;
     }
     finish(&told, writers).await;
-    println!(
-        "{} acknowledged, {} unknown, {} refused",
-        told.acknowledged.load(Ordering::Relaxed),
-        told.unknown.load(Ordering::Relaxed),
-        told.refused.load(Ordering::Relaxed)
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -124,10 +38,7 @@ async fn acknowledged_batches_survive_a_server_that_is_killed_and_one_that_is_st
     let told = Arc::new(Told::default());
     let writers = writers(&store, &told);
     for round in 0..4 {
-        let before = told.acknowledged.load(Ordering::Relaxed);
-        while told.acknowledged.load(Ordering::Relaxed) < before + 200 {
-            tokio::task::yield_now().await;
-        }
+        told.more(200).await;
         tokio::task::block_in_place(|| if round % 2 == 0 { server.kill().unwrap() } else { server.stop() });
         assert!(matches!(store.get(&partition("here"), b"k").await, Err(Error::Unavailable(_))));
         tokio::task::block_in_place(|| server.again().unwrap());
@@ -149,27 +60,7 @@ async fn acknowledged_batches_survive_a_server_that_is_killed_and_one_that_is_st
 async fn two_nodes_on_one_database_lose_nothing_to_one_another() {
     let schema = Schema::new().await;
     let stores = [Arc::new(schema.store()), Arc::new(schema.store())];
-    let here = partition("counter");
-    let mut tasks = JoinSet::new();
-    for task in 0..8 {
-        let (store, here) = (stores[task % 2].clone(), here.clone());
-        tasks.spawn(async move {
-            let mut done = 0;
-            while done < 50 {
-                let n = head(&store, &here).await + 1;
-                match store.commit(nth(&here, n)).await {
-                    Ok(()) => done += 1,
-                    Err(Error::Precondition { index: 0 }) => {}
-                    Err(other) => panic!("{other}"),
-                }
-            }
-        });
-    }
-    while let Some(task) = tasks.join_next().await {
-        task.unwrap();
-    }
-    assert_eq!(head(&stores[0], &here).await, 400);
-    assert_eq!(scan_all(&*stores[1], &here, Range::prefix(b"a/"), 1_000).await.len(), 400);
+    two_nodes_lose_nothing_to_one_another(stores).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

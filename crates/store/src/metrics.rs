@@ -1,17 +1,20 @@
-//! What a store tells about its commits.
+//! What backends tell about their commits.
 
 use std::time::Duration;
 
 use metrics::{Counter, Histogram};
 
-pub(crate) struct Metrics {
+/// The numbers of one store.
+pub struct Metrics {
     seconds: Histogram,
     group: Histogram,
     commits: Counter,
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// Those of a new store.
+    #[must_use]
+    pub fn new() -> Self {
         use metrics::Unit::{Count, Seconds};
         metrics::describe_histogram!("plexspaces_store_commit_seconds", Seconds, "From handing over a commit to its acknowledgement");
         metrics::describe_histogram!("plexspaces_store_group_size", Count, "Commits in one transaction of the store");
@@ -24,15 +27,21 @@ impl Metrics {
     }
 
     /// A commit was acknowledged.
-    pub(crate) fn acknowledged(&self, took: Duration) {
+    pub fn acknowledged(&self, took: Duration) {
         self.commits.increment(1);
         self.seconds.record(took);
     }
 
     /// A transaction of so many commits has ended.
-    pub(crate) fn group(&self, size: usize) {
+    pub fn group(&self, size: usize) {
         if size > 0 {
             self.group.record(u32::try_from(size).unwrap_or(u32::MAX));
         }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
     }
 }
