@@ -9,6 +9,9 @@ use super::*;
 /// How often the memory is looked at.
 const PERIOD: Duration = Duration::from_millis(250);
 
+/// And after how many actors have come into memory, which may be many in that time.
+const COME: usize = 16;
+
 /// What one actor is taken to free at least, so that few are sent away at a time when nothing is known of them.
 const LEAST_BYTES: u64 = 64 << 10;
 
@@ -26,6 +29,8 @@ pub struct Budget {
 pub(super) struct Pressure {
     /// Actors whose code is in memory.
     live: AtomicUsize,
+    /// How many came into memory so far.
+    came: AtomicUsize,
     look: Notify,
 }
 
@@ -45,7 +50,9 @@ impl Runtime {
             return;
         }
         let live = pressure.live.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.0.config.budget.actors.is_some_and(|most| live > most) {
+        let budget = &self.0.config.budget;
+        let is_due = budget.memory_bytes.is_some() && pressure.came.fetch_add(1, Ordering::Relaxed) % COME == COME - 1;
+        if is_due || budget.actors.is_some_and(|most| live > most) {
             pressure.look.notify_one();
         }
     }
