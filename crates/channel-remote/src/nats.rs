@@ -1,12 +1,13 @@
 //! NATS JetStream.
 //!
-//! A channel has up to three streams, made when they are needed. Their configuration can be changed at the server and is left alone then.
+//! A channel has up to four streams, made when they are needed. Their configuration can be changed at the server and is left alone then.
 //!
 //! | stream | subjects | holds |
 //! | --- | --- | --- |
 //! | `PLEXQ_…` | `ready.ID`, `later.ID`, `dead.NUMBER` | the queue: a work queue with the consumers `workers` and `later` |
 //! | `PLEXT_…` | `topic` | the topic |
 //! | `PLEXP_…` | `NAME` | the place of each subscriber |
+//! | `PLEXR_…` | `ACTOR` | what each durable actor has received last |
 //!
 //! Each message of the queue has a subject of its own, of which the server keeps one message only: so one that waits already is not sent
 //! again, and one that was given out by another node is found by its id.
@@ -184,9 +185,9 @@ impl Backend for Nats {
         channel: &ActorId,
         visibility: Duration,
         until: Instant,
-        _asked: Option<(&ActorId, &str)>,
+        asked: Option<(&ActorId, &str)>,
     ) -> Result<Option<Message>, Failure> {
-        self.take_from_queue(channel, visibility, until).await
+        self.take_under_key(channel, visibility, until, asked).await
     }
 
     async fn ack(&self, channel: &ActorId, msg_id: &str) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use async_nats::{HeaderMap, Request, StatusCode, Subject, header};
 use futures::StreamExt as _;
 use plexspaces_coord::channels::{MAX_DELIVERIES, MAX_QUEUED};
 use plexspaces_types::{ActorId, Code, Failure};
+use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 
 use super::names::{stream, subject, token};
@@ -53,6 +54,13 @@ pub(super) struct Hand {
     /// What tells this hand from a later one.
     serial: u128,
     timer: AbortHandle,
+}
+
+/// What a durable actor has received last: under which key, and by what it is settled.
+#[derive(Serialize, Deserialize)]
+struct Received {
+    key: String,
+    reply: String,
 }
 
 impl Drop for Hand {
@@ -109,12 +117,70 @@ impl Nats {
         self.put(&name, subject, headers, message.encode()?.into()).await.map(drop)
     }
 
-    pub(super) async fn take_from_queue(
+    async fn received(&self, channel: &ActorId) -> Result<(String, Stream<()>), Failure> {
+        let name = stream('R', channel);
+        let config = || Config {
+            name: name.clone(),
+            subjects: vec![subject(&name, "*")],
+            max_messages_per_subject: 1,
+            num_replicas: 1,
+            ..Config::default()
+        };
+        if self.ensure(config, &name).await? {
+            self.now_known(&name);
+        }
+        let handle = self.0.jetstream.get_stream_no_info(&name).await.map_err(|error| self.unavailable(error))?;
+        Ok((name, handle))
+    }
+
+    /// An actor that asks again under the same key is given what it was given, as long as that is not settled.
+    pub(super) async fn take_under_key(
         &self,
         channel: &ActorId,
         visibility: Duration,
         until: Instant,
+        asked: Option<(&ActorId, &str)>,
     ) -> Result<Option<Message>, Failure> {
+        let Some((sender, key)) = asked else { return self.take_from_queue(channel, visibility, until).await };
+        let (name, handle) = self.received(channel).await?;
+        let place = subject(&name, &token(&sender.to_string()));
+        match handle.get_last_raw_message_by_subject(&place).await {
+            Ok(record) => {
+                let last: Option<Received> = serde_json::from_slice(&record.payload).ok();
+                if let Some(last) = last.filter(|last| last.key == key)
+                    && let Some(message) = self.take_again(channel, &last, visibility).await?
+                {
+                    return Ok(Some(message));
+                }
+            }
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => {}
+            Err(error) => return Err(self.lost(&name, error)),
+        }
+        let Some(message) = self.take_from_queue(channel, visibility, until).await? else { return Ok(None) };
+        let reply = self.0.hands.lock().get(&(stream('Q', channel), message.msg_id.clone())).map(|hand| hand.reply.to_string());
+        if let Some(reply) = reply {
+            let record = serde_json::to_vec(&Received { key: key.to_owned(), reply });
+            let record = record.map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
+            self.put(&name, place, HeaderMap::new(), record.into()).await?;
+        }
+        Ok(Some(message))
+    }
+
+    async fn take_again(&self, channel: &ActorId, last: &Received, visibility: Duration) -> Result<Option<Message>, Failure> {
+        let (name, handle) = self.queue(channel).await?;
+        let Some((number, delivered)) = numbers(&last.reply) else { return Ok(None) };
+        match handle.get_raw_message(number).await {
+            Ok(found) => {
+                let message = Message::decode(&found.payload, delivered)?;
+                self.hold(&name, &message, last.reply.as_str().into(), number, visibility, Instant::now());
+                Ok(Some(message))
+            }
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(self.lost(&name, error)),
+        }
+    }
+
+    async fn take_from_queue(&self, channel: &ActorId, visibility: Duration, until: Instant) -> Result<Option<Message>, Failure> {
         let (name, handle) = self.queue(channel).await?;
         self.tend(&name);
         let mut pulled = self.pull(&name).await?;
@@ -191,14 +257,18 @@ impl Nats {
             }
         }
         let message = Message::decode(&pulled.payload, delivered)?;
-        let serial = rand::random();
+        self.hold(name, &message, reply, number, visibility, begun);
+        Ok(Some(message))
+    }
+
+    fn hold(&self, name: &str, message: &Message, reply: Subject, number: u64, visibility: Duration, begun: Instant) {
+        let (serial, delivered) = (rand::random(), message.delivery_count);
         let key = (name.to_owned(), message.msg_id.clone());
         let until = begun.checked_add(visibility).unwrap_or(begun + LONGEST);
         // Under the lock, so that the timer finds the hand.
         let mut hands = self.0.hands.lock();
         let timer = tokio::spawn(self.clone().keep(key.clone(), reply.clone(), serial, until)).abort_handle();
         hands.insert(key, Hand { reply, number, delivered, serial, timer });
-        Ok(Some(message))
     }
 
     /// Sees to it that a message comes back when its time is over, and not before.

@@ -1,7 +1,9 @@
 //! What a single broker promises: its bounds, and what its operators may change.
 
+use plexspaces_actor::BrokerRequest;
 use plexspaces_testkit::servers;
-use serde_json::json;
+use plexspaces_types::{ActorId, Key, Name, Payload};
+use serde_json::{Value, json};
 
 use crate::support::Place;
 
@@ -79,4 +81,44 @@ async fn what_was_sent_lately_is_not_sent_again_though_it_is_done() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_that_receives_again_under_its_key_is_given_the_same_message() {
+    let (nats, redis) = (servers::Nats::start().unwrap(), servers::Redis::start().unwrap());
+    for place in [Place::at_nats(&nats.url(), "work"), Place::at_redis(&redis.url(), "work")] {
+        let node = place.node().await;
+        let sent = [node.send(1).await, node.send(2).await, node.send(3).await];
+        let (one, other) = (actor("one"), actor("other"));
+        let channel = ActorId::new(Name::default_scope(), Name::default_scope(), name("plexspaces.channels"), Key::new("work").unwrap());
+        let receive = async |sender: &ActorId, key: &str| {
+            let payload = Payload::from_value(&json!({}));
+            let request = BrokerRequest { operation: "receive", payload: &payload, sender: Some(sender), idempotency_key: Some(key) };
+            // Whoever asks again may do so on another node.
+            let broker = place.broker().await.unwrap();
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+            loop {
+                match broker.ask(&channel, request).await {
+                    Ok(reply) => break serde_json::from_slice::<Value>(reply.as_bytes()).unwrap()["message"].clone(),
+                    Err(failure) => assert!(std::time::Instant::now() < deadline, "{failure}"),
+                }
+            }
+        };
+        for _ in 0..3 {
+            let message = receive(&one, "k1").await;
+            assert_eq!((message["msg_id"].clone(), message["delivery_count"].clone()), (sent[0].clone(), json!(1)));
+        }
+        assert_eq!(receive(&other, "k1").await["msg_id"], sent[1]);
+        assert_eq!(receive(&one, "k2").await["msg_id"], sent[2], "another key is another request");
+        node.ask("ack", json!({"msg_id": sent[2]})).await;
+        assert_eq!(receive(&one, "k2").await, Value::Null, "what is settled is not given again");
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::new("name", text).unwrap()
+}
+
+fn actor(key: &str) -> ActorId {
+    ActorId::new(Name::default_scope(), Name::default_scope(), name("worker"), Key::new(key).unwrap())
 }

@@ -63,14 +63,19 @@ impl Place {
         matches!(self.kind, Kind::Store(_))
     }
 
-    /// A node that knows nothing of those before it but what the place keeps.
-    pub(crate) async fn node(&self) -> Node {
-        let mut brokers = Brokers::default();
-        let broker: Option<Arc<dyn Broker>> = match &self.kind {
+    /// A client of its own.
+    pub(crate) async fn broker(&self) -> Option<Arc<dyn Broker>> {
+        match &self.kind {
             Kind::Store(_) => None,
             Kind::Nats(url) => Some(Arc::new(Nats::open(url).await.unwrap())),
             Kind::Redis(url) => Some(Arc::new(Redis::open(url).unwrap())),
-        };
+        }
+    }
+
+    /// A node that knows nothing of those before it but what the place keeps.
+    pub(crate) async fn node(&self) -> Node {
+        let mut brokers = Brokers::default();
+        let broker = self.broker().await;
         if let Some(broker) = broker {
             brokers = Brokers { by_name: BTreeMap::from([("broker".to_owned(), broker)]), default: Some("broker".to_owned()) };
         }
