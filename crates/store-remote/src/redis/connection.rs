@@ -122,7 +122,12 @@ impl Connector {
             *script = self.ask(&link, redis::cmd("SCRIPT").arg("LOAD").arg(text)).await?;
         }
         link.scripts = scripts;
+        // Another connection may make the store between the two looks.
+        let was_known = self.known.load(Ordering::Acquire);
         if !self.is_marked(&link).await? {
+            if was_known {
+                return Err(self.has_lost("the store"));
+            }
             self.mark(&link).await?;
         }
         self.known.store(true, Ordering::Release);
@@ -193,9 +198,6 @@ impl Connector {
 
     /// Makes a store where there is nothing.
     async fn mark(&self, link: &Link) -> Result<(), Error> {
-        if self.known.load(Ordering::Acquire) {
-            return Err(self.has_lost("the store"));
-        }
         let mut cursor = 0_u64;
         loop {
             let mut scan = redis::cmd("SCAN");
