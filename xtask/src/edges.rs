@@ -24,7 +24,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("app", &["types", "store", "actor", "wasm", "outbound"]),
     ("api", &["types", "proto", "actor", "app"]),
     ("client", &["types", "proto"]),
-    ("node", &["types", "store", "store-sql", "store-remote", "actor", "coord", "channel-remote", "wasm", "objects", "outbound", "app", "api"]),
+    (
+        "node",
+        &["types", "store", "store-sql", "store-remote", "actor", "coord", "channel-remote", "wasm", "objects", "outbound", "app", "api"],
+    ),
     ("cli", &["types", "app", "client", "node"]),
     ("testkit", &[]),
     ("bench-actors", &[]),
@@ -42,7 +45,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ("object_store", &["objects"]),
     ("tokio-postgres", &["store-sql"]),
     ("deadpool", &["store-sql"]),
-    ("redis", &["store-remote"]),
+    ("redis", &["store-remote", "channel-remote"]),
     ("rustls", &["outbound", "store-sql", "store-remote"]),
     ("tonic", &["proto", "api", "client"]),
 ];
