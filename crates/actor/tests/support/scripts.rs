@@ -279,6 +279,21 @@ impl Cut {
         Arc::new(Self { disk: disk.clone(), left: AtomicUsize::new(commits), after, gone: AtomicBool::new(false) })
     }
 
+    /// What a request to the node that is to be cut off gives, if it is not cut off before.
+    pub async fn answer<T>(&self, request: impl Future<Output = T>) -> Option<T> {
+        let cut_off = async {
+            while !self.gone.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            // What needs no store goes on for a moment.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        tokio::select! {
+            answer = request => Some(answer),
+            () = cut_off => None,
+        }
+    }
+
     /// A node that is gone does nothing any more.
     async fn here(&self) {
         if self.gone.load(Ordering::SeqCst) {
