@@ -11,6 +11,9 @@ use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, PutPayload
 /// Parts under way at the same time.
 const AT_ONCE: usize = 2;
 
+/// How long parts that are under way are waited for before all are removed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// After which times it is tried again to remove the parts of what has failed, while the store does not answer.
 const AGAIN: [Duration; 5] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120), Duration::from_secs(600)];
@@ -23,8 +26,14 @@ pub(crate) struct Upload {
 
 impl Upload {
     pub(crate) async fn begin(objects: &Arc<dyn ObjectStore>, key: Path) -> Result<Self> {
-        let upload = objects.put_multipart(&key).await?;
-        Ok(Self { key, upload: Some(upload), parts: FuturesUnordered::new() })
+        let objects = Arc::clone(objects);
+        // A task, because whoever goes away meanwhile would leave an upload that nobody knows. Its result is dropped then.
+        let begun = tokio::spawn(async move {
+            let upload = objects.put_multipart(&key).await?;
+            Ok(Self { key, upload: Some(upload), parts: FuturesUnordered::new() })
+        });
+        let ended = |error| object_store::Error::Generic { store: "upload", source: Box::new(error) };
+        begun.await.map_err(ended)?
     }
 
     /// Sends a part; returns when another may be sent.
@@ -63,7 +72,7 @@ impl Upload {
 
     /// Removes the parts.
     pub(crate) async fn abort(mut self) {
-        self.parts.clear();
+        settle(&mut self.parts).await;
         let Some(mut upload) = self.upload.take() else { return };
         if upload.abort().await.is_err() {
             // Dropping this tries again.
@@ -80,12 +89,20 @@ impl Upload {
     }
 }
 
+/// Waits until no part is under way: one that came after the others were removed would stay.
+async fn settle(parts: &mut FuturesUnordered<object_store::UploadPart>) {
+    let all = async { while parts.next().await.is_some() {} };
+    let _ = tokio::time::timeout(PATIENCE, all).await;
+    parts.clear();
+}
+
 impl Drop for Upload {
     fn drop(&mut self) {
         let Some(mut upload) = self.upload.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let key = std::mem::take(&mut self.key);
+        let (key, mut parts) = (std::mem::take(&mut self.key), std::mem::take(&mut self.parts));
         runtime.spawn(async move {
+            settle(&mut parts).await;
             let mut again = AGAIN.iter();
             while let Err(error) = upload.abort().await {
                 let Some(pause) = again.next() else {
