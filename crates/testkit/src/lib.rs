@@ -1,6 +1,7 @@
 //! What tests and benchmarks need and nothing else does: tiny guest components, guests built from the examples, the sizes of the store's
-//! groups, and real servers.
+//! groups, real servers, and bytes for decoders.
 
+pub mod fuzz;
 mod groups;
 pub mod guests;
 pub mod python;
