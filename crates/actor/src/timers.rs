@@ -17,6 +17,9 @@ use tokio_util::time::delay_queue::Key;
 use crate::cell::Cell;
 use crate::system::cell::SystemCell;
 
+#[cfg(test)]
+mod fuzz;
+
 /// Timers of one actor; more than this is a mistake of its code.
 const MAX_TIMERS: usize = 100_000;
 

@@ -273,4 +273,20 @@ mod tests {
         }
         assert_eq!(range(&HeaderMap::new(), 10), None);
     }
+
+    #[test]
+    fn any_range_lies_within_the_blob_or_is_none() {
+        plexspaces_testkit::fuzz!(
+            ["bytes=0-3", "bytes=4-", "bytes=-3", "bytes=18446744073709551615-18446744073709551615"],
+            |bytes: &Vec<u8>| {
+                let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
+                let headers = [(RANGE, value)].into_iter().collect();
+                for size in [0, 1, 10, u64::MAX] {
+                    if let Some((offset, length)) = range(&headers, size) {
+                        assert!(length > 0 && offset.checked_add(length).is_some_and(|end| end <= size));
+                    }
+                }
+            }
+        );
+    }
 }

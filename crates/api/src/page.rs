@@ -135,4 +135,21 @@ mod tests {
         clock.advance(1);
         assert_eq!(code(list, &token), Code::InvalidArgument);
     }
+    #[test]
+    fn no_token_that_was_not_made_here_is_opened() {
+        let pages = Pages::new(Arc::new([7; 32].into()), Clock::manual(1_000));
+        let tenant = Name::default_scope();
+        let list = List { name: "applications", tenant: &tenant, filter: "" };
+        let token = pages.seal(list, "cursor".to_owned()).unwrap();
+        let pages = std::panic::AssertUnwindSafe(pages);
+        plexspaces_testkit::fuzz!([token.clone()], |bytes: &Vec<u8>| {
+            let pages: &std::panic::AssertUnwindSafe<_> = &pages;
+            let text = String::from_utf8_lossy(bytes);
+            match pages.open(list, &text) {
+                Ok(None) => assert!(text.is_empty()),
+                Ok(Some(_)) => assert_eq!(text, token),
+                Err(failure) => assert_eq!(failure.code, Code::InvalidArgument),
+            }
+        });
+    }
 }

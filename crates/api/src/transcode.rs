@@ -24,6 +24,9 @@ use crate::error;
 use crate::methods::{Messages, Method};
 use crate::rules::{Rule, RuleBody, is_http_body, variables};
 
+#[cfg(test)]
+mod fuzz;
+
 /// Comments that keep a quiet event stream open through proxies.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 

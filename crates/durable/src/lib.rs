@@ -4,6 +4,8 @@
 //! commits the batches that it gets back.
 
 mod activation;
+#[cfg(test)]
+mod fuzz;
 pub mod journal;
 mod outbox;
 mod record;

@@ -1,8 +1,10 @@
 //! What tests and benchmarks need and nothing else does: tiny guest components, guests built from the examples, the sizes of the store's
-//! groups, and real servers.
+//! groups, real servers, a checker of recorded histories, and bytes for decoders.
 
+pub mod fuzz;
 mod groups;
 pub mod guests;
+pub mod histories;
 pub mod python;
 pub mod servers;
 

@@ -88,3 +88,28 @@ pub(crate) fn description(json: &str) -> Result<Description, Error> {
     }
     Ok(description)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_and_any_description_are_accepted_or_refused_with_a_reason() {
+        let examples: [&[u8]; 3] = [
+            b"\0asm\x0d\0\x01\0",
+            br#"{"sdk":{"language":"rust","version":"0"},"actors":[{"name":"a","class":"A","behavior":"GenServer","handlers":[{"operation":"o","kind":"call"}]}]}"#,
+            b"plexspaces:actor/http@0.1.0",
+        ];
+        plexspaces_testkit::fuzz!(examples, |bytes: &Vec<u8>| {
+            if let Err(error) = format(bytes) {
+                assert!(!error.to_string().is_empty());
+            }
+            let text = String::from_utf8_lossy(bytes);
+            let _ = is_known_import(&text);
+            match description(&text) {
+                Ok(description) => assert!(!description.actors.is_empty()),
+                Err(error) => assert!(!error.to_string().is_empty()),
+            }
+        });
+    }
+}

@@ -153,6 +153,11 @@ impl Live {
         let mut heard = HashMap::new();
         if std::mem::take(&mut self.is_fresh) {
             self.actor.loaded(&mut effects);
+            // What was over while it was not in memory is over for the first request too.
+            if self.actor.due_ms().is_some_and(|due| due <= now_ms) {
+                effects.begin();
+                self.actor.tick(&mut effects);
+            }
         }
         let mut next = Some(first);
         while let Some(work) = next.take() {

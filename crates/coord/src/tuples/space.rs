@@ -1,5 +1,6 @@
 //! The tuples themselves, found by how they begin.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use plexspaces_types::Failure;
@@ -51,10 +52,10 @@ pub(super) struct Space {
     expiring: BTreeSet<(u64, u64)>,
 }
 
-/// The numbers of tuples with one start: mostly one.
+/// The numbers of tuples with one start: mostly one. There are about two of these for each tuple, so they are kept small.
 enum Numbers {
     One(u64),
-    Many(Line),
+    Many(Box<Line>),
 }
 
 /// Numbers in their order. Those in the middle stay when their tuples go, until they are half of all: a set that is always exact costs more for
@@ -81,8 +82,10 @@ impl Space {
         let tuple = self.tuples.remove(&number)?;
         let (tuples, by_start) = (&self.tuples, &mut self.by_start);
         for start in tuple.starts() {
-            if by_start.get_mut(&start).is_some_and(|numbers| numbers.remove(|number| tuples.contains_key(&number))) {
-                by_start.remove(&start);
+            if let Entry::Occupied(mut numbers) = by_start.entry(start)
+                && numbers.get_mut().remove(|number| tuples.contains_key(&number))
+            {
+                numbers.remove();
             }
         }
         if let Some(expires) = tuple.expires_ms {
@@ -122,7 +125,7 @@ impl Numbers {
         match self {
             Self::One(known) => {
                 let numbers = VecDeque::from([number.min(*known), number.max(*known)]);
-                *self = Self::Many(Line { numbers, gone: 0 });
+                *self = Self::Many(Box::new(Line { numbers, gone: 0 }));
             }
             Self::Many(line) => line.insert(number),
         }

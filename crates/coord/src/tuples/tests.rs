@@ -129,3 +129,24 @@ proptest! {
         prop_assert!(!pattern::equal(&one, &other) || pattern::hash(&one) == pattern::hash(&other));
     }
 }
+
+#[test]
+fn any_pattern_and_any_tuple_agree_with_the_index() {
+    let examples = [
+        r#"[["job", {"$gt": 0}, null], ["job", 1, {"file": "a.csv"}]]"#,
+        r#"[[1, 1e3], [1.0, 1000]]"#,
+        r#"[[{"a": 1, "b": [2]}], [{"b": [2.0], "a": 1}]]"#,
+        r#"[[{"$in": [1, "x"]}, {"$prefix": "a"}, {"$type": "integer"}], ["x", "ab", 3.0]]"#,
+    ];
+    plexspaces_testkit::fuzz!(examples, |bytes: &Vec<u8>| {
+        let Ok([pattern, tuple]) = serde_json::from_slice::<[Value; 2]>(bytes) else { return };
+        let Ok(tuple) = Tuple::parse(&tuple.to_string(), None) else { return };
+        let Value::Array(pattern) = pattern else { return };
+        let Ok(pattern) = Pattern::parse(pattern) else { return };
+        let elements: Vec<Value> = serde_json::from_str(&tuple.text).unwrap();
+        assert_eq!(tuple.is_meant_by(&pattern), pattern.means(&elements), "a tuple that is meant has the hashes that are wanted");
+        if pattern.means(&elements) {
+            assert!(tuple.starts().any(|start| start == pattern.start), "and is found where the pattern looks");
+        }
+    });
+}

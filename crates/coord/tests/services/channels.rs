@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use plexspaces_store::Memory;
+use plexspaces_types::Clock;
 use serde_json::{Value, json};
 
 use crate::support::{Node, beside, eventually};
@@ -81,6 +83,17 @@ async fn what_is_in_hand_outlives_the_node() {
     node.ask("nack", json!({"msg_id": message["msg_id"]})).await;
     let again = receive(&node).await;
     assert_eq!((again["payload"]["n"].clone(), again["delivery_count"].clone()), (json!(1), json!(2)));
+}
+
+#[tokio::test]
+async fn what_is_hidden_until_no_node_is_there_is_given_to_the_first_who_asks() {
+    let clock = Clock::manual(1_000_000);
+    let node = Node::with_clock("channels", Arc::new(Memory::default()), clock.clone());
+    send(&node, 1).await;
+    node.ask("receive", json!({"visibility_ms": 50})).await;
+    clock.advance(60);
+    let node = Node::with_clock("channels", node.store, clock);
+    assert_eq!(receive(&node).await["delivery_count"], json!(2));
 }
 
 #[tokio::test]

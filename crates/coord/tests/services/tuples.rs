@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use plexspaces_store::Memory;
+use plexspaces_types::Clock;
 use serde_json::{Value, json};
 
 use crate::support::{self, Node};
@@ -182,6 +184,19 @@ async fn tuples_outlive_the_node() {
     assert_eq!(take(&node, json!(["kept", null])).await, json!(["kept", 0]));
     write(&node, json!(["kept", "new"])).await;
     assert_eq!(read(&node, json!(["kept", null])).await, json!(["kept", 1]));
+}
+
+#[tokio::test]
+async fn a_lease_that_ends_while_no_node_is_there_is_over_for_the_first_request() {
+    let clock = Clock::manual(1_000_000);
+    let node = Node::with_clock("tuples", Arc::new(Memory::default()), clock.clone());
+    write(&node, json!(["task", 1])).await;
+    let lent = node.ask("take", json!({"pattern": ["task", null], "lease_ms": 50})).await;
+    clock.advance(60);
+    let node = Node::with_clock("tuples", node.store, clock);
+    let (code, _, _) = node.refused("confirm", json!({"lease": lent["lease"]})).await;
+    assert_eq!(code, "conflict");
+    assert_eq!(take(&node, json!(["task", null])).await, json!(["task", 1]));
 }
 
 #[tokio::test]

@@ -1,0 +1,161 @@
+//! What a channel promises: its queue and its topic.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Call, Model};
+
+/// The service `channels`, without delays.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Channel {
+    /// By how much the end of the time for which a message is hidden may be seen late.
+    pub(super) late_ms: u64,
+}
+
+/// How often a message is given out.
+const MAX_DELIVERIES: u32 = 10;
+
+/// The messages of the queue in their order, its dead letters, the messages of the topic, and its subscribers' places.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    queue: Vec<Message>,
+    dead: Vec<Message>,
+    topic: Vec<String>,
+    places: BTreeMap<String, usize>,
+    sent: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Message {
+    number: u64,
+    id: String,
+    deliveries: u32,
+    /// While somebody has it: when it may be given to another at the earliest, and when at the latest.
+    hidden: Option<(u64, u64)>,
+}
+
+impl State {
+    fn back(&mut self, place: usize, requeue: bool) {
+        let Some(message) = self.queue.get_mut(place) else { return };
+        message.hidden = None;
+        if !requeue || message.deliveries >= MAX_DELIVERIES {
+            let message = self.queue.remove(place);
+            self.dead.push(message);
+        }
+    }
+
+    fn end_where(&mut self, ends: impl Fn(&Message) -> bool) {
+        // From behind, since one that becomes a dead letter leaves its place.
+        for place in (0..self.queue.len()).rev() {
+            if self.queue.get(place).is_some_and(&ends) {
+                self.back(place, true);
+            }
+        }
+    }
+
+    fn place_of(&self, id: &str) -> Option<usize> {
+        self.queue.iter().position(|message| message.id == id)
+    }
+}
+
+/// Whether the reply, if it is known, holds this message.
+fn holds(call: &Call, id: Option<&str>, deliveries: Option<u32>) -> bool {
+    let Some(reply) = &call.reply else { return true };
+    let Ok(reply) = reply else { return false };
+    let message = reply.get("message").unwrap_or(&Value::Null);
+    let said = |name: &str| message.get(name).cloned().unwrap_or_default();
+    said("msg_id") == json!(id) && deliveries.is_none_or(|deliveries| said("delivery_count") == json!(deliveries))
+}
+
+fn after(mut state: State, call: &Call) -> Option<State> {
+    let id = call.text("msg_id");
+    let said = match call.operation.as_str() {
+        "send" => {
+            if state.place_of(id).is_none() {
+                state.sent += 1;
+                state.queue.push(Message { number: state.sent, id: id.to_owned(), deliveries: 0, hidden: None });
+            }
+            call.says(&[("msg_id", json!(id))])
+        }
+        "receive" => match state.queue.iter_mut().find(|message| message.hidden.is_none()) {
+            None => holds(call, None, None),
+            Some(message) => {
+                message.deliveries += 1;
+                let visibility_ms = call.number("visibility_ms").unwrap_or(30_000);
+                message.hidden = Some((call.from_ms.saturating_add(visibility_ms), call.to_ms.saturating_add(visibility_ms)));
+                holds(call, Some(&message.id), Some(message.deliveries))
+            }
+        },
+        "ack" | "nack" => match state.place_of(id) {
+            None => call.says(&[]),
+            Some(place) if state.queue.get(place).is_some_and(|message| message.deliveries == 0) => call.refused("conflict"),
+            Some(place) => {
+                if call.operation == "ack" {
+                    state.queue.remove(place);
+                } else {
+                    state.back(place, call.arguments.get("requeue") != Some(&Value::Bool(false)));
+                }
+                call.says(&[])
+            }
+        },
+        "redrive" => {
+            let mut dead = std::mem::take(&mut state.dead);
+            dead.sort_by_key(|message| message.number);
+            let mut redriven = 0;
+            for message in dead {
+                if state.place_of(&message.id).is_some() {
+                    state.dead.push(message);
+                } else {
+                    redriven += 1;
+                    state.queue.push(Message { deliveries: 0, ..message });
+                }
+            }
+            state.queue.sort_by_key(|message| message.number);
+            call.says(&[("redriven", json!(redriven))])
+        }
+        "publish" => {
+            state.topic.push(id.to_owned());
+            call.says(&[("msg_id", json!(id))])
+        }
+        "next" => {
+            let place = state.places.entry(call.text("subscriber").to_owned()).or_default();
+            let next = state.topic.get(*place);
+            *place += usize::from(next.is_some());
+            holds(call, next.map(String::as_str), None)
+        }
+        _ => false,
+    };
+    said.then_some(state)
+}
+
+impl Model for Channel {
+    type State = State;
+
+    fn start(&self) -> State {
+        State::default()
+    }
+
+    fn step(&self, state: &State, call: &Call) -> Vec<State> {
+        let mut base = state.clone();
+        base.end_where(|message| message.hidden.is_some_and(|(_, latest_ms)| call.from_ms > latest_ms.saturating_add(self.late_ms)));
+        let may_be_over = |message: &Message| message.hidden.is_some_and(|(earliest_ms, _)| call.may_be_after(earliest_ms));
+        let mut views = vec![base.clone()];
+        // A message whose time may be over counts as given back where that explains the reply: the later, the more remains possible.
+        for message in base.queue.iter().filter(|message| may_be_over(message)) {
+            let given = if call.operation == "receive" {
+                let id = &call.said("message")["msg_id"];
+                call.reply.is_none() || id == &json!(message.id)
+            } else {
+                // It matters to others only when it becomes a dead letter.
+                message.deliveries >= MAX_DELIVERIES
+            };
+            if given {
+                let mut view = base.clone();
+                view.end_where(|other| other == message);
+                views.push(view);
+            }
+        }
+        views.into_iter().filter_map(|view| after(view, call)).collect()
+    }
+}
