@@ -132,7 +132,7 @@ class WasmHost:
         with root.add_instance(PACKAGE.format("services")) as services:
             services.add_func("request", request)
         with root.add_instance(PACKAGE.format("blobs")) as blobs:
-            for function in ("put", "get", "head", "delete", "list-blobs"):
+            for function in ("put", "get", "head", "delete", "presign", "list-blobs"):
                 blobs.add_func(function, called(function))
 
         def sleep(store: Any, until_ms: int) -> Any:
