@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use crate::shell::{path_with, python, root, visibly};
 
-const BENCHES: [&str; 11] =
-    ["store", "guest", "invoke", "node", "runs", "virtual_actors", "blobs", "services", "supervision", "actors", "restate"];
+const BENCHES: [&str; 12] =
+    ["store", "guest", "invoke", "node", "runs", "virtual_actors", "blobs", "services", "channels", "supervision", "actors", "restate"];
 
 pub(crate) fn run() -> Result<()> {
     let path = path_with(&python()?)?;

@@ -10,17 +10,18 @@ use crate::shell::root;
 /// Each crate with the workspace crates that it may depend on.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("types", &[]),
+    ("trust", &["types"]),
     ("proto", &["types"]),
     ("store", &["types"]),
-    ("store-sql", &["types", "store"]),
-    ("store-remote", &["types", "store"]),
+    ("store-sql", &["types", "store", "trust"]),
+    ("store-remote", &["types", "store", "trust"]),
     ("durable", &["types", "store"]),
     ("actor", &["types", "store", "durable"]),
     ("coord", &["types", "actor"]),
     ("channel-remote", &["types", "actor", "coord"]),
     ("wasm", &["types", "actor"]),
-    ("outbound", &["types", "actor"]),
-    ("objects", &["types", "actor", "outbound"]),
+    ("outbound", &["types", "trust", "actor"]),
+    ("objects", &["types", "trust", "actor"]),
     ("app", &["types", "store", "actor", "wasm", "outbound"]),
     ("api", &["types", "proto", "actor", "app"]),
     ("client", &["types", "proto"]),
@@ -46,7 +47,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ("tokio-postgres", &["store-sql"]),
     ("deadpool", &["store-sql"]),
     ("redis", &["store-remote", "channel-remote"]),
-    ("rustls", &["outbound", "store-sql", "store-remote"]),
+    ("rustls", &["trust", "store-remote"]),
     ("tonic", &["proto", "api", "client"]),
 ];
 

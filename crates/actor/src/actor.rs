@@ -459,8 +459,7 @@ impl Actor {
             idempotency_key: None,
         };
         let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "system");
-        self.receive(Box::new(Envelope { ctx, message, reply: None, reminder: None, receipt: None, failures: 0, noted: false, undone: 0 }))
-            .await
+        self.receive(Box::new(Envelope::new(ctx, message))).await
     }
 
     /// Makes what a turn did last: the commit first, then its messages and timers.

@@ -47,6 +47,11 @@ impl Receipt {
 }
 
 impl Envelope {
+    /// One that was not tried yet, and for which nobody waits.
+    pub(crate) fn new(ctx: RequestContext, message: Message) -> Self {
+        Self { ctx, message, reply: None, reminder: None, receipt: None, failures: 0, noted: false, undone: 0 }
+    }
+
     /// Answers whoever asked, who may have stopped waiting.
     pub(crate) fn answer(self, result: Result<Payload, Failure>) {
         if let Some(receipt) = &self.receipt {

@@ -640,7 +640,7 @@ enum Wait {
 }
 
 fn envelope(ctx: RequestContext, message: Message, reply: Option<oneshot::Sender<Result<Payload, Failure>>>) -> Box<Envelope> {
-    Box::new(Envelope { ctx, message, reply, reminder: None, receipt: None, failures: 0, noted: false, undone: 0 })
+    Box::new(Envelope { reply, ..Envelope::new(ctx, message) })
 }
 
 fn message(request: Request, kind: MessageKind) -> Message {

@@ -54,6 +54,9 @@ class Counter:
         return {"count": self.count}
 "#;
 
+#[global_allocator]
+static ALLOCATOR: plexspaces_node::Allocator = plexspaces_node::Allocator;
+
 #[tokio::main]
 async fn main() {
     // A task, as every caller in a node is one: the thread of `main` is none of the runtime's workers.

@@ -20,7 +20,7 @@ use object_store::client::{
 };
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, RetryConfig};
-use plexspaces_outbound::trust;
+use plexspaces_trust::Trust;
 use plexspaces_types::Failure;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
@@ -80,7 +80,7 @@ struct Service {
 
 impl Connector {
     fn new(place: &Place) -> Result<Self, Failure> {
-        let (tls, _) = trust(place.ca_file.as_deref())?;
+        let Trust { tls, .. } = Trust::with(place.ca_file.as_deref())?;
         let mut tcp = TcpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);

@@ -10,8 +10,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use plexspaces_actor::HttpResponse;
+use plexspaces_trust::Trust;
 
-use crate::trust::trust;
 use crate::{Error, SecretsConfig};
 
 /// How long a connection without requests is kept.
@@ -51,7 +51,7 @@ pub(crate) enum Trouble {
 impl Client {
     /// Reads the certificates; nothing is connected yet.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let (tls, has_roots) = trust(config.ca_file.as_deref())?;
+        let Trust { tls, has_roots } = Trust::with(config.ca_file.as_deref())?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);

@@ -1,7 +1,5 @@
 //! Why links cannot be used.
 
-use std::path::PathBuf;
-
 use plexspaces_types::{Code, Failure};
 
 /// What is wrong with links or with what they need of the node.
@@ -17,17 +15,9 @@ pub enum Error {
         /// What was expected and what was found.
         message: String,
     },
-    /// The authorities that the node trusts cannot be read.
-    #[error("cannot read the certificates of {}: {why}", path.display())]
-    Certificates {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        why: String,
-    },
-    /// The cryptography refuses its settings.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
+    /// Whom the node trusts cannot be told.
+    #[error(transparent)]
+    Trust(#[from] plexspaces_trust::Error),
 }
 
 impl Error {
@@ -39,8 +29,8 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Link { .. } | Self::Certificates { .. } => Code::InvalidConfig,
-            Self::Tls(_) => Code::Internal,
+            Self::Link { .. } => Code::InvalidConfig,
+            Self::Trust(error) => error.code(),
         }
     }
 }
@@ -50,7 +40,7 @@ impl From<Error> for Failure {
         let failure = Self::new(error.code(), error.to_string());
         match error {
             Error::Link { link, field, .. } => failure.with_field(format!("service_links.{link}.{field}")),
-            Error::Certificates { .. } | Error::Tls(_) => failure,
+            Error::Trust(_) => failure,
         }
     }
 }

@@ -14,7 +14,6 @@ mod path;
 mod retry;
 mod route;
 mod secrets;
-mod trust;
 
 pub use circuit::Config as CircuitConfig;
 pub use client::{Client, Config};
@@ -23,4 +22,3 @@ pub use link::{Auth, Link, METHODS, Rate};
 pub use links::{Links, Owner};
 pub use retry::{Backoff, Policy};
 pub use secrets::SecretsConfig;
-pub use trust::trust;

@@ -5,7 +5,6 @@
 
 #[cfg(feature = "redis")]
 pub mod redis;
-mod tls;
 
 #[cfg(feature = "redis")]
 pub use redis::Redis;

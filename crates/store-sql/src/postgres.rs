@@ -13,7 +13,6 @@ mod fault;
 mod group;
 mod handle;
 mod schema;
-mod tls;
 
 pub use config::{Config, masked};
 pub use handle::Postgres;

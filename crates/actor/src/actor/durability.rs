@@ -76,16 +76,7 @@ impl Actor {
         if let Err(Unfinished::Ended(failure, _)) = &ended
             && self.nobody_hears(&begin, &message)
         {
-            let lost = Envelope {
-                ctx: ctx.clone(),
-                message: message.clone(),
-                reply: None,
-                reminder: None,
-                receipt: None,
-                failures: 1,
-                noted: false,
-                undone: 0,
-            };
+            let lost = Envelope { failures: 1, ..Envelope::new(ctx.clone(), message.clone()) };
             self.runtime.bury(&self.cell.id, lost, failure).await;
         }
         let (reply, turn) = ended?;

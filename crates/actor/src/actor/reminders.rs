@@ -21,16 +21,7 @@ impl Actor {
             let Reminder { operation, payload, .. } = reminder;
             let sender = Some(self.cell.id.clone());
             let message = Message { operation, kind: MessageKind::Cast, payload, sender, idempotency_key: None };
-            let mut envelope = Envelope {
-                ctx: envelope.ctx.clone(),
-                message,
-                reply: None,
-                reminder: None,
-                receipt: None,
-                failures: 0,
-                noted: false,
-                undone: 0,
-            };
+            let mut envelope = Envelope::new(envelope.ctx.clone(), message);
             let turn = self.start_turn(&mut envelope, Some((due.name.clone(), due.at_ms)), None).await?;
             let want_state = self.wants_state();
             let (reply, turn) = self.run_turn(turn, &envelope.message, want_state).await?;

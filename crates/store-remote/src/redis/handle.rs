@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_store::{Batch, Error, Lanes, Limits, Page, Partition, Range, Store};
+use plexspaces_trust::Trust;
 use redis::{RedisError, Value};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +18,6 @@ use super::connection::{Connector, Link};
 use super::fault::{Fault, Place};
 use super::lane::{Lane, Shared};
 use super::scripts::{Keys, Script};
-use crate::tls;
 
 /// Reads under way at a time on one connection.
 const READS: usize = 32;
@@ -47,7 +47,10 @@ impl Redis {
         let address = config.address()?;
         let keys = Keys::new(config.checked_prefix()?);
         let tls = match (address.encrypted, &config.ca_file) {
-            (true, ca_file) => Some(TlsConnector::from(Arc::new(tls::config(ca_file.as_deref())?))),
+            (true, ca_file) => {
+                let trust = Trust::with(ca_file.as_deref()).map_err(|error| Error::Failed(error.to_string()))?;
+                Some(TlsConnector::from(Arc::new(trust.tls)))
+            }
             (false, Some(_)) => return Err(Error::Failed("a ca_file is for a URL that begins with rediss".to_owned())),
             (false, None) => None,
         };

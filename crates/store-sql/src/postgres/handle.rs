@@ -7,10 +7,12 @@ use bytes::Bytes;
 use deadpool::Runtime;
 use deadpool::managed::{Object, Pool};
 use plexspaces_store::{Batch, Error, Lanes, Limits, Page, Partition, Range, Store};
+use plexspaces_trust::Trust;
 use tokio::time::timeout_at;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::commits::Shared;
 use super::config::{Config, LIMITS, masked};
@@ -18,7 +20,6 @@ use super::connection::{Connector, Link, take};
 use super::doubt::Doubt;
 use super::fault::{Fault, Place};
 use super::group::lock;
-use super::tls;
 
 /// A database of PostgreSQL, 14 or newer. Commits of many callers share one transaction and one round trip.
 ///
@@ -42,7 +43,10 @@ impl Postgres {
         let place = Place::new(&masked(&config.url).unwrap_or_default());
         let connections = config.connections.max(2);
         let tls = match (parsed.get_ssl_mode(), &config.ca_file) {
-            (SslMode::Require, ca_file) => Some(tls::connector(ca_file.as_deref())?),
+            (SslMode::Require, ca_file) => {
+                let trust = Trust::with(ca_file.as_deref()).map_err(|error| Error::Failed(error.to_string()))?;
+                Some(MakeRustlsConnect::new(trust.tls))
+            }
             (_, Some(_)) => return Err(Error::Failed("a ca_file is for a URL with sslmode=require".to_owned())),
             (_, None) => None,
         };

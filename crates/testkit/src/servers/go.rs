@@ -24,7 +24,7 @@ pub fn program(package: &str, version: &str) -> Result<PathBuf> {
         // Without C it needs no compiler but Go's own. It has to be found where Go is not on the path of whoever runs the tests.
         let path = format!("{}:/usr/local/go/bin", std::env::var("PATH").unwrap_or_default());
         go.arg("install").arg(format!("{package}@{version}")).env("GOBIN", &directory).env("CGO_ENABLED", "0").env("PATH", path);
-        let output = go.stdin(Stdio::null()).output().context("go cannot be run: apt-get install golang-go")?;
+        let output = go.stdin(Stdio::null()).output().context("go cannot be run: install Go 1.21 or newer")?;
         if !output.status.success() {
             bail!("Go could not build {name}: {}", String::from_utf8_lossy(&output.stderr));
         }
