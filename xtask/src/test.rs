@@ -9,6 +9,9 @@ use anyhow::{Context as _, Result, bail};
 use crate::shell::{missing, path_with, python, root};
 use crate::{edges, proto, shell, tidy};
 
+/// With every optional part.
+const FULL: &str = "plexspaces-cli/full";
+
 /// How many tests a step ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
@@ -44,14 +47,19 @@ pub(crate) fn run(with_tests: bool) -> Result<()> {
     note("edges", step("dependency edges", || edges::run().map(one)));
     note("generated", step("generated code", || proto::generate(true).and_then(|()| shell::copy_wit(true)).map(one)));
     note("format", step("format", || checked(program("cargo", &["fmt", "--all", "--check"]))));
-    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let clippy = ["clippy", "--workspace", "--all-targets", "--features", FULL, "--", "-D", "warnings"];
     note("clippy", step("clippy", || checked(program("cargo", &clippy))));
+    let default = ["clippy", "--workspace", "--", "-D", "warnings"];
+    note("default features", step("default features", || checked(program("cargo", &default))));
     if with_tests {
         note(
             "pytest",
             step("pytest", || counted(program("python", &["-m", "pytest", "-q", "-rs", "sdk/python/tests", "examples/python"]))),
         );
-        note("cargo test", step("cargo test", || counted(program("cargo", &["test", "--workspace", "--no-fail-fast"]))));
+        note(
+            "cargo test",
+            step("cargo test", || counted(program("cargo", &["test", "--workspace", "--no-fail-fast", "--features", FULL]))),
+        );
     }
     for failure in &failures {
         println!("{failure}");

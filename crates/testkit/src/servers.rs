@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 pub mod go;
+pub mod jvm;
 mod nats;
 mod postgres;
 mod redis;
