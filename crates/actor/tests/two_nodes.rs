@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_actor::Target;
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
+use plexspaces_store_remote::{DynamoDb, dynamodb};
 use plexspaces_store_sql::{Postgres, Sqlite, postgres, sqlite};
 use plexspaces_testkit::servers;
 use plexspaces_types::{ActorId, Code, Failure, Name, Payload};
@@ -275,18 +276,31 @@ async fn two_nodes_on_one_file_count_every_acknowledged_change_once() {
 async fn two_nodes_on_one_database_count_every_acknowledged_change_once() {
     let server = servers::Postgres::start().unwrap();
     // Each with a handle of its own, as two processes have.
-    let ways = Two([0, 1].map(|_| Arc::new(Postgres::open(&postgres::Config::new(server.url())).unwrap())), AtomicUsize::new(0));
-    let store: Arc<dyn Store> = Arc::new(ways);
+    let handle = || -> Arc<dyn Store> { Arc::new(Postgres::open(&postgres::Config::new(server.url())).unwrap()) };
+    let store: Arc<dyn Store> = Arc::new(Two([handle(), handle()], AtomicUsize::new(0)));
+    let fenced = contend(&store, rand::random_range(0..1_000_000), 6, 12).await;
+    assert!(fenced > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_on_one_table_count_every_acknowledged_change_once() {
+    let server = tokio::task::spawn_blocking(|| servers::DynamoDb::start().unwrap()).await.unwrap();
+    let handle = || -> Arc<dyn Store> {
+        let credentials = dynamodb::Credentials::new("plex", "s3cret", None);
+        let config = dynamodb::Config { endpoint: Some(server.url()), ..dynamodb::Config::new("eu-west-1", credentials) };
+        Arc::new(DynamoDb::open(&config).unwrap())
+    };
+    let store: Arc<dyn Store> = Arc::new(Two([handle(), handle()], AtomicUsize::new(0)));
     let fenced = contend(&store, rand::random_range(0..1_000_000), 6, 12).await;
     assert!(fenced > 0);
 }
 
 /// Two handles of one database, by turns.
-struct Two([Arc<Postgres>; 2], AtomicUsize);
+struct Two([Arc<dyn Store>; 2], AtomicUsize);
 
 impl Two {
-    fn next(&self) -> &Postgres {
-        &self.0[self.1.fetch_add(1, Ordering::Relaxed) % 2]
+    fn next(&self) -> &dyn Store {
+        &*self.0[self.1.fetch_add(1, Ordering::Relaxed) % 2]
     }
 }
 

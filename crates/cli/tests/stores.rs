@@ -3,11 +3,13 @@
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use http::Method;
+#[cfg(feature = "dynamodb")]
+use plexspaces_testkit::servers::DynamoDb;
 use plexspaces_testkit::servers::{Postgres, Redis};
 use serde_json::json;
 use support::{Http, Node, PLEXSPACES, cli, stderr, stdout};
@@ -16,20 +18,23 @@ use support::{Http, Node, PLEXSPACES, cli, stderr, stdout};
 trait Database {
     /// Its name in the configuration.
     const BACKEND: &str;
-    fn url(&self) -> String;
+    /// What the configuration says besides its name.
+    fn config(&self) -> String {
+        String::new()
+    }
+    /// What the node's environment holds.
+    fn environment(&self) -> Vec<(&'static str, String)>;
     fn stop(&mut self);
     fn again(&mut self);
     fn kill(&mut self);
 }
 
 macro_rules! database {
-    ($server:ty, $backend:literal) => {
+    ($server:ty, $backend:literal, { $($own:item)* }) => {
         impl Database for $server {
             const BACKEND: &str = $backend;
 
-            fn url(&self) -> String {
-                <$server>::url(self)
-            }
+            $($own)*
 
             fn stop(&mut self) {
                 <$server>::stop(self);
@@ -46,20 +51,42 @@ macro_rules! database {
     };
 }
 
-database!(Postgres, "postgres");
-database!(Redis, "redis");
+database!(Postgres, "postgres", {
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![("PLEXSPACES_STORE_URL", self.url())]
+    }
+});
 
-fn config(backend: &str) -> String {
-    format!("[store]\nbackend = \"{backend}\"\npool_size = 4\ntimeout = \"3s\"\n")
+database!(Redis, "redis", {
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![("PLEXSPACES_STORE_URL", self.url())]
+    }
+});
+
+#[cfg(feature = "dynamodb")]
+database!(DynamoDb, "dynamodb", {
+    fn config(&self) -> String {
+        format!("region = \"eu-west-1\"\nendpoint = \"{}\"\n", self.url())
+    }
+
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![("AWS_ACCESS_KEY_ID", "plex".to_owned()), ("AWS_SECRET_ACCESS_KEY", "s3cret".to_owned())]
+    }
+});
+
+/// Writes a node's configuration into a directory.
+fn config<D: Database>(data: &Path, server: &D) -> PathBuf {
+    let file = data.join("node.toml");
+    let text = format!("[store]\nbackend = \"{}\"\npool_size = 4\ntimeout = \"3s\"\n{}", D::BACKEND, server.config());
+    std::fs::write(&file, text).unwrap();
+    file
 }
 
 /// A node with its data in a directory, whose configuration is there too.
 fn node<D: Database>(data: &Path, server: &D) -> Node {
-    let file = data.join("node.toml");
-    std::fs::write(&file, config(D::BACKEND)).unwrap();
     let mut command = Command::new(PLEXSPACES);
     command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data);
-    command.arg("--config").arg(file).env("PLEXSPACES_STORE_URL", server.url());
+    command.arg("--config").arg(config(data, server)).envs(server.environment());
     Node::spawn(command)
 }
 
@@ -82,6 +109,12 @@ async fn a_node_waits_for_its_database_and_loses_nothing_when_it_is_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_waits_for_redis_and_loses_nothing_when_it_is_killed() {
     survives(Redis::start().unwrap()).await;
+}
+
+#[cfg(feature = "dynamodb")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_waits_for_dynamodb_and_loses_nothing_when_it_is_killed() {
+    survives(DynamoDb::start().unwrap()).await;
 }
 
 async fn survives<D: Database>(mut server: D) {
@@ -137,16 +170,42 @@ async fn survives<D: Database>(mut server: D) {
 
 #[test]
 fn what_a_start_and_a_dump_say_does_not_hold_the_password() {
-    refuses(&Postgres::start().unwrap(), "plex:(hidden)", Postgres::PASSWORD, "password authentication failed");
-    refuses(&Redis::start().unwrap(), ":(hidden)", Redis::PASSWORD, "WRONGPASS");
+    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    refuses(&postgres, &postgres.url(), "plex:(hidden)", Postgres::PASSWORD, "password authentication failed");
+    refuses(&redis, &redis.url(), ":(hidden)", Redis::PASSWORD, "WRONGPASS");
 }
 
-fn refuses<D: Database>(server: &D, shown: &str, password: &str, refusal: &str) {
+/// The secret of DynamoDB is in the environment, so that there is nothing to dump.
+#[cfg(feature = "dynamodb")]
+#[test]
+fn a_start_without_the_right_credentials_for_dynamodb_ends_and_does_not_tell_them() {
+    let (server, data) = (DynamoDb::start().unwrap(), tempfile::tempdir().unwrap());
+    let file = config(data.path(), &server);
+    let start = |environment: &[(&str, &str)]| {
+        let mut command = Command::new(PLEXSPACES);
+        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"] {
+            command.env_remove(name);
+        }
+        command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data.path());
+        let output = command.arg("--config").arg(&file).envs(environment.iter().copied()).output().unwrap();
+        let said = stderr(&output) + &stdout(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(!said.contains("s3cret"), "{said}");
+        said
+    };
+    let said = start(&[("AWS_SECRET_ACCESS_KEY", "s3cret")]);
+    assert!(said.contains("AWS_ACCESS_KEY_ID is not set"), "{said}");
+    let said = start(&[("AWS_ACCESS_KEY_ID", "not-a-key"), ("AWS_SECRET_ACCESS_KEY", "s3cret"), ("AWS_SESSION_TOKEN", "s3cret")]);
+    assert!(said.contains("UnrecognizedClientException"), "{said}");
+    std::fs::write(&file, "[store]\nbackend = \"dynamodb\"\n").unwrap();
+    let said = start(&[("AWS_ACCESS_KEY_ID", "plex"), ("AWS_SECRET_ACCESS_KEY", "s3cret")]);
+    assert!(said.contains("neither store.region nor AWS_REGION"), "{said}");
+}
+
+fn refuses<D: Database>(server: &D, url: &str, shown: &str, password: &str, refusal: &str) {
     let data = tempfile::tempdir().unwrap();
-    let file = data.path().join("node.toml");
-    std::fs::write(&file, config(D::BACKEND)).unwrap();
-    let config = file;
-    let arguments = ["--config", config.to_str().unwrap(), "--store-url", &server.url()];
+    let config = config(data.path(), server);
+    let arguments = ["--config", config.to_str().unwrap(), "--store-url", url];
     let dump = stdout(&cli(&[&["config", "dump"], &arguments[..]].concat()));
     assert!(dump.contains(&format!("{}://{shown}@127.0.0.1:", D::BACKEND)) && !dump.contains(password), "{dump}");
 
@@ -161,7 +220,7 @@ fn refuses<D: Database>(server: &D, shown: &str, password: &str, refusal: &str) 
         config.to_str().unwrap(),
     ]));
     assert!(said.contains("store.url is missing"), "{said}");
-    let wrong = server.url().replace(password, "wr0ng");
+    let wrong = url.replace(password, "wr0ng");
     let data_dir = data.path().to_str().unwrap();
     let start = ["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir", data_dir];
     let output = cli(&[&start[..], &["--config", config.to_str().unwrap(), "--store-url", &wrong]].concat());

@@ -80,13 +80,19 @@ pub struct StoreConfig {
     pub backend: StoreBackend,
     /// Where the database is: `postgres://user:password@host:port/database` or `redis://user:password@host:port/number`.
     pub url: Option<StoreUrl>,
-    /// Certificates in PEM of authorities that are trusted besides those of the system, for a URL with `?sslmode=require` or one that
-    /// begins with `rediss`.
+    /// Certificates in PEM of authorities that are trusted besides those of the system, for a URL with `?sslmode=require`, one that begins
+    /// with `rediss`, or DynamoDB.
     pub ca_file: Option<PathBuf>,
-    /// Connections to that database at most, at least 2. Without it 8.
+    /// Connections to that database at most, or requests under way to DynamoDB, at least 2. Without it 8, or 64.
     pub pool_size: Option<u32>,
     /// How long that database may take for one operation. Without it 10 s.
     pub timeout: Option<Duration>,
+    /// The table in DynamoDB. Without it `plexspaces`.
+    pub table: Option<String>,
+    /// The region of AWS that the table is in, such as `eu-west-1`. Without it that of the environment: `AWS_REGION` or `AWS_DEFAULT_REGION`.
+    pub region: Option<String>,
+    /// Where DynamoDB is, if it is not the service of the region: `https://host:port`, or `http://host:port` in a closed network.
+    pub endpoint: Option<String>,
     /// What the names of all keys in Redis begin with, followed by a colon. Without it `plexspaces`.
     pub prefix: Option<String>,
     /// What an acknowledged change in Redis survives. Without it `synced`.
@@ -101,20 +107,35 @@ impl StoreConfig {
         let shown: Option<fn(&str) -> Option<String>> = match self.backend {
             StoreBackend::Postgres => Some(postgres::masked),
             StoreBackend::Redis => Some(redis::masked),
-            StoreBackend::Sqlite | StoreBackend::Memory => None,
+            StoreBackend::Sqlite | StoreBackend::DynamoDb | StoreBackend::Memory => None,
         };
+        let is_dynamodb = self.backend == StoreBackend::DynamoDb;
+        if is_dynamodb && !cfg!(feature = "dynamodb") {
+            return Err("store.backend is \"dynamodb\" and this program was built without the feature `dynamodb`");
+        }
+        if !is_dynamodb && (self.table.is_some() || self.region.is_some() || self.endpoint.is_some()) {
+            return Err("store.table, store.region and store.endpoint are for store.backend = \"dynamodb\"");
+        }
+        if self.endpoint.as_ref().is_some_and(|endpoint| endpoint.contains('@')) {
+            return Err("store.endpoint is http(s)://host:port; credentials come from the environment");
+        }
         if self.backend != StoreBackend::Redis && (self.prefix.is_some() || self.durability.is_some()) {
             return Err("store.prefix and store.durability are for store.backend = \"redis\"");
         }
-        let Some(shown) = shown else {
-            let is_set = self.url.is_some() || self.ca_file.is_some() || self.pool_size.is_some() || self.timeout.is_some();
-            let other = "store.url, store.ca_file, store.pool_size and store.timeout are for store.backend = \"postgres\" and \"redis\"";
+        if self.verify && self.backend != StoreBackend::Sqlite && self.backend != StoreBackend::Memory {
+            return Err("store.verify is for store.backend = \"sqlite\"");
+        }
+        if shown.is_none() && self.url.is_some() {
+            return Err("store.url is for store.backend = \"postgres\" and \"redis\"");
+        }
+        if shown.is_none() && !is_dynamodb {
+            let is_set = self.ca_file.is_some() || self.pool_size.is_some() || self.timeout.is_some();
+            let other = "store.ca_file, store.pool_size and store.timeout are for store.backend = \"postgres\", \"redis\" and \"dynamodb\"";
             return if is_set { Err(other) } else { Ok(()) };
-        };
+        }
         // The file may leave the URL, which is secret, to the environment.
-        match &self.url {
-            _ if self.verify => Err("store.verify is for store.backend = \"sqlite\""),
-            Some(url) if shown(&url.0).is_none() => Err(match self.backend {
+        match (&self.url, shown) {
+            (Some(url), Some(shown)) if shown(&url.0).is_none() => Err(match self.backend {
                 StoreBackend::Redis => {
                     "store.url cannot be read, expected redis://user:password@host:port/number with special characters percent-encoded"
                 }
@@ -171,6 +192,8 @@ pub enum StoreBackend {
     Postgres,
     /// A server of Redis.
     Redis,
+    /// A table of DynamoDB.
+    DynamoDb,
     /// Memory: everything is gone when the node ends. For tests.
     Memory,
 }
@@ -505,6 +528,15 @@ mod tests {
         assert!(error("[store]\nbackend = \"sqlit\"").ends_with("did you mean `sqlite`?"));
         assert!(error("[store]\nbackend = \"postgres\"\npool_size = 1").contains("at least 2"));
         assert!(error("[store]\npool_size = 4").contains("are for store.backend = \"postgres\""));
+        assert!(error("[store]\nbackend = \"redis\"\ntable = \"x\"").contains("are for store.backend = \"dynamodb\""));
+        let dynamodb = |rest: &str| error(&format!("[store]\nbackend = \"dynamodb\"\n{rest}"));
+        if cfg!(feature = "dynamodb") {
+            assert!(dynamodb("url = \"redis://db\"").contains("store.url is for"));
+            let credentials = dynamodb("endpoint = \"https://key:s3cret@db\"");
+            assert!(credentials.contains("come from the environment") && !credentials.contains("cret"), "{credentials}");
+        } else {
+            assert!(dynamodb("").contains("without the feature `dynamodb`"));
+        }
         assert!(error("[blobs]\nurl = \"s3://bucket\"\ndir = \"x\"").contains("contradict"));
         assert!(error("[blobs]\nregion = \"eu\"").contains("are for blobs.url"));
         assert!(error("[blobs]\nurl = \"s3://bucket\"\ntimeout = \"0s\"").contains("more than 0 s"));

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use plexspaces_app::ConfigError;
 use plexspaces_store::{Memory, Store};
+#[cfg(feature = "dynamodb")]
+use plexspaces_store_remote::{DynamoDb, dynamodb};
 use plexspaces_store_remote::{Redis, redis};
 use plexspaces_store_sql::{Postgres, Sqlite, postgres, sqlite};
 
@@ -14,6 +16,8 @@ pub(crate) enum OpenStore {
     Sqlite(Arc<Sqlite>),
     Postgres(Arc<Postgres>),
     Redis(Arc<Redis>),
+    #[cfg(feature = "dynamodb")]
+    DynamoDb(Arc<DynamoDb>),
     Memory(Arc<Memory>),
 }
 
@@ -66,6 +70,28 @@ impl OpenStore {
                 tracing::info!(db_url = redis.place(), backend = "Redis", "storage initialized");
                 Ok(Self::Redis(Arc::new(redis)))
             }
+            #[cfg(feature = "dynamodb")]
+            StoreBackend::DynamoDb => {
+                let mut settings = dynamodb::Config::new(region(config)?, dynamodb::Credentials::from_env()?);
+                settings.endpoint.clone_from(&config.store.endpoint);
+                settings.ca_file.clone_from(&config.store.ca_file);
+                if let Some(table) = &config.store.table {
+                    settings.table.clone_from(table);
+                }
+                if let Some(size) = config.store.pool_size {
+                    settings.connections = size as usize;
+                }
+                if let Some(timeout) = config.store.timeout {
+                    settings.timeout = timeout.0;
+                }
+                let dynamodb = DynamoDb::open(&settings)?;
+                tracing::info!(db_url = dynamodb.place(), backend = "DynamoDB", "storage initialized");
+                Ok(Self::DynamoDb(Arc::new(dynamodb)))
+            }
+            #[cfg(not(feature = "dynamodb"))]
+            StoreBackend::DynamoDb => {
+                Err(ConfigError::new("the configuration", "this program was built without the feature `dynamodb`").into())
+            }
         }
     }
 
@@ -74,13 +100,15 @@ impl OpenStore {
             Self::Sqlite(sqlite) => sqlite.clone(),
             Self::Postgres(postgres) => postgres.clone(),
             Self::Redis(redis) => redis.clone(),
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(dynamodb) => dynamodb.clone(),
             Self::Memory(memory) => memory.clone(),
         }
     }
 
     /// Whether it is elsewhere, and may come and go while the node runs.
     pub(crate) fn is_remote(&self) -> bool {
-        matches!(self, Self::Postgres(_) | Self::Redis(_))
+        !matches!(self, Self::Sqlite(_) | Self::Memory(_))
     }
 
     /// What is elsewhere needs no end, and what is in memory has none.
@@ -97,4 +125,13 @@ impl OpenStore {
 fn url(config: &Config) -> Result<&str, ConfigError> {
     let missing = || ConfigError::new("the configuration", "store.backend is a database and store.url is missing");
     Ok(&config.store.url.as_ref().ok_or_else(missing)?.0)
+}
+
+/// The region of AWS.
+#[cfg(feature = "dynamodb")]
+fn region(config: &Config) -> Result<String, ConfigError> {
+    let named = |name: &str| std::env::var(name).ok().filter(|region| !region.is_empty());
+    let region = config.store.region.clone().or_else(|| named("AWS_REGION")).or_else(|| named("AWS_DEFAULT_REGION"));
+    let missing = "store.backend is \"dynamodb\", and neither store.region nor AWS_REGION in the environment names a region";
+    region.ok_or_else(|| ConfigError::new("the configuration", missing))
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
+mod dynamodb;
 pub mod go;
 pub mod jvm;
 mod nats;
@@ -20,6 +21,7 @@ mod postgres;
 mod redis;
 mod s3;
 
+pub use dynamodb::DynamoDb;
 pub use nats::Nats;
 pub use postgres::Postgres;
 pub use redis::Redis;
