@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("durable", &["types", "store"]),
     ("actor", &["types", "store", "durable"]),
     ("coord", &["types", "actor"]),
-    ("channel-remote", &["types", "actor", "coord"]),
+    ("channel-remote", &["types", "trust", "actor", "coord"]),
     ("wasm", &["types", "actor"]),
     ("outbound", &["types", "trust", "actor"]),
     ("objects", &["types", "trust", "actor"]),

@@ -246,13 +246,20 @@ pub struct ChannelsConfig {
     pub nats: Option<BrokerConfig>,
     /// A server of Redis, version 6.2 or newer.
     pub redis: Option<BrokerConfig>,
+    /// Queues of Amazon SQS. The credentials are `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for a session, `AWS_SESSION_TOKEN` of the
+    /// environment.
+    pub sqs: Option<SqsConfig>,
 }
 
 impl ChannelsConfig {
     /// What the types of single keys cannot say.
     fn check(&self) -> Result<(), &'static str> {
         let is_readable = |broker: &Option<BrokerConfig>| broker.as_ref().is_none_or(|broker| broker.url.shown().is_some());
+        if !cfg!(feature = "sqs") && (self.sqs.is_some() || self.default == ChannelBackend::Sqs) {
+            return Err("[channels.sqs]: this program was built without the feature `sqs`");
+        }
         match self.default {
+            ChannelBackend::Sqs if self.sqs.is_none() => Err("channels.default is \"sqs\" and channels.sqs.region is missing"),
             ChannelBackend::Nats if self.nats.is_none() => Err("channels.default is \"nats\" and channels.nats.url is missing"),
             ChannelBackend::Redis if self.redis.is_none() => Err("channels.default is \"redis\" and channels.redis.url is missing"),
             _ if !is_readable(&self.nats) => Err("channels.nats.url cannot be read, expected nats://user:password@host:port"),
@@ -266,7 +273,7 @@ impl ChannelsConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChannelBackend {
-    /// NATS if the node has it, else the node's store.
+    /// The first that the node has of NATS and SQS, else the node's store.
     #[default]
     Auto,
     /// The node's store.
@@ -275,6 +282,8 @@ pub enum ChannelBackend {
     Nats,
     /// The server of `[channels.redis]`.
     Redis,
+    /// The queues of `[channels.sqs]`.
+    Sqs,
 }
 
 /// A message broker.
@@ -283,6 +292,27 @@ pub enum ChannelBackend {
 pub struct BrokerConfig {
     /// Its address: `nats://user:password@host:port`, `redis://:password@host:port/0`.
     pub url: BrokerUrl,
+}
+
+/// `[channels.sqs]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqsConfig {
+    /// The region, such as `eu-west-1`.
+    pub region: String,
+    /// Where the service is, if it is not that of the region: `https://host:port`.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// What the names of queues begin with: 1 to 15 letters, digits, `-` and `_`.
+    #[serde(default = "sqs_prefix")]
+    pub prefix: String,
+    /// Whether each message of a channel waits until the one before it is done, which keeps their order.
+    #[serde(default)]
+    pub ordered: bool,
+}
+
+fn sqs_prefix() -> String {
+    "plexspaces".to_owned()
 }
 
 /// The address of a message broker, with a password.
@@ -514,6 +544,8 @@ mod tests {
             assert!(error(&format!("[api]\npublic_url = \"{url}\"")).contains("expected http://host:port"), "{url}");
         }
         assert!(error("[channels]\ndefault = \"nats\"").contains("channels.nats.url is missing"));
+        assert!(error("[channels]\ndefault = \"sqs\"").contains("channels.sqs.region is missing"));
+        assert!(error("[channels.sqs]\nregion = \"eu-west-1\"\nsecret = \"x\"").contains("unknown field"));
         assert!(error("[channels]\ndefault = \"kafka\"").contains("expected one of"), "{}", error("[channels]\ndefault = \"kafka\""));
         let unreadable = error("[channels.redis]\nurl = \"localhost:6379 s3cret\"");
         assert!(unreadable.contains("expected redis://") && !unreadable.contains("cret"), "{unreadable}");

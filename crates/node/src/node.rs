@@ -193,11 +193,17 @@ async fn brokers(config: &ChannelsConfig) -> Result<Brokers, Error> {
         let client = Redis::open(&redis.url.0).map_err(wrong)?;
         brokers.by_name.insert("redis".to_owned(), Arc::new(client));
     }
+    #[cfg(feature = "sqs")]
+    if let Some(sqs) = &config.sqs {
+        brokers.by_name.insert("sqs".to_owned(), Arc::new(open_sqs(sqs).map_err(wrong)?));
+    }
     let default = match config.default {
-        ChannelBackend::Auto => config.nats.as_ref().map(|_| "nats"),
+        // In the order in which they are preferred.
+        ChannelBackend::Auto => ["nats", "sqs"].into_iter().find(|name| brokers.by_name.contains_key(*name)),
         ChannelBackend::Store => None,
         ChannelBackend::Nats => Some("nats"),
         ChannelBackend::Redis => Some("redis"),
+        ChannelBackend::Sqs => Some("sqs"),
     };
     if !brokers.by_name.is_empty() {
         let known: Vec<&str> = brokers.by_name.keys().map(String::as_str).collect();
@@ -205,6 +211,13 @@ async fn brokers(config: &ChannelsConfig) -> Result<Brokers, Error> {
     }
     brokers.default = default.map(str::to_owned);
     Ok(brokers)
+}
+
+#[cfg(feature = "sqs")]
+fn open_sqs(config: &crate::config::SqsConfig) -> Result<plexspaces_channel_remote::Sqs, Failure> {
+    use plexspaces_channel_remote::{Sqs, sqs};
+    let crate::config::SqsConfig { region, endpoint, prefix, ordered } = config.clone();
+    Sqs::open(&sqs::Config { region, endpoint, prefix, ordered, keys: sqs::Keys::from_env()? })
 }
 
 fn outbound_config(config: &Config) -> outbound::Config {

@@ -19,11 +19,13 @@ mod nats;
 mod postgres;
 mod redis;
 mod s3;
+mod sqs;
 
 pub use nats::Nats;
 pub use postgres::Postgres;
 pub use redis::Redis;
 pub use s3::S3;
+pub use sqs::Sqs;
 
 /// How long a server may take to answer.
 const START: Duration = Duration::from_secs(60);

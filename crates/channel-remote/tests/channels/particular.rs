@@ -115,6 +115,77 @@ async fn an_actor_that_receives_again_under_its_key_is_given_the_same_message() 
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_that_receives_again_at_sqs_is_given_the_same_message() {
+    let server = servers::Sqs::start().unwrap();
+    let place = Place::at_sqs(&server.url(), "work");
+    let node = place.node().await;
+    for number in 1..=2 {
+        node.send(number).await;
+    }
+    let channel = ActorId::new(Name::default_scope(), Name::default_scope(), name("plexspaces.channels"), Key::new("work").unwrap());
+    let actor = actor("one");
+    let receive = async |key: &str| {
+        let payload = Payload::from_value(&json!({}));
+        let request = BrokerRequest { operation: "receive", payload: &payload, sender: Some(&actor), idempotency_key: Some(key) };
+        // Whoever asks again may do so on another node.
+        let broker = place.broker().await.unwrap();
+        let reply = broker.ask(&channel, request).await.unwrap();
+        serde_json::from_slice::<Value>(reply.as_bytes()).unwrap()["message"].clone()
+    };
+    let (first, again) = (receive("k1").await, receive("k1").await);
+    assert_eq!(first["msg_id"], again["msg_id"]);
+    let other = receive("k2").await;
+    assert_ne!(other["msg_id"], first["msg_id"], "another key is another request");
+    node.ask("ack", json!({"msg_id": other["msg_id"], "receipt": other["receipt"]})).await;
+    assert_eq!(receive("k2").await, Value::Null, "what is settled is not given again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqs_can_keep_the_order_and_says_what_it_cannot_do() {
+    let server = servers::Sqs::start().unwrap();
+    let node = Place::at_sqs_ordered(&server.url(), "work").node().await;
+    for number in 1..=5 {
+        node.send(number).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    for number in 1..=5 {
+        let message = node.receive().await;
+        assert_eq!(message["payload"]["n"], json!(number));
+        assert_eq!(node.poll().await, Value::Null, "the next waits until this one is done");
+        if number == 2 {
+            node.ask("nack", json!({"msg_id": message["msg_id"]})).await;
+            assert_eq!(node.receive().await["msg_id"], message["msg_id"]);
+        }
+        node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+    }
+    let field = async |operation: &str, arguments: Value| {
+        let (code, field, message) = node.refused(operation, arguments).await;
+        assert!(message.contains("SQS"), "{message}");
+        (code, field.unwrap_or_default())
+    };
+    let (hidden, delayed) = (json!({"visibility_ms": 43_200_001}), json!({"payload": 1, "delay_ms": 604_800_001}));
+    assert_eq!(field("receive", hidden).await, ("invalid_argument", "visibility_ms".to_owned()));
+    assert_eq!(field("send", delayed).await, ("invalid_argument", "delay_ms".to_owned()));
+    let odd = json!({"payload": {"text": "\u{fffe}\u{ffff}\u{1}"}});
+    node.ask("send", odd.clone()).await;
+    assert_eq!(node.receive().await["payload"], odd["payload"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_lately_to_sqs_is_not_sent_again_though_it_is_done() {
+    let server = servers::Sqs::start().unwrap();
+    let node = Place::at_sqs(&server.url(), "work").node().await;
+    for round in 0..2 {
+        node.ask("send", json!({"payload": 1, "msg_id": "m"})).await;
+        assert_eq!(node.status("ready").await, 1 - round);
+        if round == 0 {
+            let message = node.receive().await;
+            node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+        }
+    }
+}
+
 fn name(text: &str) -> Name {
     Name::new("name", text).unwrap()
 }
