@@ -43,6 +43,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ("wasmtime-wasi", &["wasm"]),
     ("rusqlite", &["store-sql"]),
     ("async-nats", &["channel-remote"]),
+    ("kafka-protocol", &["channel-remote"]),
     ("object_store", &["objects"]),
     ("tokio-postgres", &["store-sql"]),
     ("deadpool", &["store-sql"]),

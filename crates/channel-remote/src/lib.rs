@@ -7,6 +7,8 @@ mod backend;
 mod message;
 mod secret;
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "redis")]
@@ -14,6 +16,8 @@ mod redis;
 #[cfg(feature = "sqs")]
 pub mod sqs;
 
+#[cfg(feature = "kafka")]
+pub use kafka::Kafka;
 #[cfg(feature = "nats")]
 pub use nats::Nats;
 #[cfg(feature = "redis")]

@@ -15,12 +15,14 @@ use tempfile::TempDir;
 
 pub mod go;
 pub mod jvm;
+mod kafka;
 mod nats;
 mod postgres;
 mod redis;
 mod s3;
 mod sqs;
 
+pub use kafka::Kafka;
 pub use nats::Nats;
 pub use postgres::Postgres;
 pub use redis::Redis;

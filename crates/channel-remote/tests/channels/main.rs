@@ -17,7 +17,7 @@ macro_rules! suite {
     )* };
 }
 
-suite!(memory, sqlite, nats, redis: (
+suite!(memory, sqlite, kafka, nats, redis: (
     each_message_goes_to_one_consumer_in_order,
     what_is_not_acknowledged_in_time_is_given_out_again,
     a_message_stays_hidden_as_long_as_was_asked,

@@ -45,6 +45,7 @@ macro_rules! server {
         }
     };
 }
+server!(Kafka, at_kafka, false);
 server!(Nats, at_nats, true);
 server!(Redis, at_redis, false);
 server!(Sqs, at_sqs, false);
@@ -60,7 +61,7 @@ macro_rules! outages {
     )* };
 }
 
-outages!(nats: Nats, redis: Redis, sqs: Sqs;
+outages!(kafka: Kafka, nats: Nats, redis: Redis, sqs: Sqs;
     what_was_acknowledged_survives_a_broker_that_is_killed_and_one_that_is_stopped,
     a_broker_that_is_away_is_unavailable_by_name_and_in_time,
     who_waits_is_given_what_comes_after_the_broker_is_back,
