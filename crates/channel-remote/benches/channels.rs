@@ -1,14 +1,15 @@
-//! What a message costs from its sending to its acknowledgement: the node's own channel on SQLite, and channels on NATS JetStream and Redis.
+//! What a message costs from its sending to its acknowledgement: the node's own channel on SQLite, and channels on Kafka, NATS JetStream and Redis.
 //!
 //! `cargo bench --workspace --bench channels` prints it. SQLite syncs each round and Redis each write (`appendfsync always`). NATS writes to its files
-//! and syncs when it likes to, unless its configuration has `sync_interval: always`, which servers have from 2.10 on.
+//! and syncs when it likes to, unless its configuration has `sync_interval: always`, which servers have from 2.10 on. Kafka leaves that to the
+//! operating system.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use plexspaces_actor::{Broker, Brokers, Config, Request, Runtime};
-use plexspaces_channel_remote::{Nats, Redis};
+use plexspaces_channel_remote::{Kafka, Nats, Redis, kafka};
 use plexspaces_store::{Memory, Store};
 use plexspaces_store_sql::{Sqlite, sqlite};
 use plexspaces_testkit::servers;
@@ -68,9 +69,13 @@ fn main() -> Result<(), Failed> {
     let round = std::env::var("ROUND_MS").ok().and_then(|text| text.parse().ok()).map_or(Duration::from_secs(1), Duration::from_millis);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let directory = tempfile::tempdir()?;
-    let (nats, redis) = (servers::Nats::start()?, servers::Redis::start()?);
+    let (kafka, nats, redis) = (servers::Kafka::start()?, servers::Nats::start()?, servers::Redis::start()?);
     runtime.block_on(async {
         let own = Node::new(Arc::new(Sqlite::open(sqlite::Config::new(directory.path().join("db")))?), None)?;
+        let (bootstrap, prefix, ca_file, login) = (vec![kafka.url()], "plexspaces".to_owned(), None, None);
+        let config = kafka::Config { bootstrap, prefix, replicas: -1, tls: false, ca_file, login };
+        let client: Arc<dyn Broker> = Arc::new(Kafka::open(&config).map_err(|failure| failure.to_string())?);
+        let kafka = Node::new(Arc::new(Memory::default()), Some(client))?;
         let client: Arc<dyn Broker> = Arc::new(Nats::open(&nats.url()).await.map_err(|failure| failure.to_string())?);
         let nats = Node::new(Arc::new(Memory::default()), Some(client))?;
         let client: Arc<dyn Broker> = Arc::new(Redis::open(&redis.url()).map_err(|failure| failure.to_string())?);
@@ -80,17 +85,18 @@ fn main() -> Result<(), Failed> {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         println!("messages sent, received and acknowledged per second, medians of {ROUNDS} rounds");
-        println!("{:<10} {:>14} {:>14} {:>14} {:>12} {:>12}", "callers", "own (SQLite)", "NATS", "Redis", "own/NATS", "own/Redis");
+        println!("{:<10} {:>14} {:>10} {:>10} {:>10}", "callers", "own (SQLite)", "Kafka", "NATS", "Redis");
         for callers in [1, 64] {
-            let mut rates = [const { Vec::new() }; 3];
+            let mut rates = [const { Vec::new() }; 4];
             // In turn, so that what the machine does besides meets all.
             for _ in 0..ROUNDS {
-                for (node, rates) in [&own, &nats, &redis].into_iter().zip(&mut rates) {
+                for (node, rates) in [&own, &kafka, &nats, &redis].into_iter().zip(&mut rates) {
                     rates.push(node.rate(callers, round).await?);
                 }
             }
-            let [own, nats, redis] = rates.map(median);
-            println!("{callers:<10} {own:>14.0} {nats:>14.0} {redis:>14.0} {:>12.2} {:>12.2}", own / nats, own / redis);
+            let [own, kafka, nats, redis] = rates.map(median);
+            println!("{callers:<10} {own:>14.0} {kafka:>10.0} {nats:>10.0} {redis:>10.0}");
+            println!("{:<10} {:>14} {:>10.2} {:>10.2} {:>10.2}", "", "own to it", own / kafka, own / nats, own / redis);
         }
         Ok(())
     })

@@ -36,9 +36,14 @@ pub(crate) trait Backend: Send + Sync + 'static {
         asked: Option<(&ActorId, &str)>,
     ) -> Result<Option<Message>, Failure>;
 
-    async fn ack(&self, channel: &ActorId, msg_id: &str) -> Result<(), Failure>;
+    /// Whether messages have receipts, by which they can be settled.
+    fn gives_receipts(&self) -> bool {
+        false
+    }
 
-    async fn nack(&self, channel: &ActorId, msg_id: &str, requeue: bool) -> Result<(), Failure>;
+    async fn ack(&self, channel: &ActorId, msg_id: &str, receipt: Option<&str>) -> Result<(), Failure>;
+
+    async fn nack(&self, channel: &ActorId, msg_id: &str, receipt: Option<&str>, requeue: bool) -> Result<(), Failure>;
 
     async fn publish(&self, channel: &ActorId, message: &Message) -> Result<(), Failure>;
 
@@ -86,11 +91,13 @@ pub(crate) async fn answer(backend: &dyn Backend, id: &ActorId, request: BrokerR
         Operation::Receive { timeout_ms, visibility_ms } => {
             one(backend.receive(id, Duration::from_millis(visibility_ms), after(timeout_ms), sender.zip(key)).await?)
         }
-        Operation::Ack { receipt: Some(_), .. } | Operation::Nack { receipt: Some(_), .. } => {
+        Operation::Ack { receipt: Some(_), .. } | Operation::Nack { receipt: Some(_), .. } if !backend.gives_receipts() => {
             return Err(Failure::invalid("receipt", format!("a message of the channel {channel:?} has no receipt, its broker keeps none")));
         }
-        Operation::Ack { msg_id, .. } => return backend.ack(id, &msg_id).await.map(|()| Payload::empty()),
-        Operation::Nack { msg_id, requeue, .. } => return backend.nack(id, &msg_id, requeue).await.map(|()| Payload::empty()),
+        Operation::Ack { msg_id, receipt } => return backend.ack(id, &msg_id, receipt.as_deref()).await.map(|()| Payload::empty()),
+        Operation::Nack { msg_id, receipt, requeue } => {
+            return backend.nack(id, &msg_id, receipt.as_deref(), requeue).await.map(|()| Payload::empty());
+        }
         Operation::Subscribe { subscriber, from } => return backend.subscribe(id, &subscriber, from).await.map(|()| Payload::empty()),
         Operation::Unsubscribe { subscriber } => return backend.unsubscribe(id, &subscriber).await.map(|()| Payload::empty()),
         Operation::Next { subscriber, timeout_ms } => one(backend.next(id, &subscriber, key, after(timeout_ms)).await?),

@@ -7,16 +7,24 @@ mod backend;
 mod message;
 mod secret;
 
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "sqs")]
+pub mod sqs;
 
+#[cfg(feature = "kafka")]
+pub use kafka::Kafka;
 #[cfg(feature = "nats")]
 pub use nats::Nats;
 #[cfg(feature = "redis")]
 pub use redis::Redis;
 pub use secret::masked;
+#[cfg(feature = "sqs")]
+pub use sqs::Sqs;
 
 /// For how long a broker remembers a message's id, in seconds: the same message sent again within this time is dropped.
 pub const DUPLICATE_WINDOW_SECS: u64 = 120;

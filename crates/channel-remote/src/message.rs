@@ -18,6 +18,9 @@ pub(crate) struct Message {
     /// How often it was given out; the broker counts it.
     #[serde(skip)]
     pub(crate) delivery_count: u64,
+    /// The broker's word for one delivery of it, where it has such.
+    #[serde(skip)]
+    pub(crate) receipt: Option<String>,
 }
 
 impl Message {
@@ -31,7 +34,7 @@ impl Message {
         };
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let timestamp = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        Self { msg_id: msg_id.unwrap_or_else(made), msg_type, payload, timestamp, delivery_count: 0 }
+        Self { msg_id: msg_id.unwrap_or_else(made), msg_type, payload, timestamp, delivery_count: 0, receipt: None }
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Failure> {
@@ -47,14 +50,18 @@ impl Message {
     /// As an operation's reply shows it.
     pub(crate) fn shown(&self, channel: &str) -> Value {
         let payload: Value = serde_json::from_str(self.payload.get()).unwrap_or_default();
-        json!({
+        let mut shown = json!({
             "msg_id": self.msg_id,
             "msg_type": self.msg_type,
             "payload": payload,
             "channel": channel,
             "timestamp": self.timestamp,
             "delivery_count": self.delivery_count,
-        })
+        });
+        if let (Some(receipt), Value::Object(members)) = (&self.receipt, &mut shown) {
+            members.insert("receipt".to_owned(), receipt.as_str().into());
+        }
+        shown
     }
 }
 

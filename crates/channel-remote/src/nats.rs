@@ -190,11 +190,11 @@ impl Backend for Nats {
         self.take_under_key(channel, visibility, until, asked).await
     }
 
-    async fn ack(&self, channel: &ActorId, msg_id: &str) -> Result<(), Failure> {
+    async fn ack(&self, channel: &ActorId, msg_id: &str, _: Option<&str>) -> Result<(), Failure> {
         self.done(channel, msg_id).await
     }
 
-    async fn nack(&self, channel: &ActorId, msg_id: &str, requeue: bool) -> Result<(), Failure> {
+    async fn nack(&self, channel: &ActorId, msg_id: &str, _: Option<&str>, requeue: bool) -> Result<(), Failure> {
         self.not_done(channel, msg_id, requeue).await
     }
 

@@ -267,11 +267,11 @@ impl Backend for Redis {
         received
     }
 
-    async fn ack(&self, channel: &ActorId, msg_id: &str) -> Result<(), Failure> {
+    async fn ack(&self, channel: &ActorId, msg_id: &str, _: Option<&str>) -> Result<(), Failure> {
         self.settle(channel, msg_id, "ack").await
     }
 
-    async fn nack(&self, channel: &ActorId, msg_id: &str, requeue: bool) -> Result<(), Failure> {
+    async fn nack(&self, channel: &ActorId, msg_id: &str, _: Option<&str>, requeue: bool) -> Result<(), Failure> {
         self.settle(channel, msg_id, if requeue { "again" } else { "dead" }).await
     }
 

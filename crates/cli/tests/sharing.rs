@@ -4,10 +4,11 @@
 mod support;
 
 use std::path::Path;
+use std::process::Command;
 
 use plexspaces_testkit::servers;
 use serde_json::{Value, json};
-use support::{Http, Node, Server, root, until};
+use support::{Http, Node, PLEXSPACES, Server, root, until};
 use tempfile::TempDir;
 
 /// A node with an example.
@@ -64,6 +65,32 @@ async fn task_queue_on_nats_that_comes_later() {
     let (node, _data) = tasks(start, || server.again().unwrap()).await;
     server.stop();
     is_away(&node, "tasks", "tasks", "NATS").await;
+}
+
+#[tokio::test]
+async fn task_queue_on_kafka_that_comes_later() {
+    let mut server = servers::Kafka::start().unwrap();
+    let config = format!("[channels.kafka]\nbootstrap = [\"{}\"]\n", server.url());
+    server.stop();
+    let (node, _data) = tasks(|data| node_on(data, &config), || server.again().unwrap()).await;
+    server.stop();
+    is_away(&node, "tasks", "tasks", "Kafka").await;
+}
+
+#[tokio::test]
+async fn task_queue_at_sqs() {
+    let mut server = servers::Sqs::start().unwrap();
+    let start = |data: &Path| {
+        let config = data.join("node.toml");
+        std::fs::write(&config, format!("[channels.sqs]\nregion = \"eu-west-1\"\nendpoint = \"{}\"\n", server.url())).unwrap();
+        let mut command = Command::new(PLEXSPACES);
+        command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data).arg("--config").arg(config);
+        command.env("AWS_ACCESS_KEY_ID", "plex").env("AWS_SECRET_ACCESS_KEY", "s3cret");
+        Node::spawn(command)
+    };
+    let (node, _data) = tasks(start, || ()).await;
+    server.stop();
+    is_away(&node, "tasks", "tasks", "SQS").await;
 }
 
 /// Where a channel is shows when that is away.

@@ -265,17 +265,36 @@ impl BlobsConfig {
 pub struct ChannelsConfig {
     /// Where those channels are for which no application says otherwise.
     pub default: ChannelBackend,
+    /// A cluster of Apache Kafka. A user is `PLEXSPACES_KAFKA_USER` with `PLEXSPACES_KAFKA_PASSWORD` of the environment.
+    pub kafka: Option<KafkaConfig>,
     /// A server of NATS with JetStream.
     pub nats: Option<BrokerConfig>,
     /// A server of Redis, version 6.2 or newer.
     pub redis: Option<BrokerConfig>,
+    /// Queues of Amazon SQS. The credentials are `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for a session, `AWS_SESSION_TOKEN` of the
+    /// environment.
+    pub sqs: Option<SqsConfig>,
 }
 
 impl ChannelsConfig {
     /// What the types of single keys cannot say.
     fn check(&self) -> Result<(), &'static str> {
         let is_readable = |broker: &Option<BrokerConfig>| broker.as_ref().is_none_or(|broker| broker.url.shown().is_some());
+        if !cfg!(feature = "kafka") && (self.kafka.is_some() || self.default == ChannelBackend::Kafka) {
+            return Err("[channels.kafka]: this program was built without the feature `kafka`");
+        }
+        if !cfg!(feature = "sqs") && (self.sqs.is_some() || self.default == ChannelBackend::Sqs) {
+            return Err("[channels.sqs]: this program was built without the feature `sqs`");
+        }
+        if self.sqs.as_ref().and_then(|sqs| sqs.endpoint.as_deref()).is_some_and(|endpoint| endpoint.contains('@')) {
+            return Err("channels.sqs.endpoint holds credentials, which come from the environment; expected https://host:port");
+        }
+        if self.kafka.as_ref().is_some_and(|kafka| kafka.bootstrap.iter().any(|address| address.contains(['@', '/']))) {
+            return Err("channels.kafka.bootstrap cannot be read, expected [\"host:port\"]");
+        }
         match self.default {
+            ChannelBackend::Kafka if self.kafka.is_none() => Err("channels.default is \"kafka\" and channels.kafka.bootstrap is missing"),
+            ChannelBackend::Sqs if self.sqs.is_none() => Err("channels.default is \"sqs\" and channels.sqs.region is missing"),
             ChannelBackend::Nats if self.nats.is_none() => Err("channels.default is \"nats\" and channels.nats.url is missing"),
             ChannelBackend::Redis if self.redis.is_none() => Err("channels.default is \"redis\" and channels.redis.url is missing"),
             _ if !is_readable(&self.nats) => Err("channels.nats.url cannot be read, expected nats://user:password@host:port"),
@@ -289,15 +308,19 @@ impl ChannelsConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChannelBackend {
-    /// NATS if the node has it, else the node's store.
+    /// The first that the node has of Kafka, NATS and SQS, else the node's store.
     #[default]
     Auto,
     /// The node's store.
     Store,
+    /// The cluster of `[channels.kafka]`.
+    Kafka,
     /// The server of `[channels.nats]`.
     Nats,
     /// The server of `[channels.redis]`.
     Redis,
+    /// The queues of `[channels.sqs]`.
+    Sqs,
 }
 
 /// A message broker.
@@ -306,6 +329,47 @@ pub enum ChannelBackend {
 pub struct BrokerConfig {
     /// Its address: `nats://user:password@host:port`, `redis://:password@host:port/0`.
     pub url: BrokerUrl,
+}
+
+/// `[channels.kafka]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaConfig {
+    /// Some of the cluster's brokers: `["host:port"]`.
+    pub bootstrap: Vec<String>,
+    /// What the names of topics begin with: 1 to 32 letters, digits, `-` and `_`.
+    #[serde(default = "prefix")]
+    pub prefix: String,
+    /// How many replicas a topic has that the node makes; what the cluster says if it is not given.
+    #[serde(default)]
+    pub replicas: Option<u8>,
+    /// Whether connections are encrypted.
+    #[serde(default)]
+    pub tls: bool,
+    /// Certificates in PEM of authorities that are trusted besides those of the system.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `[channels.sqs]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqsConfig {
+    /// The region, such as `eu-west-1`.
+    pub region: String,
+    /// Where the service is, if it is not that of the region: `https://host:port`.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// What the names of queues begin with: 1 to 15 letters, digits, `-` and `_`.
+    #[serde(default = "prefix")]
+    pub prefix: String,
+    /// Whether each message of a channel waits until the one before it is done, which keeps their order.
+    #[serde(default)]
+    pub ordered: bool,
+}
+
+fn prefix() -> String {
+    "plexspaces".to_owned()
 }
 
 /// The address of a message broker, with a password.
@@ -546,7 +610,16 @@ mod tests {
             assert!(error(&format!("[api]\npublic_url = \"{url}\"")).contains("expected http://host:port"), "{url}");
         }
         assert!(error("[channels]\ndefault = \"nats\"").contains("channels.nats.url is missing"));
-        assert!(error("[channels]\ndefault = \"kafka\"").contains("expected one of"), "{}", error("[channels]\ndefault = \"kafka\""));
+        assert!(error("[channels]\ndefault = \"sqs\"").contains("channels.sqs.region is missing"));
+        assert!(error("[channels.sqs]\nregion = \"eu-west-1\"\nsecret = \"x\"").contains("unknown field"));
+        assert!(error("[channels]\ndefault = \"kafka\"").contains("channels.kafka.bootstrap is missing"));
+        for wrong in
+            ["[channels.sqs]\nregion = \"x\"\nendpoint = \"http://k:s3cret@h\"", "[channels.kafka]\nbootstrap = [\"k:s3cret@h:1\"]"]
+        {
+            let credentials = error(wrong);
+            assert!(credentials.contains("expected") && !credentials.contains("cret@"), "{credentials}");
+        }
+        assert!(error("[channels]\ndefault = \"rabbit\"").contains("expected one of"), "{}", error("[channels]\ndefault = \"rabbit\""));
         let unreadable = error("[channels.redis]\nurl = \"localhost:6379 s3cret\"");
         assert!(unreadable.contains("expected redis://") && !unreadable.contains("cret"), "{unreadable}");
         assert!(error("[store]\nbackend = \"postgres\"\nprefix = \"x\"").contains("are for store.backend = \"redis\""));

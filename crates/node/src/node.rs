@@ -193,11 +193,22 @@ async fn brokers(config: &ChannelsConfig) -> Result<Brokers, Error> {
         let client = Redis::open(&redis.url.0).map_err(wrong)?;
         brokers.by_name.insert("redis".to_owned(), Arc::new(client));
     }
+    #[cfg(feature = "kafka")]
+    if let Some(kafka) = &config.kafka {
+        brokers.by_name.insert("kafka".to_owned(), Arc::new(open_kafka(kafka).map_err(wrong)?));
+    }
+    #[cfg(feature = "sqs")]
+    if let Some(sqs) = &config.sqs {
+        brokers.by_name.insert("sqs".to_owned(), Arc::new(open_sqs(sqs).map_err(wrong)?));
+    }
     let default = match config.default {
-        ChannelBackend::Auto => config.nats.as_ref().map(|_| "nats"),
+        // In the order in which they are preferred.
+        ChannelBackend::Auto => ["kafka", "nats", "sqs"].into_iter().find(|name| brokers.by_name.contains_key(*name)),
         ChannelBackend::Store => None,
+        ChannelBackend::Kafka => Some("kafka"),
         ChannelBackend::Nats => Some("nats"),
         ChannelBackend::Redis => Some("redis"),
+        ChannelBackend::Sqs => Some("sqs"),
     };
     if !brokers.by_name.is_empty() {
         let known: Vec<&str> = brokers.by_name.keys().map(String::as_str).collect();
@@ -205,6 +216,21 @@ async fn brokers(config: &ChannelsConfig) -> Result<Brokers, Error> {
     }
     brokers.default = default.map(str::to_owned);
     Ok(brokers)
+}
+
+#[cfg(feature = "kafka")]
+fn open_kafka(config: &crate::config::KafkaConfig) -> Result<plexspaces_channel_remote::Kafka, Failure> {
+    use plexspaces_channel_remote::{Kafka, kafka};
+    let crate::config::KafkaConfig { bootstrap, prefix, replicas, tls, ca_file } = config.clone();
+    let replicas = replicas.map_or(-1, i16::from);
+    Kafka::open(&kafka::Config { bootstrap, prefix, replicas, tls, ca_file, login: kafka::Login::from_env()? })
+}
+
+#[cfg(feature = "sqs")]
+fn open_sqs(config: &crate::config::SqsConfig) -> Result<plexspaces_channel_remote::Sqs, Failure> {
+    use plexspaces_channel_remote::{Sqs, sqs};
+    let crate::config::SqsConfig { region, endpoint, prefix, ordered } = config.clone();
+    Sqs::open(&sqs::Config { region, endpoint, prefix, ordered, keys: sqs::Keys::from_env()? })
 }
 
 fn outbound_config(config: &Config) -> outbound::Config {

@@ -16,16 +16,20 @@ use tempfile::TempDir;
 mod dynamodb;
 pub mod go;
 pub mod jvm;
+mod kafka;
 mod nats;
 mod postgres;
 mod redis;
 mod s3;
+mod sqs;
 
 pub use dynamodb::DynamoDb;
+pub use kafka::Kafka;
 pub use nats::Nats;
 pub use postgres::Postgres;
 pub use redis::Redis;
 pub use s3::S3;
+pub use sqs::Sqs;
 
 /// How long a server may take to answer.
 const START: Duration = Duration::from_secs(60);

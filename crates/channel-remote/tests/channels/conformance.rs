@@ -1,5 +1,7 @@
 //! What every place of channels promises.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use plexspaces_types::Name;
@@ -14,14 +16,20 @@ pub(crate) async fn each_message_goes_to_one_consumer_in_order(place: &Place) {
         node.send(number).await;
     }
     assert_eq!((node.status("ready").await, node.status("in_flight").await), (20, 0));
-    let message = node.receive().await;
+    let mut given = Vec::new();
+    for _ in 1..=20 {
+        given.push(node.receive().await);
+    }
+    if !place.keeps_order() {
+        given.sort_by_key(|message| message["payload"]["n"].as_u64());
+    }
+    let numbers: Vec<_> = given.iter().map(|message| message["payload"]["n"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
+    let message = given.swap_remove(0);
     assert_eq!((message["msg_id"].clone(), message["payload"].clone()), (first, json!({"n": 1})));
     assert_eq!((message["msg_type"].clone(), message["channel"].clone()), (json!("job"), json!(place.channel)));
     assert_eq!(message["delivery_count"], json!(1));
     assert!(message["timestamp"].as_u64().unwrap() > 1_600_000_000_000);
-    for number in 2..=20 {
-        assert_eq!(node.receive().await["payload"]["n"], json!(number));
-    }
     assert_eq!(node.poll().await, Value::Null);
     assert_eq!((node.status("ready").await, node.status("in_flight").await), (0, 20));
     node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
@@ -63,9 +71,11 @@ pub(crate) async fn another_node_goes_on_where_one_has_ended(place: &Place) {
     node.ask("ack", json!({"msg_id": first["msg_id"]})).await;
     drop(node);
     let node = place.node().await;
-    assert_eq!(node.receive().await["payload"]["n"], json!(3));
+    let third = node.receive().await;
+    assert!(!place.keeps_order() || third["payload"]["n"] == json!(3), "{third}");
+    assert!(third["msg_id"] != first["msg_id"] && third["msg_id"] != second["msg_id"], "{third}");
     let again = node.receive().await;
-    assert_eq!((again["payload"]["n"].clone(), again["msg_id"].clone()), (json!(2), second["msg_id"].clone()));
+    assert_eq!((again["payload"].clone(), again["msg_id"].clone()), (second["payload"].clone(), second["msg_id"].clone()));
     assert_eq!(again["delivery_count"], json!(2));
 }
 
@@ -85,6 +95,52 @@ pub(crate) async fn what_one_node_has_given_out_another_can_settle(place: &Place
     assert_eq!(other.status("ready").await, 0);
 }
 
+pub(crate) async fn what_one_node_has_given_out_another_can_settle_by_its_receipt(place: &Place) {
+    let node = place.node().await;
+    for number in 1..=3 {
+        node.send(number).await;
+    }
+    let given = [node.receive().await, node.receive().await, node.receive().await];
+    let [done, back, dead] = given.each_ref().map(|message| json!({"msg_id": message["msg_id"], "receipt": message["receipt"]}));
+    let other = place.node().await;
+    let (code, field, message) = other.refused("ack", json!({"msg_id": done["msg_id"]})).await;
+    assert_eq!((code, field.as_deref()), ("conflict", Some("msg_id")), "{message}");
+    other.ask("ack", done.clone()).await;
+    other.ask("nack", back).await;
+    let again = other.receive().await;
+    assert_eq!((again["msg_id"].clone(), again["delivery_count"].clone()), (given[1]["msg_id"].clone(), json!(2)));
+    assert_ne!(again["receipt"], given[1]["receipt"]);
+    let mut refuse = dead.clone();
+    refuse["requeue"] = json!(false);
+    let (code, field, message) = other.refused("nack", refuse.clone()).await;
+    assert_eq!((code, field.as_deref()), ("conflict", Some("requeue")), "{message}");
+    node.ask("nack", refuse).await;
+    assert_eq!((node.status("dead").await, node.status("in_flight").await), (1, 1));
+    // What is said of a delivery that is over means no other one.
+    let late = json!({"msg_id": given[1]["msg_id"], "receipt": given[1]["receipt"]});
+    let (code, field, message) = other.refused("ack", late).await;
+    assert_eq!((code, field.as_deref()), ("conflict", Some("receipt")), "{message}");
+    other.ask("ack", json!({"msg_id": again["msg_id"], "receipt": again["receipt"]})).await;
+    assert_eq!(node.status("in_flight").await, 0);
+}
+
+pub(crate) async fn where_there_is_no_topic_each_of_its_operations_says_so(place: &Place) {
+    let node = place.node().await;
+    let operations = [
+        ("publish", json!({"payload": 1})),
+        ("subscribe", json!({"subscriber": "s"})),
+        ("next", json!({"subscriber": "s", "timeout_ms": 60_000})),
+        ("unsubscribe", json!({"subscriber": "s"})),
+        ("tail", json!({"timeout_ms": 60_000})),
+    ];
+    for (operation, arguments) in operations {
+        let (code, _, message) = node.refused(operation, arguments).await;
+        assert_eq!(code, "unknown_operation");
+        assert!(message.contains("has no topic"), "{message}");
+    }
+    assert_eq!((node.status("published").await, node.status("subscribers").await), (0, 0));
+}
+
 pub(crate) async fn a_message_that_is_refused_is_given_again_or_is_a_dead_letter(place: &Place) {
     let node = place.node().await;
     for number in 1..=3 {
@@ -93,18 +149,26 @@ pub(crate) async fn a_message_that_is_refused_is_given_again_or_is_a_dead_letter
     let (first, second) = (node.receive().await, node.receive().await);
     node.ask("nack", json!({"msg_id": first["msg_id"]})).await;
     node.ask("nack", json!({"msg_id": second["msg_id"], "requeue": false})).await;
-    let again = node.receive().await;
-    assert_eq!((again["payload"]["n"].clone(), again["delivery_count"].clone()), (json!(1), json!(2)), "it comes before the third again");
+    let mut given = vec![node.receive().await];
+    if place.keeps_order() {
+        assert_eq!(given[0]["payload"]["n"], json!(1), "it comes before the third again");
+    } else {
+        given.push(node.receive().await);
+    }
+    let again = given.iter().find(|message| message["msg_id"] == first["msg_id"]).unwrap();
+    assert_eq!((again["payload"].clone(), again["delivery_count"].clone()), (first["payload"].clone(), json!(2)));
     let dead = node.ask("dead_letters", json!({})).await;
-    assert_eq!((dead["messages"][0]["payload"]["n"].clone(), dead["next"].clone()), (json!(2), Value::Null));
+    assert_eq!((dead["messages"][0]["payload"].clone(), dead["next"].clone()), (second["payload"].clone(), Value::Null));
     assert_eq!(dead["messages"][0]["delivery_count"], json!(1));
     assert_eq!(node.status("dead").await, 1);
     drop(node);
     let node = place.node().await;
     assert_eq!(node.ask("redrive", json!({})).await, json!({"redriven": 1}));
     assert_eq!(node.status("dead").await, 0);
-    let left = [node.receive().await, node.receive().await];
-    let back = left.iter().find(|message| message["payload"]["n"] == json!(2)).unwrap();
+    while given.len() < 3 {
+        given.push(node.receive().await);
+    }
+    let back = given.iter().find(|message| message["msg_id"] == second["msg_id"]).unwrap();
     assert_eq!(back["delivery_count"], json!(1), "as if it had never been given out");
 }
 
@@ -115,7 +179,9 @@ pub(crate) async fn what_was_given_to_nobody_cannot_be_settled(place: &Place) {
         let (code, field, message) = node.refused(operation, json!({"msg_id": sent})).await;
         assert_eq!((code, field.as_deref()), ("conflict", Some("msg_id")), "{message}");
     }
-    node.ask("ack", json!({"msg_id": "never-sent"})).await;
+    if place.settles_by_id() {
+        node.ask("ack", json!({"msg_id": "never-sent"})).await;
+    }
     assert_eq!(node.status("ready").await, 1);
 }
 
@@ -162,7 +228,11 @@ pub(crate) async fn dead_letters_come_in_pages_and_go_back_by_name(place: &Place
     }
     assert_eq!((found, arguments["after"].clone()), (sent.clone(), Value::Null));
     assert_eq!(node.ask("redrive", json!({"msg_ids": [sent[2], sent[5], "never-sent"]})).await, json!({"redriven": 2}));
-    assert_eq!((node.receive().await["msg_id"].clone(), node.receive().await["msg_id"].clone()), (sent[2].clone(), sent[5].clone()));
+    let mut back = [node.receive().await["msg_id"].clone(), node.receive().await["msg_id"].clone()];
+    if !place.keeps_order() {
+        back.sort_by_key(|id| sent.iter().position(|sent| sent == id));
+    }
+    assert_eq!(back, [sent[2].clone(), sent[5].clone()]);
     assert_eq!(node.status("dead").await, 5);
 }
 
@@ -214,27 +284,26 @@ pub(crate) async fn who_waits_for_a_message_is_given_the_next(place: &Place) {
 
 pub(crate) async fn no_acknowledged_message_is_lost_or_given_twice(place: &Place) {
     let node = place.node().await;
+    let count = Arc::new(AtomicUsize::new(0));
     let consumers: Vec<_> = (0..4)
         .map(|_| {
-            let node = node.clone();
+            let (node, count) = (node.clone(), count.clone());
             tokio::spawn(async move {
                 let mut done = Vec::new();
-                loop {
-                    let message = node.receive().await;
-                    node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
-                    match message["payload"]["n"].as_u64().unwrap() {
-                        0 => return done,
-                        number => done.push(number),
+                while count.load(Ordering::SeqCst) < 200 {
+                    let message = node.ask("receive", json!({"timeout_ms": 1000})).await["message"].clone();
+                    if message != Value::Null {
+                        node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+                        done.extend(message["payload"]["n"].as_u64());
+                        count.fetch_add(1, Ordering::SeqCst);
                     }
                 }
+                done
             })
         })
         .collect();
     for number in 1..=200 {
         node.send(number).await;
-    }
-    for _ in 0..4 {
-        node.send(0).await;
     }
     let mut done = Vec::new();
     for consumer in consumers {
@@ -243,6 +312,7 @@ pub(crate) async fn no_acknowledged_message_is_lost_or_given_twice(place: &Place
     done.sort_unstable();
     assert_eq!(done, (1..=200).collect::<Vec<_>>());
     eventually("all is acknowledged", async || node.status("in_flight").await == 0).await;
+    assert_eq!(node.status("ready").await, 0);
 }
 
 pub(crate) async fn channels_of_other_names_and_namespaces_are_others(place: &Place) {
@@ -343,8 +413,11 @@ pub(crate) async fn a_send_asked_again_under_its_key_is_the_same_message(place: 
     let node = place.node().await;
     let keyed = async |operation: &str| node.keyed(operation, json!({"payload": 1}), Some(&format!("key of {operation}"))).await.unwrap();
     assert_eq!(keyed("send").await, keyed("send").await);
-    assert_eq!(keyed("publish").await, keyed("publish").await);
-    assert_eq!((node.status("ready").await, node.status("published").await), (1, 1));
+    assert_eq!(node.status("ready").await, 1);
+    if place.has_topics() {
+        assert_eq!(keyed("publish").await, keyed("publish").await);
+        assert_eq!(node.status("published").await, 1);
+    }
 }
 
 pub(crate) async fn what_cannot_be_is_refused_precisely(place: &Place) {

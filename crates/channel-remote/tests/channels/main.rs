@@ -17,7 +17,7 @@ macro_rules! suite {
     )* };
 }
 
-suite!(memory, sqlite, nats, redis: (
+suite!(memory, sqlite, kafka, nats, redis: (
     each_message_goes_to_one_consumer_in_order,
     what_is_not_acknowledged_in_time_is_given_out_again,
     a_message_stays_hidden_as_long_as_was_asked,
@@ -38,4 +38,25 @@ suite!(memory, sqlite, nats, redis: (
     next_asked_again_under_its_key_is_the_same_message,
     a_send_asked_again_under_its_key_is_the_same_message,
     what_cannot_be_is_refused_precisely,
+));
+
+// A channel at SQS has no topic, and its messages are settled by receipts.
+suite!(sqs: (
+    each_message_goes_to_one_consumer_in_order,
+    what_is_not_acknowledged_in_time_is_given_out_again,
+    a_message_stays_hidden_as_long_as_was_asked,
+    another_node_goes_on_where_one_has_ended,
+    a_message_that_is_refused_is_given_again_or_is_a_dead_letter,
+    what_was_given_to_nobody_cannot_be_settled,
+    a_message_that_fails_too_often_is_a_dead_letter,
+    dead_letters_come_in_pages_and_go_back_by_name,
+    a_delayed_message_comes_later,
+    a_message_with_an_id_that_waits_is_not_sent_again,
+    who_waits_for_a_message_is_given_the_next,
+    no_acknowledged_message_is_lost_or_given_twice,
+    channels_of_other_names_and_namespaces_are_others,
+    a_send_asked_again_under_its_key_is_the_same_message,
+    what_cannot_be_is_refused_precisely,
+    what_one_node_has_given_out_another_can_settle_by_its_receipt,
+    where_there_is_no_topic_each_of_its_operations_says_so,
 ));

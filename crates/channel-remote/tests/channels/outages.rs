@@ -45,8 +45,10 @@ macro_rules! server {
         }
     };
 }
+server!(Kafka, at_kafka, false);
 server!(Nats, at_nats, true);
 server!(Redis, at_redis, false);
+server!(Sqs, at_sqs, false);
 
 macro_rules! outages {
     ($($place:ident: $server:ident),*; $($case:ident,)*) => { outages!(@ [$($place: $server),*] ($($case,)*)); };
@@ -59,7 +61,7 @@ macro_rules! outages {
     )* };
 }
 
-outages!(nats: Nats, redis: Redis;
+outages!(kafka: Kafka, nats: Nats, redis: Redis, sqs: Sqs;
     what_was_acknowledged_survives_a_broker_that_is_killed_and_one_that_is_stopped,
     a_broker_that_is_away_is_unavailable_by_name_and_in_time,
     who_waits_is_given_what_comes_after_the_broker_is_back,
@@ -67,7 +69,8 @@ outages!(nats: Nats, redis: Redis;
 
 async fn what_was_acknowledged_survives_a_broker_that_is_killed_and_one_that_is_stopped<S: Server>() {
     let mut server = S::start();
-    let node = server.place().node().await;
+    let place = server.place();
+    let node = place.node().await;
     let (mut sent, mut done) = (Vec::new(), Vec::new());
     for number in 0..60_u64 {
         match number {
@@ -81,7 +84,9 @@ async fn what_was_acknowledged_survives_a_broker_that_is_killed_and_one_that_is_
             server.again().unwrap();
         }
         node.surely("send", json!({"payload": number, "msg_id": format!("m{number}")})).await;
-        node.surely("publish", json!({"payload": number, "msg_id": format!("p{number}")})).await;
+        if place.has_topics() {
+            node.surely("publish", json!({"payload": number, "msg_id": format!("p{number}")})).await;
+        }
         sent.push(number);
         if number % 2 == 0 {
             let message = node.surely("receive", json!({"timeout_ms": 5000, "visibility_ms": 600_000})).await["message"].clone();
@@ -90,8 +95,10 @@ async fn what_was_acknowledged_survives_a_broker_that_is_killed_and_one_that_is_
         }
     }
     // One whose answer was lost may have been given to nobody: it comes when its time is over, which here no test waits for.
-    let mut published = Vec::new();
-    while let Some(number) = node.surely("next", json!({"subscriber": "s"})).await["message"]["payload"].as_u64() {
+    let mut published = if place.has_topics() { Vec::new() } else { sent.clone() };
+    while place.has_topics()
+        && let Some(number) = node.surely("next", json!({"subscriber": "s"})).await["message"]["payload"].as_u64()
+    {
         published.push(number);
     }
     published.retain(|number| sent.contains(number));
@@ -132,18 +139,24 @@ async fn a_broker_that_is_away_is_unavailable_by_name_and_in_time<S: Server>() {
 
 async fn who_waits_is_given_what_comes_after_the_broker_is_back<S: Server>() {
     let mut server = S::start();
-    let node = server.place().node().await;
-    let subscriber = beside(&node, "subscribe", json!({"subscriber": "s"}));
-    subscriber.await.unwrap();
+    let place = server.place();
+    let node = place.node().await;
+    if place.has_topics() {
+        node.ask("subscribe", json!({"subscriber": "s"})).await;
+    }
     server.kill().unwrap();
     server.again().unwrap();
     node.surely("status", json!({})).await;
     let waiting = beside(&node, "receive", json!({"timeout_ms": 30_000}));
-    let listening = beside(&node, "next", json!({"subscriber": "s", "timeout_ms": 30_000}));
+    let listening = place.has_topics().then(|| beside(&node, "next", json!({"subscriber": "s", "timeout_ms": 30_000})));
     tokio::time::sleep(Duration::from_millis(200)).await;
     node.surely("send", json!({"payload": "back", "msg_id": "m"})).await;
-    node.surely("publish", json!({"payload": "news", "msg_id": "p"})).await;
+    if place.has_topics() {
+        node.surely("publish", json!({"payload": "news", "msg_id": "p"})).await;
+    }
     assert_eq!(waiting.await.unwrap()["message"]["payload"], json!("back"));
-    assert_eq!(listening.await.unwrap()["message"]["payload"], json!("news"));
+    if let Some(listening) = listening {
+        assert_eq!(listening.await.unwrap()["message"]["payload"], json!("news"));
+    }
     assert_eq!(node.ask("receive", json!({})).await["message"], Value::Null);
 }

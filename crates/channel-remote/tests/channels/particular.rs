@@ -1,11 +1,12 @@
 //! What a single broker promises: its bounds, and what its operators may change.
 
 use plexspaces_actor::BrokerRequest;
+use plexspaces_channel_remote::{Kafka, kafka};
 use plexspaces_testkit::servers;
 use plexspaces_types::{ActorId, Key, Name, Payload};
 use serde_json::{Value, json};
 
-use crate::support::Place;
+use crate::support::{Place, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_stream_of_nats_holds_senders_back_and_its_configuration_is_left() {
@@ -69,7 +70,9 @@ async fn a_full_queue_of_redis_holds_senders_back_and_a_full_topic_forgets() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_sent_lately_is_not_sent_again_though_it_is_done() {
     let (nats, redis) = (servers::Nats::start().unwrap(), servers::Redis::start().unwrap());
-    for place in [Place::at_nats(&nats.url(), "work"), Place::at_redis(&redis.url(), "work")] {
+    let kafka = servers::Kafka::start().unwrap();
+    let places = [Place::at_kafka(&kafka.url(), "work"), Place::at_nats(&nats.url(), "work"), Place::at_redis(&redis.url(), "work")];
+    for place in places {
         let node = place.node().await;
         for round in 0..2 {
             node.ask("send", json!({"payload": 1, "msg_id": "m"})).await;
@@ -86,7 +89,9 @@ async fn what_was_sent_lately_is_not_sent_again_though_it_is_done() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_actor_that_receives_again_under_its_key_is_given_the_same_message() {
     let (nats, redis) = (servers::Nats::start().unwrap(), servers::Redis::start().unwrap());
-    for place in [Place::at_nats(&nats.url(), "work"), Place::at_redis(&redis.url(), "work")] {
+    let kafka = servers::Kafka::start().unwrap();
+    let places = [Place::at_kafka(&kafka.url(), "work"), Place::at_nats(&nats.url(), "work"), Place::at_redis(&redis.url(), "work")];
+    for place in places {
         let node = place.node().await;
         let sent = [node.send(1).await, node.send(2).await, node.send(3).await];
         let (one, other) = (actor("one"), actor("other"));
@@ -113,6 +118,171 @@ async fn an_actor_that_receives_again_under_its_key_is_given_the_same_message() 
         node.ask("ack", json!({"msg_id": sent[2]})).await;
         assert_eq!(receive(&one, "k2").await, Value::Null, "what is settled is not given again");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_that_receives_again_at_sqs_is_given_the_same_message() {
+    let server = servers::Sqs::start().unwrap();
+    let place = Place::at_sqs(&server.url(), "work");
+    let node = place.node().await;
+    for number in 1..=2 {
+        node.send(number).await;
+    }
+    let channel = ActorId::new(Name::default_scope(), Name::default_scope(), name("plexspaces.channels"), Key::new("work").unwrap());
+    let actor = actor("one");
+    let receive = async |key: &str| {
+        let payload = Payload::from_value(&json!({}));
+        let request = BrokerRequest { operation: "receive", payload: &payload, sender: Some(&actor), idempotency_key: Some(key) };
+        // Whoever asks again may do so on another node.
+        let broker = place.broker().await.unwrap();
+        let reply = broker.ask(&channel, request).await.unwrap();
+        serde_json::from_slice::<Value>(reply.as_bytes()).unwrap()["message"].clone()
+    };
+    let (first, again) = (receive("k1").await, receive("k1").await);
+    assert_eq!(first["msg_id"], again["msg_id"]);
+    let other = receive("k2").await;
+    assert_ne!(other["msg_id"], first["msg_id"], "another key is another request");
+    node.ask("ack", json!({"msg_id": other["msg_id"], "receipt": other["receipt"]})).await;
+    assert_eq!(receive("k2").await, Value::Null, "what is settled is not given again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqs_can_keep_the_order_and_says_what_it_cannot_do() {
+    let server = servers::Sqs::start().unwrap();
+    let node = Place::at_sqs_ordered(&server.url(), "work").node().await;
+    for number in 1..=5 {
+        node.send(number).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    for number in 1..=5 {
+        let message = node.receive().await;
+        assert_eq!(message["payload"]["n"], json!(number));
+        assert_eq!(node.poll().await, Value::Null, "the next waits until this one is done");
+        if number == 2 {
+            node.ask("nack", json!({"msg_id": message["msg_id"]})).await;
+            assert_eq!(node.receive().await["msg_id"], message["msg_id"]);
+        }
+        node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+    }
+    let field = async |operation: &str, arguments: Value| {
+        let (code, field, message) = node.refused(operation, arguments).await;
+        assert!(message.contains("SQS"), "{message}");
+        (code, field.unwrap_or_default())
+    };
+    let (hidden, delayed) = (json!({"visibility_ms": 43_200_001}), json!({"payload": 1, "delay_ms": 604_800_001}));
+    assert_eq!(field("receive", hidden).await, ("invalid_argument", "visibility_ms".to_owned()));
+    assert_eq!(field("send", delayed).await, ("invalid_argument", "delay_ms".to_owned()));
+    let odd = json!({"payload": {"text": "\u{fffe}\u{ffff}\u{1}"}});
+    node.ask("send", odd.clone()).await;
+    assert_eq!(node.receive().await["payload"], odd["payload"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_lately_to_sqs_is_not_sent_again_though_it_is_done() {
+    let server = servers::Sqs::start().unwrap();
+    let node = Place::at_sqs(&server.url(), "work").node().await;
+    for round in 0..2 {
+        node.ask("send", json!({"payload": 1, "msg_id": "m"})).await;
+        assert_eq!(node.status("ready").await, 1 - round);
+        if round == 0 {
+            let message = node.receive().await;
+            node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+        }
+    }
+}
+
+/// The nodes of a channel agree on each message, whoever asks where.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_at_kafka_share_a_queue_and_agree_on_each_message() {
+    let server = servers::Kafka::start().unwrap();
+    let place = Place::at_kafka(&server.url(), "work");
+    let nodes = [place.node().await, place.node().await, place.node().await];
+    nodes[0].ask("send", json!({"payload": "later", "msg_id": "later", "delay_ms": 86_400_000})).await;
+    let mut consumers = Vec::new();
+    for node in nodes.clone() {
+        consumers.push(tokio::spawn(async move {
+            let mut done = Vec::new();
+            loop {
+                let message = node.ask("receive", json!({"timeout_ms": 3000})).await["message"].clone();
+                if message == Value::Null {
+                    return done;
+                }
+                node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+                done.extend(message["payload"]["n"].as_u64());
+            }
+        }));
+    }
+    for number in 0..600 {
+        nodes[usize::try_from(number % 3).unwrap()].send(number).await;
+    }
+    let mut done = Vec::new();
+    for consumer in consumers {
+        done.extend(consumer.await.unwrap());
+    }
+    done.sort_unstable();
+    assert_eq!(done, (0..600).collect::<Vec<_>>());
+    let late = place.node().await;
+    for node in nodes.iter().chain([&late]) {
+        assert_eq!((node.status("ready").await, node.status("delayed").await, node.status("in_flight").await), (0, 1, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_to_kafka_are_encrypted_and_need_their_password() {
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let ca_file = directory.path().join("ca.pem");
+    std::fs::write(&ca_file, own.cert.pem()).unwrap();
+    let server = servers::Kafka::start_encrypted(&own.cert.pem(), &own.signing_key.serialize_pem()).unwrap();
+    let (bootstrap, prefix) = (vec![server.encrypted_url().unwrap()], "plexspaces".to_owned());
+    let login = Some(kafka::Login::new("plex", servers::Kafka::PASSWORD));
+    let config = kafka::Config { bootstrap, prefix, replicas: -1, tls: true, ca_file: Some(ca_file), login };
+    let channel = ActorId::new(Name::default_scope(), Name::default_scope(), name("plexspaces.channels"), Key::new("work").unwrap());
+    let send = async |config: &kafka::Config| {
+        let payload = Payload::from_value(&json!({"payload": 1, "msg_id": "m"}));
+        let request = BrokerRequest { operation: "send", payload: &payload, sender: None, idempotency_key: None };
+        plexspaces_actor::Broker::ask(&Kafka::open(config).unwrap(), &channel, request).await
+    };
+    send(&config).await.unwrap();
+    assert!(!format!("{config:?}").contains(servers::Kafka::PASSWORD));
+    for (wrong, why) in [
+        (kafka::Config { login: Some(kafka::Login::new("plex", "wr0ng")), ..config.clone() }, "Authentication failed"),
+        (kafka::Config { ca_file: None, ..config.clone() }, "UnknownIssuer"),
+    ] {
+        let failure = send(&wrong).await.unwrap_err();
+        assert_eq!(failure.code.name(), "unavailable", "{failure}");
+        assert!(failure.message.contains(why) && !failure.message.contains("wr0ng"), "{failure}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_at_kafka_are_cut() {
+    let server = servers::Kafka::start().unwrap();
+    let place = Place::at_kafka(&server.url(), "work");
+    let node = place.node().await;
+    node.ask("publish", json!({"payload": {"n": 1}})).await;
+    for round in 0..520 {
+        let subscriber = json!({"subscriber": format!("s{round}")});
+        node.ask("subscribe", subscriber.clone()).await;
+        node.ask("unsubscribe", subscriber).await;
+    }
+    node.ask("subscribe", json!({"subscriber": "stays"})).await;
+    eventually("what is not needed is gone", async || server.first_offset("plexspaces.places.default.default.work").unwrap() >= 1000).await;
+    let late = place.node().await;
+    assert_eq!((node.status("subscribers").await, late.status("subscribers").await), (1, 1));
+    assert_eq!(late.ask("next", json!({"subscriber": "stays"})).await["message"]["payload"]["n"], json!(1));
+    assert_eq!(node.ask("next", json!({"subscriber": "stays"})).await["message"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_other_programs_write_into_a_topic_of_kafka_is_published() {
+    let server = servers::Kafka::start().unwrap();
+    let node = Place::at_kafka(&server.url(), "work").node().await;
+    node.ask("publish", json!({"payload": {"n": 1}, "msg_id": "ours"})).await;
+    let message = r#"{"msg_id":"theirs","msg_type":"job","payload":{"n":2},"timestamp":1700000000000}"#;
+    server.produce("plexspaces.topic.default.default.work", &["no message", message]).unwrap();
+    let next = async || node.ask("next", json!({"subscriber": "s", "timeout_ms": 10_000})).await["message"].clone();
+    assert_eq!((next().await["msg_id"].clone(), next().await["msg_id"].clone()), (json!("ours"), json!("theirs")));
 }
 
 fn name(text: &str) -> Name {

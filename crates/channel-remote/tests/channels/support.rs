@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use plexspaces_actor::{Broker, Brokers, Config, Request, Runtime};
-use plexspaces_channel_remote::{Nats, Redis};
+use plexspaces_channel_remote::{Kafka, Nats, Redis, Sqs, kafka, sqs};
 use plexspaces_store::{Memory, Store};
 use plexspaces_store_sql::{Sqlite, sqlite};
 use plexspaces_testkit::servers;
@@ -22,13 +22,17 @@ pub(crate) struct Place {
 
 enum Kind {
     Store(Arc<dyn Store>),
+    Kafka(String),
     Nats(String),
     Redis(String),
+    Sqs { url: String, ordered: bool },
 }
 
 /// The servers of all tests of this process; each test has channels of its own.
+static KAFKA: OnceLock<servers::Kafka> = OnceLock::new();
 static NATS: OnceLock<servers::Nats> = OnceLock::new();
 static REDIS: OnceLock<servers::Redis> = OnceLock::new();
+static SQS: OnceLock<servers::Sqs> = OnceLock::new();
 
 impl Place {
     pub(crate) fn memory(channel: &str) -> Self {
@@ -39,6 +43,15 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         let store = Sqlite::open(sqlite::Config::new(directory.path().join("db"))).unwrap();
         Self { channel: channel.to_owned(), kind: Kind::Store(Arc::new(store)), _directory: Some(directory) }
+    }
+
+    pub(crate) fn kafka(channel: &str) -> Self {
+        let server = KAFKA.get_or_init(|| servers::Kafka::start().unwrap());
+        Self::at_kafka(&server.url(), channel)
+    }
+
+    pub(crate) fn at_kafka(url: &str, channel: &str) -> Self {
+        Self { channel: channel.to_owned(), kind: Kind::Kafka(url.to_owned()), _directory: None }
     }
 
     pub(crate) fn nats(channel: &str) -> Self {
@@ -59,16 +72,54 @@ impl Place {
         Self { channel: channel.to_owned(), kind: Kind::Redis(url.to_owned()), _directory: None }
     }
 
+    pub(crate) fn sqs(channel: &str) -> Self {
+        let server = SQS.get_or_init(|| servers::Sqs::start().unwrap());
+        Self::at_sqs(&server.url(), channel)
+    }
+
+    pub(crate) fn at_sqs(url: &str, channel: &str) -> Self {
+        Self { channel: channel.to_owned(), kind: Kind::Sqs { url: url.to_owned(), ordered: false }, _directory: None }
+    }
+
+    pub(crate) fn at_sqs_ordered(url: &str, channel: &str) -> Self {
+        Self { channel: channel.to_owned(), kind: Kind::Sqs { url: url.to_owned(), ordered: true }, _directory: None }
+    }
+
     pub(crate) fn is_store(&self) -> bool {
         matches!(self.kind, Kind::Store(_))
+    }
+
+    /// Whether messages are given out in the order in which they were sent while many are in hand.
+    pub(crate) fn keeps_order(&self) -> bool {
+        !matches!(self.kind, Kind::Sqs { .. })
+    }
+
+    /// Whether any node can settle a message by its id.
+    pub(crate) fn settles_by_id(&self) -> bool {
+        !matches!(self.kind, Kind::Sqs { .. })
+    }
+
+    pub(crate) fn has_topics(&self) -> bool {
+        !matches!(self.kind, Kind::Sqs { .. })
     }
 
     /// A client of its own.
     pub(crate) async fn broker(&self) -> Option<Arc<dyn Broker>> {
         match &self.kind {
             Kind::Store(_) => None,
+            Kind::Kafka(url) => {
+                let bootstrap = vec![url.clone()];
+                let (prefix, ca_file, login) = ("plexspaces".to_owned(), None, None);
+                let config = kafka::Config { bootstrap, prefix, replicas: -1, tls: false, ca_file, login };
+                Some(Arc::new(Kafka::open(&config).unwrap()))
+            }
             Kind::Nats(url) => Some(Arc::new(Nats::open(url).await.unwrap())),
             Kind::Redis(url) => Some(Arc::new(Redis::open(url).unwrap())),
+            Kind::Sqs { url, ordered } => {
+                let (region, keys) = ("eu-west-1".to_owned(), sqs::Keys::new("plex", "s3cret", None));
+                let config = sqs::Config { region, endpoint: Some(url.clone()), prefix: "plexspaces".to_owned(), ordered: *ordered, keys };
+                Some(Arc::new(Sqs::open(&config).unwrap()))
+            }
         }
     }
 
