@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("durable", &["types", "store"]),
     ("actor", &["types", "store", "durable"]),
     ("coord", &["types", "actor"]),
-    ("channel-remote", &["types", "actor", "coord"]),
+    ("channel-remote", &["types", "trust", "actor", "coord"]),
     ("wasm", &["types", "actor"]),
     ("outbound", &["types", "trust", "actor"]),
     ("objects", &["types", "trust", "actor"]),
@@ -43,11 +43,12 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ("wasmtime-wasi", &["wasm"]),
     ("rusqlite", &["store-sql"]),
     ("async-nats", &["channel-remote"]),
+    ("socket2", &["channel-remote"]),
     ("object_store", &["objects"]),
     ("tokio-postgres", &["store-sql"]),
     ("deadpool", &["store-sql"]),
     ("redis", &["store-remote", "channel-remote"]),
-    ("rustls", &["trust", "store-remote"]),
+    ("rustls", &["trust", "store-remote", "channel-remote"]),
     ("tonic", &["proto", "api", "client"]),
 ];
 

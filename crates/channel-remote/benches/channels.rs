@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use plexspaces_actor::{Broker, Brokers, Config, Request, Runtime};
-use plexspaces_channel_remote::{Nats, Redis};
+use plexspaces_channel_remote::{Nats, NatsConfig, Redis, RedisConfig};
 use plexspaces_store::{Memory, Store};
 use plexspaces_store_sql::{Sqlite, sqlite};
 use plexspaces_testkit::servers;
@@ -71,9 +71,9 @@ fn main() -> Result<(), Failed> {
     let (nats, redis) = (servers::Nats::start()?, servers::Redis::start()?);
     runtime.block_on(async {
         let own = Node::new(Arc::new(Sqlite::open(sqlite::Config::new(directory.path().join("db")))?), None)?;
-        let client: Arc<dyn Broker> = Arc::new(Nats::open(&nats.url()).await.map_err(|failure| failure.to_string())?);
+        let client: Arc<dyn Broker> = Arc::new(Nats::open(&NatsConfig::new(nats.url())).await.map_err(|failure| failure.to_string())?);
         let nats = Node::new(Arc::new(Memory::default()), Some(client))?;
-        let client: Arc<dyn Broker> = Arc::new(Redis::open(&redis.url()).map_err(|failure| failure.to_string())?);
+        let client: Arc<dyn Broker> = Arc::new(Redis::open(&RedisConfig::new(redis.url())).map_err(|failure| failure.to_string())?);
         let redis = Node::new(Arc::new(Memory::default()), Some(client))?;
         // A client of NATS connects beside.
         while nats.ask("status", "{}".to_owned()).await.is_err() {

@@ -11,12 +11,16 @@ mod secret;
 mod nats;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "udp")]
+mod udp;
 
 #[cfg(feature = "nats")]
-pub use nats::Nats;
+pub use nats::{Nats, NatsConfig};
 #[cfg(feature = "redis")]
-pub use redis::Redis;
+pub use redis::{Redis, RedisConfig};
 pub use secret::masked;
+#[cfg(feature = "udp")]
+pub use udp::{Udp, UdpConfig};
 
 /// For how long a broker remembers a message's id, in seconds: the same message sent again within this time is dropped.
 pub const DUPLICATE_WINDOW_SECS: u64 = 120;

@@ -1,11 +1,12 @@
 //! Nodes whose channels are somewhere.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use plexspaces_actor::{Broker, Brokers, Config, Request, Runtime};
-use plexspaces_channel_remote::{Nats, Redis};
+use plexspaces_channel_remote::{Nats, NatsConfig, Redis, RedisConfig, Udp, UdpConfig};
 use plexspaces_store::{Memory, Store};
 use plexspaces_store_sql::{Sqlite, sqlite};
 use plexspaces_testkit::servers;
@@ -24,6 +25,7 @@ enum Kind {
     Store(Arc<dyn Store>),
     Nats(String),
     Redis(String),
+    Udp(UdpConfig),
 }
 
 /// The servers of all tests of this process; each test has channels of its own.
@@ -59,6 +61,14 @@ impl Place {
         Self { channel: channel.to_owned(), kind: Kind::Redis(url.to_owned()), _directory: None }
     }
 
+    pub(crate) fn udp(channel: &str) -> Self {
+        Self::at_udp(udp(), channel)
+    }
+
+    pub(crate) fn at_udp(config: UdpConfig, channel: &str) -> Self {
+        Self { channel: channel.to_owned(), kind: Kind::Udp(config), _directory: None }
+    }
+
     pub(crate) fn is_store(&self) -> bool {
         matches!(self.kind, Kind::Store(_))
     }
@@ -67,8 +77,9 @@ impl Place {
     pub(crate) async fn broker(&self) -> Option<Arc<dyn Broker>> {
         match &self.kind {
             Kind::Store(_) => None,
-            Kind::Nats(url) => Some(Arc::new(Nats::open(url).await.unwrap())),
-            Kind::Redis(url) => Some(Arc::new(Redis::open(url).unwrap())),
+            Kind::Nats(url) => Some(Arc::new(Nats::open(&NatsConfig::new(url)).await.unwrap())),
+            Kind::Redis(url) => Some(Arc::new(Redis::open(&RedisConfig::new(url)).unwrap())),
+            Kind::Udp(config) => Some(Arc::new(Udp::open(config).unwrap())),
         }
     }
 
@@ -158,6 +169,20 @@ impl Node {
 
     pub(crate) async fn status(&self, field: &str) -> u64 {
         self.ask("status", serde_json::json!({})).await[field].as_u64().unwrap()
+    }
+}
+
+/// A cluster of one test, on this machine.
+pub(crate) fn udp() -> UdpConfig {
+    let port = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let secret = Some("the secret of a test".to_owned());
+    UdpConfig {
+        group: Ipv4Addr::new(239, 255, 80, 88),
+        port,
+        cluster_name: "lab".to_owned(),
+        interface: Some(Ipv4Addr::LOCALHOST),
+        ttl: 0,
+        secret,
     }
 }
 
