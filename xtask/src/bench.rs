@@ -6,8 +6,22 @@ use anyhow::Result;
 
 use crate::shell::{path_with, python, root, visibly};
 
-const BENCHES: [&str; 12] =
-    ["store", "guest", "invoke", "node", "runs", "virtual_actors", "blobs", "services", "channels", "supervision", "actors", "restate"];
+const BENCHES: [&str; 14] = [
+    "store",
+    "guest",
+    "invoke",
+    "node",
+    "runs",
+    "virtual_actors",
+    "blobs",
+    "services",
+    "channels",
+    "posts",
+    "topics",
+    "supervision",
+    "actors",
+    "restate",
+];
 
 pub(crate) fn run() -> Result<()> {
     let path = path_with(&python()?)?;

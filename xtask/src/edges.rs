@@ -45,11 +45,12 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ("async-nats", &["channel-remote"]),
     ("aws-sigv4", &["store-remote", "channel-remote"]),
     ("kafka-protocol", &["channel-remote"]),
+    ("socket2", &["channel-remote"]),
     ("object_store", &["objects"]),
     ("tokio-postgres", &["store-sql"]),
     ("deadpool", &["store-sql"]),
     ("redis", &["store-remote", "channel-remote"]),
-    ("rustls", &["trust", "store-remote"]),
+    ("rustls", &["trust", "store-remote", "channel-remote"]),
     ("tonic", &["proto", "api", "client"]),
 ];
 

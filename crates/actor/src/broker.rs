@@ -16,6 +16,19 @@ const SERVICE: &str = "channels";
 /// What a selection says of a channel that the node keeps itself.
 const STORE: &str = "store";
 
+/// What a selection says of a channel that is the process group of its name.
+const GROUP: &str = "process_group";
+
+/// Where a channel is.
+pub(crate) enum Home {
+    /// The node keeps it.
+    Node,
+    /// It is the process group of its name.
+    Group,
+    /// A broker has it.
+    Broker(Arc<dyn Broker>),
+}
+
 /// An operation of a channel.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokerRequest<'a> {
@@ -44,7 +57,7 @@ pub trait Broker: Send + Sync + 'static {
 pub struct Brokers {
     /// Those that the node has.
     pub by_name: BTreeMap<String, Arc<dyn Broker>>,
-    /// The one that has the channels for which no application selects another; without it the node keeps them itself.
+    /// The one that has the channels for which no application selects another, or `process_group`; without it the node keeps them itself.
     pub default: Option<String>,
 }
 
@@ -70,15 +83,20 @@ impl Selections {
         Self { brokers, selected: RwLock::default() }
     }
 
-    /// The broker that has a channel; `None` for what the node does itself.
-    pub(crate) fn broker_of(&self, id: &ActorId) -> Option<Arc<dyn Broker>> {
-        if self.brokers.by_name.is_empty() || type_of(id) != Some(SERVICE) {
-            return None;
+    /// Where a channel is; anything that is no channel is the node's.
+    pub(crate) fn home_of(&self, id: &ActorId) -> Home {
+        if type_of(id) != Some(SERVICE) {
+            return Home::Node;
+        }
+        let selected = self.selected.read();
+        if self.brokers.default.is_none() && selected.is_empty() {
+            return Home::Node;
         }
         let key = (id.tenant.clone(), id.namespace.clone(), id.key.as_str().to_owned());
-        match self.selected.read().get(&key) {
-            Some((_, name)) => self.brokers.named(name).cloned(),
-            None => self.brokers.named(self.brokers.default.as_deref()?).cloned(),
+        match selected.get(&key).map(|(_, name)| name).or(self.brokers.default.as_ref()) {
+            Some(name) if name == GROUP => Home::Group,
+            Some(name) => self.brokers.named(name).cloned().map_or(Home::Node, Home::Broker),
+            None => Home::Node,
         }
     }
 
@@ -87,8 +105,8 @@ impl Selections {
         let selected = self.selected.read();
         for (channel, wanted) in &application.channels {
             let field = format!("channels.{channel}");
-            if wanted != STORE && self.brokers.named(wanted).is_none() {
-                let known: Vec<&str> = [STORE].into_iter().chain(self.brokers.by_name.keys().map(String::as_str)).collect();
+            if wanted != STORE && wanted != GROUP && self.brokers.named(wanted).is_none() {
+                let known: Vec<&str> = [STORE, GROUP].into_iter().chain(self.brokers.by_name.keys().map(String::as_str)).collect();
                 let message = format!("this node has no channel backend {wanted:?}, it has {}", known.join(", "));
                 return Err(Failure::invalid(field, message));
             }

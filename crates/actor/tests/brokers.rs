@@ -47,7 +47,7 @@ impl Stubborn {
     }
 }
 
-async fn node(store: &Arc<Memory>, broker: &Arc<Stubborn>, default: Option<&str>, channels: &[(&str, &str)]) -> Node {
+async fn node(store: &Arc<Memory>, broker: &Arc<impl Broker>, default: Option<&str>, channels: &[(&str, &str)]) -> Node {
     let code = Scripts::new(1);
     let by_name = BTreeMap::from([("mq".to_owned(), broker.clone() as Arc<dyn Broker>)]);
     let brokers = Brokers { by_name, default: default.map(str::to_owned) };
@@ -122,7 +122,7 @@ async fn an_application_says_where_its_channels_are() {
     assert_eq!((refused.code, refused.field.as_deref()), (Code::Conflict, Some("channels.there")), "{refused}");
     other.channels = BTreeMap::from([("there".to_owned(), "kafka".to_owned())]);
     let refused = lab.runtime.deploy(&other).await.unwrap_err();
-    assert_eq!(refused.message, "this node has no channel backend \"kafka\", it has store, mq");
+    assert_eq!(refused.message, "this node has no channel backend \"kafka\", it has store, process_group, mq");
     other.channels = BTreeMap::from([("elsewhere".to_owned(), "mq".to_owned())]);
     lab.runtime.deploy(&other).await.unwrap();
     given("elsewhere").await;
@@ -140,4 +140,149 @@ async fn a_request_to_a_broker_ends_at_its_deadline() {
     let refused = node.runtime.ask_service(&ctx, "channels", "work", request).await.unwrap_err();
     assert_eq!(refused.code, Code::DeadlineExceeded);
     until("the broker's client has been let go", async || Arc::strong_count(&broker) == 3).await;
+}
+
+/// A broker that is far away, and may not take each message at the first time.
+#[derive(Default)]
+struct Distant {
+    fails_at_times: bool,
+    under_way: AtomicUsize,
+    most: AtomicUsize,
+    asked: AtomicUsize,
+    heard: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Broker for Distant {
+    async fn ask(&self, _: &ActorId, request: BrokerRequest<'_>) -> Result<Payload, Failure> {
+        let arguments: Value = serde_json::from_slice(request.payload.as_bytes()).unwrap();
+        self.most.fetch_max(self.under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        if self.fails_at_times && self.asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(7) {
+            return Err(Failure::new(Code::Unavailable, "not now"));
+        }
+        self.heard.lock().unwrap().push(arguments["msg_id"].as_str().unwrap().to_owned());
+        Ok(Payload::empty())
+    }
+}
+
+#[tokio::test]
+async fn posts_of_several_senders_go_side_by_side_and_those_of_one_in_their_order() {
+    let (store, broker) = (Arc::new(Memory::new()), Arc::new(Distant { fails_at_times: true, ..Distant::default() }));
+    let node = node(&store, &broker, Some("mq"), &[]).await;
+    for sender in 0..16 {
+        let steps: Vec<Value> = (0..5).map(|number| send("work", &format!("{sender}/{number}"))).collect();
+        node.ask(&format!("script/{sender}"), "run", json!({"steps": steps})).await.unwrap();
+    }
+    until("all have arrived", async || broker.heard.lock().unwrap().len() >= 80).await;
+    let heard = broker.heard.lock().unwrap().clone();
+    assert_eq!(heard.len(), 80);
+    for sender in 0..16 {
+        let own: Vec<&String> = heard.iter().filter(|id| id.starts_with(&format!("{sender}/"))).collect();
+        assert_eq!(own, (0..5).map(|number| format!("{sender}/{number}")).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+    }
+    assert!(broker.most.load(Ordering::SeqCst) >= 8, "{:?} at a time", broker.most);
+}
+
+#[tokio::test]
+async fn posts_that_are_under_way_are_finished_before_the_node_ends() {
+    let (store, broker) = (Arc::new(Memory::new()), Arc::new(Distant::default()));
+    let node = node(&store, &broker, Some("mq"), &[]).await;
+    for sender in 0..3 {
+        let steps: Vec<Value> = (0..5).map(|number| send("work", &format!("{sender}/{number}"))).collect();
+        node.ask(&format!("script/{sender}"), "run", json!({"steps": steps})).await.unwrap();
+    }
+    assert!(node.runtime.shutdown(Duration::from_secs(10)).await);
+    assert_eq!(broker.heard.lock().unwrap().len(), 15);
+}
+
+#[tokio::test]
+async fn posts_of_several_senders_that_wait_for_their_broker_hold_nothing_up() {
+    let (store, broker) = (Arc::new(Memory::new()), Arc::new(Stubborn::default()));
+    broker.refusals.store(usize::MAX, Ordering::SeqCst);
+    let node = node(&store, &broker, Some("mq"), &[]).await;
+    for sender in 0..5 {
+        node.ask(&format!("script/{sender}"), "run", json!({"steps": [send("work", "m1"), send("work", "m2")]})).await.unwrap();
+    }
+    let began = Instant::now();
+    assert!(node.runtime.shutdown(Duration::from_secs(10)).await);
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(broker.heard(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_channel_that_is_a_process_group_tells_its_members_and_keeps_nothing() {
+    let (store, broker) = (Arc::new(Memory::new()), Arc::new(Stubborn::default()));
+    let lab = node(&store, &broker, None, &[("news", "process_group")]).await;
+    let step = |service: &str, name: &str, op: &str, payload: Value| json!({"do": "service", "service": service, "name": name, "op": op, "payload": payload});
+    let run = async |actor: &str, step: Value| lab.ask(&format!("script/{actor}"), "run", json!({"steps": [step]})).await.unwrap();
+    let publish = |number: u64| json!({"payload": number, "msg_type": "note", "msg_id": format!("m{number}")});
+    assert_eq!(lab.service("channels", "news", "publish", publish(1)).await, json!({"msg_id": "m1"}));
+    for actor in ["a", "b"] {
+        run(actor, step("channels", "news", "subscribe", json!({}))).await;
+    }
+    run("c", step("groups", "default", "join", json!({"group": "news", "topics": ["weather"]}))).await;
+    lab.service("channels", "news", "subscribe", json!({"subscriber": "default/script/c"})).await;
+    let members = lab.service("groups", "default", "members", json!({"group": "news", "topic": "sport"})).await;
+    assert_eq!(members["members"], json!(["default/script/a", "default/script/b"]), "c keeps its topics");
+    assert_eq!(lab.service("channels", "news", "status", json!({})).await["subscribers"], json!(3));
+    lab.service("channels", "news", "publish", publish(2)).await;
+    run("b", step("channels", "news", "unsubscribe", json!({}))).await;
+    until("b is gone", async || lab.service("channels", "news", "status", json!({})).await["subscribers"] == json!(2)).await;
+    run("poster", step("channels", "news", "publish", publish(3))).await;
+    lab.notes("script/a", &json!([2, 3])).await;
+    lab.notes("script/c", &json!([2, 3])).await;
+    lab.notes("script/b", &json!([2])).await;
+    // Under one key a message is published once.
+    for _ in 0..2 {
+        let request =
+            Request { operation: "publish".to_owned(), payload: Payload::from_value(&publish(4)), idempotency_key: Some("k".to_owned()) };
+        lab.runtime.ask_service(&ctx(), "channels", "news", request).await.unwrap();
+    }
+    lab.notes("script/a", &json!([2, 3, 4])).await;
+
+    let refused = async |operation: &str, payload: Value| {
+        let request = Request { operation: operation.to_owned(), payload: Payload::from_value(&payload), idempotency_key: None };
+        let refused = lab.runtime.ask_service(&ctx(), "channels", "news", request).await.unwrap_err();
+        (refused.code, refused.field.unwrap_or_default(), refused.message)
+    };
+    let ack = || json!({"msg_id": "m"});
+    let queue = [
+        ("send", json!({"payload": 1})),
+        ("receive", json!({})),
+        ("ack", ack()),
+        ("nack", ack()),
+        ("dead_letters", json!({})),
+        ("redrive", json!({})),
+    ];
+    for (operation, payload) in queue {
+        let (code, field, message) = refused(operation, payload).await;
+        assert_eq!((code, field.as_str()), (Code::InvalidArgument, "channel"), "{operation}: {message}");
+        assert!(
+            message.starts_with(&format!("the channel \"news\" is a process group, which has no queue: {operation} needs")),
+            "{message}"
+        );
+    }
+    for (operation, payload) in [("next", json!({"subscriber": "default/script/a"})), ("tail", json!({}))] {
+        let (code, field, message) = refused(operation, payload).await;
+        assert_eq!((code, field.as_str()), (Code::InvalidArgument, "channel"), "{operation}: {message}");
+        assert!(message.contains("keeps nothing"), "{message}");
+    }
+    assert_eq!(refused("subscribe", json!({"subscriber": "somebody"})).await.1, "subscriber");
+    // What a durable actor sends there is a dead letter.
+    run("poster", step("channels", "news", "send", json!({"payload": 1, "msg_id": "m"}))).await;
+    until("there is a dead letter", async || !lab.runtime.dead_letters(&ctx(), None, 10).await.unwrap().0.is_empty()).await;
+    assert_eq!(broker.heard(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn channels_that_no_application_names_can_be_process_groups() {
+    let (store, broker) = (Arc::new(Memory::new()), Arc::new(Stubborn::default()));
+    let lab = node(&store, &broker, Some("process_group"), &[("jobs", "store")]).await;
+    lab.service("channels", "jobs", "send", json!({"payload": 1})).await;
+    assert_eq!(lab.service("channels", "jobs", "status", json!({})).await["ready"], json!(1));
+    let request = Request { operation: "send".to_owned(), payload: Payload::from_value(&json!({"payload": 1})), idempotency_key: None };
+    let refused = lab.runtime.ask_service(&ctx(), "channels", "news", request).await.unwrap_err();
+    assert!(refused.message.contains("is a process group"), "{refused}");
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use plexspaces_actor::{Broker, Brokers, Config, Request, Runtime};
-use plexspaces_channel_remote::{Kafka, Nats, Redis, kafka};
+use plexspaces_channel_remote::{Kafka, Nats, NatsConfig, Redis, RedisConfig, kafka};
 use plexspaces_store::{Memory, Store};
 use plexspaces_store_sql::{Sqlite, sqlite};
 use plexspaces_testkit::servers;
@@ -76,9 +76,9 @@ fn main() -> Result<(), Failed> {
         let config = kafka::Config { bootstrap, prefix, replicas: -1, tls: false, ca_file, login };
         let client: Arc<dyn Broker> = Arc::new(Kafka::open(&config).map_err(|failure| failure.to_string())?);
         let kafka = Node::new(Arc::new(Memory::default()), Some(client))?;
-        let client: Arc<dyn Broker> = Arc::new(Nats::open(&nats.url()).await.map_err(|failure| failure.to_string())?);
+        let client: Arc<dyn Broker> = Arc::new(Nats::open(&NatsConfig::new(nats.url())).await.map_err(|failure| failure.to_string())?);
         let nats = Node::new(Arc::new(Memory::default()), Some(client))?;
-        let client: Arc<dyn Broker> = Arc::new(Redis::open(&redis.url()).map_err(|failure| failure.to_string())?);
+        let client: Arc<dyn Broker> = Arc::new(Redis::open(&RedisConfig::new(redis.url())).map_err(|failure| failure.to_string())?);
         let redis = Node::new(Arc::new(Memory::default()), Some(client))?;
         // A client of NATS connects beside.
         while nats.ask("status", "{}".to_owned()).await.is_err() {

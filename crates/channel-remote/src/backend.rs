@@ -118,7 +118,8 @@ pub(crate) async fn answer(backend: &dyn Backend, id: &ActorId, request: BrokerR
     Ok(Payload::from_value(&reply))
 }
 
-fn placed(message: &Message, channel: &str, position: u64) -> Value {
+/// A message of a topic, as a reply shows it.
+pub(crate) fn placed(message: &Message, channel: &str, position: u64) -> Value {
     let mut shown = message.shown(channel);
     if let Value::Object(members) = &mut shown {
         members.insert("position".to_owned(), json!(position));

@@ -15,16 +15,20 @@ mod nats;
 mod redis;
 #[cfg(feature = "sqs")]
 pub mod sqs;
+#[cfg(feature = "udp")]
+mod udp;
 
 #[cfg(feature = "kafka")]
 pub use kafka::Kafka;
 #[cfg(feature = "nats")]
-pub use nats::Nats;
+pub use nats::{Nats, NatsConfig};
 #[cfg(feature = "redis")]
-pub use redis::Redis;
+pub use redis::{Redis, RedisConfig};
 pub use secret::masked;
 #[cfg(feature = "sqs")]
 pub use sqs::Sqs;
+#[cfg(feature = "udp")]
+pub use udp::{Udp, UdpConfig};
 
 /// For how long a broker remembers a message's id, in seconds: the same message sent again within this time is dropped.
 pub const DUPLICATE_WINDOW_SECS: u64 = 120;

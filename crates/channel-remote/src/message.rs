@@ -1,6 +1,6 @@
 //! A channel's message as it is at a broker: one JSON object, which other programs can read too.
 
-use plexspaces_coord::channels::Given;
+use plexspaces_coord::channels::{Given, fresh_id};
 use plexspaces_types::{ActorId, Code, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -30,11 +30,9 @@ impl Message {
         let Given { msg_id, msg_type, payload } = given;
         let made = || match key {
             Some(key) => hex(&Sha256::digest(format!("{}\n{key}", sender.map(ToString::to_string).unwrap_or_default()))),
-            None => format!("{:032x}", rand::random::<u128>()),
+            None => fresh_id(),
         };
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let timestamp = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        Self { msg_id: msg_id.unwrap_or_else(made), msg_type, payload, timestamp, delivery_count: 0, receipt: None }
+        Self { msg_id: msg_id.unwrap_or_else(made), msg_type, payload, timestamp: now_ms(), delivery_count: 0, receipt: None }
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Failure> {
@@ -63,6 +61,12 @@ impl Message {
         }
         shown
     }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// In hexadecimal, the first 16 bytes.

@@ -13,6 +13,7 @@
 //! again, and one that was given out by another node is found by its id.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use plexspaces_actor::{Broker, BrokerRequest};
 use plexspaces_coord::channels::From;
+use plexspaces_trust::Trust;
 use plexspaces_types::{ActorId, Code, Failure, Payload};
 
 use crate::backend::{Backend, Status, answer};
@@ -46,6 +48,81 @@ const PATIENCE: Duration = Duration::from_secs(PATIENCE_SECS);
 /// Streams of which it is remembered that they are there.
 const MAX_KNOWN: usize = 10_000;
 
+/// How a server is reached.
+#[derive(Clone)]
+pub struct NatsConfig {
+    /// `nats://user:password@host:port` or `nats://token@host:port`. With `tls` in place of `nats` connections are encrypted, or there are none;
+    /// the server's certificate is checked, name included.
+    pub url: String,
+    /// Certificates in PEM of authorities that are trusted besides those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// A file with the user's JWT and the seed of its key, as `nsc` makes it.
+    pub credentials_file: Option<PathBuf>,
+}
+
+impl NatsConfig {
+    /// A server that asks for what the URL holds, whose certificate, if it has one, is of an authority that the system trusts.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), ca_file: None, credentials_file: None }
+    }
+
+    /// Refuses what cannot be. Files are not looked at.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.address().map(drop)
+    }
+
+    fn unusable() -> Failure {
+        let expected = "expected nats://user:password@host:port, or tls:// for encrypted connections";
+        Failure::invalid("channels.nats.url", format!("channels.nats.url cannot be read, {expected}"))
+    }
+
+    fn address(&self) -> Result<ServerAddr, Failure> {
+        masked(&self.url).ok_or_else(Self::unusable)?;
+        let address: ServerAddr = self.url.parse().map_err(|_| Self::unusable())?;
+        if !["nats", "tls"].contains(&address.scheme()) {
+            return Err(Self::unusable());
+        }
+        if self.ca_file.is_some() && !address.tls_required() {
+            return Err(Failure::invalid("channels.nats.ca_file", "channels.nats.ca_file is for a URL that begins with tls://"));
+        }
+        if self.credentials_file.is_some() && address.username().is_some() {
+            let message = "channels.nats.credentials_file and a user or token in channels.nats.url contradict one another";
+            return Err(Failure::invalid("channels.nats.credentials_file", message));
+        }
+        Ok(address)
+    }
+
+    /// Who connects, and whom the client trusts.
+    fn options(&self, address: &ServerAddr) -> Result<ConnectOptions, Failure> {
+        let plain = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).map_err(|_| Self::unusable());
+        // A server may demand encryption of which its address says nothing.
+        let trust = Trust::with(self.ca_file.as_deref())?;
+        let options = ConnectOptions::new().tls_client_config(trust.tls).require_tls(address.tls_required());
+        let options = match (address.username(), address.password()) {
+            (Some(user), Some(password)) => options.user_and_password(plain(user)?, plain(password)?),
+            (Some(token), None) => options.token(plain(token)?),
+            (None, _) => options,
+        };
+        let Some(path) = &self.credentials_file else { return Ok(options) };
+        let wrong = |why: &str| {
+            let message = format!("channels.nats.credentials_file: {} {why}", path.display());
+            Failure::invalid("channels.nats.credentials_file", message)
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+        // What the library says of it may quote it.
+        let expected = "holds no credentials, expected a user's JWT and the seed of its key as nsc writes them";
+        options.credentials(&text).map_err(|_| wrong(expected))
+    }
+}
+
+impl std::fmt::Debug for NatsConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("NatsConfig");
+        shown.field("url", &masked(&self.url)).field("ca_file", &self.ca_file);
+        shown.field("credentials_file", &self.credentials_file).finish()
+    }
+}
+
 /// A client of NATS. Clones are the same.
 #[derive(Clone)]
 pub struct Nats(Arc<Inner>);
@@ -55,6 +132,8 @@ struct Inner {
     jetstream: Context,
     /// The address without its password.
     place: String,
+    /// Why there was no connection when one was last tried.
+    trouble: Arc<Mutex<Option<String>>>,
     /// Streams that are there.
     known: Mutex<HashSet<String>>,
     /// What this node has given out, by stream and id.
@@ -65,22 +144,25 @@ struct Inner {
 
 impl Nats {
     /// A client that connects by itself, now or when the server is there, and again whenever the connection is lost.
-    pub async fn open(url: &str) -> Result<Self, Failure> {
-        let unusable =
-            || Failure::invalid("channels.nats.url", "the address of NATS cannot be read, expected nats://user:password@host:port");
-        let place = masked(url).ok_or_else(unusable)?;
-        let address: ServerAddr = url.parse().map_err(|_| unusable())?;
-        let plain = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned()).map_err(|_| unusable());
-        let mut options = ConnectOptions::new().name("plexspaces").retry_on_initial_connect().request_timeout(Some(PATIENCE));
-        options = match (address.username(), address.password()) {
-            (Some(user), Some(password)) => options.user_and_password(plain(user)?, plain(password)?),
-            (Some(token), None) => options.token(plain(token)?),
-            (None, _) => options,
-        };
-        let client = options.connect(address).await.map_err(|_| unusable())?;
+    pub async fn open(config: &NatsConfig) -> Result<Self, Failure> {
+        let address = config.address()?;
+        let options = config.options(&address)?;
+        let place = masked(&config.url).unwrap_or_default();
+        let trouble = Arc::<Mutex<Option<String>>>::default();
+        let heard = trouble.clone();
+        let options = options
+            .name("plexspaces")
+            .retry_on_initial_connect()
+            .request_timeout(Some(PATIENCE))
+            // It is asked for a server before each attempt. That is where it tells what became of the last one.
+            .reconnect_to_server_callback(move |servers, _| {
+                *heard.lock() = servers.into_iter().filter_map(|server| server.last_error).next_back();
+                std::future::ready(None)
+            });
+        let client = options.connect(address).await.map_err(|_| NatsConfig::unusable())?;
         let jetstream = jetstream::context::ContextBuilder::new().timeout(PATIENCE).build(client.clone());
         let (known, hands, tended) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { client, jetstream, place, known, hands, tended })))
+        Ok(Self(Arc::new(Inner { client, jetstream, place, trouble, known, hands, tended })))
     }
 
     fn unavailable(&self, why: impl std::fmt::Display) -> Failure {
@@ -97,7 +179,11 @@ impl Nats {
     fn connected(&self) -> Result<(), Failure> {
         match self.0.client.connection_state() {
             State::Connected => Ok(()),
-            _ => Err(self.unavailable("there is no connection")),
+            _ => {
+                let why = self.0.trouble.lock().clone();
+                Err(self
+                    .unavailable(why.map_or_else(|| "there is no connection".to_owned(), |why| format!("there is no connection: {why}"))))
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! operation is one script, so it happens whole or not at all; the time is that of the server.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -13,19 +14,18 @@ use parking_lot::Mutex;
 use plexspaces_actor::{Broker, BrokerRequest};
 use plexspaces_coord::channels::{From, MAX_DELIVERIES, MAX_PUBLISHED, MAX_QUEUED, MAX_SUBSCRIBERS, RETENTION_MS};
 use plexspaces_types::{ActorId, Code, Failure, Payload};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::streams::StreamRangeReply;
-use redis::{
-    Client, ErrorKind, FromRedisValue, IntoConnectionInfo as _, ProtocolVersion, RedisError, Script, ServerErrorKind, ToRedisArgs,
-};
+use redis::{ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, Script, ToRedisArgs};
 
 use crate::backend::{Backend, Status, answer};
 use crate::message::Message;
 use crate::{DUPLICATE_WINDOW_SECS, PATIENCE_SECS, masked};
 
 mod wakes;
+mod wire;
 
 use wakes::Wakes;
+use wire::Wire;
 
 const PATIENCE: Duration = Duration::from_secs(PATIENCE_SECS);
 
@@ -54,14 +54,71 @@ script!(SUBSCRIBE, "redis/subscribe.lua");
 script!(NEXT, "redis/next.lua");
 script!(TAIL, "redis/tail.lua");
 
+/// How a server is reached.
+#[derive(Clone)]
+pub struct RedisConfig {
+    /// `redis://user:password@host:port/number`, or `rediss` for encrypted connections, for which the server's certificate is checked, name
+    /// included.
+    pub url: String,
+    /// Certificates in PEM of authorities that are trusted besides those of the system.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl RedisConfig {
+    /// A server whose certificate, if it has one, is of an authority that the system trusts.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), ca_file: None }
+    }
+
+    /// Refuses what cannot be.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.address().map(drop)
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.url.starts_with(ENCRYPTED)
+    }
+
+    /// Who connects, and to where.
+    fn address(&self) -> Result<(ConnectionInfo, String, u16), Failure> {
+        let unusable = || {
+            let expected = "expected redis://:password@host:port/0, or rediss:// for encrypted connections";
+            Failure::invalid("channels.redis.url", format!("channels.redis.url cannot be read, {expected}"))
+        };
+        if self.ca_file.is_some() && !self.is_encrypted() {
+            let message = "channels.redis.ca_file is for a URL that begins with rediss://";
+            return Err(Failure::invalid("channels.redis.ca_file", message));
+        }
+        // The library's own encryption trusts whom it likes to. What stands behind a `#` would be a wish to check nothing.
+        let url = match self.url.strip_prefix(ENCRYPTED) {
+            Some(rest) if rest.contains('#') => return Err(unusable()),
+            Some(rest) => format!("redis://{rest}"),
+            None => self.url.clone(),
+        };
+        masked(&url).ok_or_else(unusable)?;
+        let info = url.into_connection_info().map_err(|_| unusable())?;
+        match info.addr().clone() {
+            ConnectionAddr::Tcp(host, port) => Ok((info, host, port)),
+            _ => Err(unusable()),
+        }
+    }
+}
+
+/// What the URL of a server begins with to which connections are encrypted.
+const ENCRYPTED: &str = "rediss://";
+
+impl std::fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisConfig").field("url", &masked(&self.url)).field("ca_file", &self.ca_file).finish()
+    }
+}
+
 /// A client of Redis. Clones are the same.
 #[derive(Clone)]
 pub struct Redis(Arc<Inner>);
 
 struct Inner {
-    connection: ConnectionManager,
-    /// The address without its password.
-    place: String,
+    wire: Wire,
     wakes: Arc<Wakes>,
     /// Those who wait for the next message of a queue, who are served one after the other.
     lines: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -87,10 +144,12 @@ impl Drop for Waiter {
         if self.redis.0.wakes.leave(&self.name) {
             let (redis, name) = (self.redis.clone(), self.name.clone());
             tokio::spawn(async move {
-                let _ = redis.0.connection.clone().unsubscribe(&name).await;
+                // One that is lost has no subscriptions any more.
+                let Some(link) = redis.0.wire.known() else { return };
+                let _ = link.connection().unsubscribe(&name).await;
                 // Who came meanwhile has subscribed before this was done, or subscribes now.
                 if redis.0.wakes.is_awaited(&name) {
-                    let _ = redis.0.connection.clone().subscribe(&name).await;
+                    let _ = link.connection().subscribe(&name).await;
                 }
             });
         }
@@ -98,37 +157,11 @@ impl Drop for Waiter {
 }
 
 impl Redis {
-    /// A client that connects by itself when it is needed, and again whenever the connection is lost. To be made inside a runtime.
-    pub fn open(url: &str) -> Result<Self, Failure> {
-        let unusable =
-            || Failure::invalid("channels.redis.url", "the address of Redis cannot be read, expected redis://:password@host:port/0");
-        let place = masked(url).ok_or_else(unusable)?;
-        let info = url.into_connection_info().map_err(|_| unusable())?;
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings)).map_err(|_| unusable())?;
+    /// A client that connects by itself when it is needed, and again whenever the connection is lost.
+    pub fn open(config: &RedisConfig) -> Result<Self, Failure> {
         let wakes = Arc::<Wakes>::default();
-        let hearing = wakes.clone();
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
-            .set_number_of_retries(1)
-            .set_push_sender(move |push| {
-                hearing.hear(&push);
-                Ok::<_, redis::aio::SendError>(())
-            })
-            .set_automatic_resubscription();
-        let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(|_| unusable())?;
-        Ok(Self(Arc::new(Inner { connection, place, wakes, lines: Mutex::default() })))
-    }
-
-    fn failed(&self, error: &RedisError) -> Failure {
-        let place = &self.0.place;
-        match error.kind() {
-            ErrorKind::Server(ServerErrorKind::ResponseError) if error.to_string().contains("OOM") => {
-                Failure::new(Code::StorageFull, format!("the message broker Redis ({place}) has no memory left"))
-            }
-            _ => Failure::new(Code::Unavailable, format!("the message broker Redis ({place}) does not answer: {error}")),
-        }
+        let wire = Wire::new(config, wakes.clone())?;
+        Ok(Self(Arc::new(Inner { wire, wakes, lines: Mutex::default() })))
     }
 
     /// Runs a script on a channel.
@@ -138,7 +171,9 @@ impl Redis {
         for argument in arguments {
             argument.add(&mut invocation);
         }
-        invocation.invoke_async(&mut self.0.connection.clone()).await.map_err(|error| self.failed(&error))
+        let link = self.0.wire.link().await?;
+        let result = invocation.invoke_async(&mut link.connection()).await;
+        result.map_err(|error| self.0.wire.failed(&link, &error))
     }
 
     /// Waits until there may be news of a channel, or for a time. The first time it begins to listen, and something may have come before that.
@@ -148,7 +183,8 @@ impl Redis {
             let (is_first, news) = self.0.wakes.enter(&name);
             let waiting = waiter.insert(Waiter { redis: self.clone(), name, news });
             if is_first {
-                self.0.connection.clone().subscribe(&waiting.name).await.map_err(|error| self.failed(&error))?;
+                let link = self.0.wire.link().await?;
+                link.connection().subscribe(&waiting.name).await.map_err(|error| self.0.wire.failed(&link, &error))?;
             }
             return Ok(());
         };
@@ -192,7 +228,7 @@ impl Redis {
     }
 
     fn full(&self, what: &str) -> Failure {
-        Failure::new(Code::Overloaded, format!("{what} at Redis ({})", self.0.place))
+        Failure::new(Code::Overloaded, format!("{what} at Redis ({})", self.0.wire.place))
     }
 }
 
@@ -310,7 +346,8 @@ impl Backend for Redis {
     async fn unsubscribe(&self, channel: &ActorId, subscriber: &str) -> Result<(), Failure> {
         let mut both = redis::pipe();
         both.atomic().hdel(format!("{}:places", base(channel)), subscriber).hdel(format!("{}:asked", base(channel)), subscriber);
-        both.query_async::<()>(&mut self.0.connection.clone()).await.map_err(|error| self.failed(&error))
+        let link = self.0.wire.link().await?;
+        both.query_async::<()>(&mut link.connection()).await.map_err(|error| self.0.wire.failed(&link, &error))
     }
 
     async fn tail(
@@ -347,8 +384,9 @@ impl Backend for Redis {
         let start = after.map_or_else(|| "-".to_owned(), |after| format!("({after}-0"));
         let mut command = redis::cmd("XRANGE");
         command.arg(format!("{}:dead", base(channel))).arg(start).arg("+").arg("COUNT").arg(limit + 1);
-        let range: Result<StreamRangeReply, _> = command.query_async(&mut self.0.connection.clone()).await;
-        let range = range.map_err(|error| self.failed(&error))?;
+        let link = self.0.wire.link().await?;
+        let range: Result<StreamRangeReply, _> = command.query_async(&mut link.connection()).await;
+        let range = range.map_err(|error| self.0.wire.failed(&link, &error))?;
         let more = range.ids.len() > limit;
         let mut found = Vec::new();
         for entry in range.ids.iter().take(limit) {

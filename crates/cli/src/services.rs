@@ -222,7 +222,8 @@ pub(crate) async fn channel(remote: &Remote, namespace: &str, command: &Channel)
         }
         Channel::Status { channel } => {
             let status = space.call("ChannelService.GetChannel", json!({"channel": channel})).await?;
-            let columns = ["ready", "delayed", "in_flight", "dead", "published", "subscribers"];
+            let mut columns = vec!["ready", "delayed", "in_flight", "dead", "published", "subscribers"];
+            columns.extend(status.get("dropped").map(|_| "dropped"));
             space.table(&[status], &columns, "");
         }
         Channel::DeadLetters { channel, count } => {

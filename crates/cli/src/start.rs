@@ -1,9 +1,10 @@
 //! `plexspaces start`: a node in the foreground, until a signal.
 
+use std::env::VarError;
 use std::io::Write as _;
 
 use anyhow::Context as _;
-use plexspaces_node::{Addresses, Config, FacetRegistry, Node, StoreUrl, init_telemetry};
+use plexspaces_node::{Addresses, ChannelsConfig, Config, FacetRegistry, Node, StoreUrl, init_telemetry};
 use plexspaces_types::Name;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,13 @@ pub(crate) fn configuration(start: &Start) -> anyhow::Result<Config> {
     }
     config.store.url = start.store_url.clone().map(StoreUrl).or(config.store.url);
     config.security.admin_token = start.admin_token.clone().or(config.security.admin_token);
+    for variable in ChannelsConfig::ENVIRONMENT {
+        match std::env::var(variable) {
+            Ok(value) => config.channels.take(variable, value)?,
+            Err(VarError::NotPresent) => {}
+            Err(VarError::NotUnicode(_)) => anyhow::bail!("{variable} is no text"),
+        }
+    }
     if let Ok(value) = std::env::var("PLEXSPACES_DISABLE_AUTH") {
         config.security.disable_auth = match value.to_ascii_lowercase().as_str() {
             "1" | "true" | "yes" | "on" => true,

@@ -275,3 +275,44 @@ async fn services_answer_as_those_of_the_test_harness() {
         }
     }
 }
+
+#[tokio::test]
+async fn nodes_of_a_cluster_share_a_channel_over_udp() {
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config =
+        format!("[channels]\ndefault = \"udp\"\n[channels.udp]\ncluster_name = \"lab\"\nport = {port}\ninterface = \"127.0.0.1\"\n");
+    let (data, http) = ([tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()], Http::new());
+    let secret = "the secret of a test";
+    let mut texts = [format!("{config}secret = \"{secret}\"\n"), config].into_iter();
+    let nodes = data.each_ref().map(|data| {
+        let file = data.path().join("node.toml");
+        let text = texts.next().unwrap();
+        std::fs::write(&file, &text).unwrap();
+        let mut command = std::process::Command::new(support::PLEXSPACES);
+        command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data.path());
+        command.arg("--config").arg(file);
+        if !text.contains(secret) {
+            command.env("PLEXSPACES_CHANNELS_UDP_SECRET", secret);
+        }
+        Node::spawn(command)
+    });
+    let json = |node: &Node, arguments: &[&str]| -> Value {
+        let output = node.cli(arguments);
+        assert!(output.status.success(), "{}", support::stderr(&output));
+        serde_json::from_str(&support::stdout(&output)).unwrap()
+    };
+    let post = async |node: &Node, path: &str, body: Value| {
+        let url = format!("{}/api/v1/channels/prices{path}", node.url);
+        http.send(http::Method::POST, &url, &[], body.to_string()).await.unwrap()
+    };
+    let [one, other] = &nodes;
+    assert_eq!(post(other, "/subscribers/s/next", json!({})).await.body, json!({}), "it listens from now on");
+    post(one, "/publish", json!({"payload": {"eur": 7}})).await;
+    let heard = post(other, "/subscribers/s/next", json!({"timeout_ms": 20_000})).await;
+    assert_eq!(heard.body["message"]["payload"], json!({"eur": 7}), "{}", heard.body);
+    let status = json(other, &["channel", "status", "prices", "--json"]);
+    assert_eq!((status["dropped"].clone(), status["subscribers"].clone()), (json!(0), json!(1)), "{status}");
+    let refused = post(one, "/messages", json!({"payload": 1})).await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert!(refused.body["message"].as_str().unwrap().contains("which has no queue: send needs"), "{}", refused.body);
+}

@@ -17,7 +17,7 @@ mod operation;
 mod queue;
 mod topic;
 
-pub use operation::{From, Given, MAX_DELIVERIES, MAX_PUBLISHED, MAX_QUEUED, MAX_SUBSCRIBERS, Operation, RETENTION_MS};
+pub use operation::{From, Given, MAX_DELIVERIES, MAX_PUBLISHED, MAX_QUEUED, MAX_SUBSCRIBERS, Operation, RETENTION_MS, fresh_id, no_queue};
 use queue::Queue;
 use topic::Topic;
 
@@ -176,7 +176,7 @@ impl SystemActor for Channel {
 fn kept(message: Given, now_ms: u64) -> Message {
     let Given { payload, msg_type, msg_id } = message;
     Message {
-        id: msg_id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())),
+        id: msg_id.unwrap_or_else(fresh_id),
         msg_type,
         payload: payload.get().to_owned(),
         at_ms: now_ms,

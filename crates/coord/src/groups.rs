@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
+mod channel;
+
 use crate::request::{List, arguments, check_key, decode, encode, number, page_limit, reply, row_key, unknown, unreadable};
 
 /// Process groups. There is one service of them in each namespace, named `default`.
@@ -164,13 +166,13 @@ impl SystemActor for Groups {
             }
             "publish" => {
                 let Publish { group, operation, payload, topic } = arguments(request.payload)?;
-                let operation = operation.as_deref().filter(|operation| !operation.is_empty()).unwrap_or(MESSAGE);
-                for (_, actor) in self.addressed(&group, topic.as_deref(), 0) {
-                    effects.tell(actor.clone(), operation, Payload::Json(payload.get().to_owned()));
-                }
+                self.publish(&group, operation.as_deref().unwrap_or_default(), topic.as_deref(), &payload, effects);
                 Ok(Some(Payload::empty()))
             }
-            other => Err(unknown("groups", other)),
+            other => match other.strip_prefix(channel::PREFIX) {
+                Some(operation) => channel::handle(self, operation, request, effects),
+                None => Err(unknown("groups", other)),
+            },
         }
     }
 
@@ -233,6 +235,13 @@ impl Groups {
         }
     }
 
+    fn publish(&self, group: &str, operation: &str, topic: Option<&str>, payload: &RawValue, effects: &mut Effects<'_>) {
+        let operation = if operation.is_empty() { MESSAGE } else { operation };
+        for (_, actor) in self.addressed(group, topic, 0) {
+            effects.tell(actor.clone(), operation, Payload::Json(payload.get().to_owned()));
+        }
+    }
+
     /// The members that hear of a topic, in the order in which they joined, from one on.
     fn addressed<'a>(&'a self, group: &str, topic: Option<&'a str>, from: u64) -> impl Iterator<Item = (u64, &'a ActorId)> {
         let members = self.groups.get(group).into_iter().flat_map(move |members| members.range(from..));
@@ -249,7 +258,12 @@ fn member(actor: Option<&str>, request: &SystemRequest<'_>) -> Result<ActorId, F
     let Some(printed) = actor.filter(|printed| !printed.is_empty()) else {
         return request.sender.cloned().ok_or_else(|| Failure::invalid("actor", "a request from outside must name the actor"));
     };
+    named("actor", printed, request)
+}
+
+/// The actor of the tenant with a printed identity.
+fn named(field: &'static str, printed: &str, request: &SystemRequest<'_>) -> Result<ActorId, Failure> {
     ActorId::parse(request.tenant, printed)
         .filter(|actor| !actor.actor_type.as_str().starts_with(RESERVED))
-        .ok_or_else(|| Failure::invalid("actor", format!("{printed:?} is not an actor's printed identity (namespace/type/key)")))
+        .ok_or_else(|| Failure::invalid(field, format!("{printed:?} is not an actor's printed identity (namespace/type/key)")))
 }

@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
+mod brokers;
+
+pub use brokers::{ClusterSecret, NatsConfig, RedisConfig, UdpConfig};
+
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -268,18 +272,19 @@ pub struct ChannelsConfig {
     /// A cluster of Apache Kafka. A user is `PLEXSPACES_KAFKA_USER` with `PLEXSPACES_KAFKA_PASSWORD` of the environment.
     pub kafka: Option<KafkaConfig>,
     /// A server of NATS with JetStream.
-    pub nats: Option<BrokerConfig>,
+    pub nats: Option<NatsConfig>,
     /// A server of Redis, version 6.2 or newer.
-    pub redis: Option<BrokerConfig>,
+    pub redis: Option<RedisConfig>,
     /// Queues of Amazon SQS. The credentials are `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for a session, `AWS_SESSION_TOKEN` of the
     /// environment.
     pub sqs: Option<SqsConfig>,
+    /// Datagrams to the other nodes of a cluster: topics without a server, whose messages may be lost.
+    pub udp: Option<UdpConfig>,
 }
 
 impl ChannelsConfig {
     /// What the types of single keys cannot say.
     fn check(&self) -> Result<(), &'static str> {
-        let is_readable = |broker: &Option<BrokerConfig>| broker.as_ref().is_none_or(|broker| broker.url.shown().is_some());
         if !cfg!(feature = "kafka") && (self.kafka.is_some() || self.default == ChannelBackend::Kafka) {
             return Err("[channels.kafka]: this program was built without the feature `kafka`");
         }
@@ -297,8 +302,7 @@ impl ChannelsConfig {
             ChannelBackend::Sqs if self.sqs.is_none() => Err("channels.default is \"sqs\" and channels.sqs.region is missing"),
             ChannelBackend::Nats if self.nats.is_none() => Err("channels.default is \"nats\" and channels.nats.url is missing"),
             ChannelBackend::Redis if self.redis.is_none() => Err("channels.default is \"redis\" and channels.redis.url is missing"),
-            _ if !is_readable(&self.nats) => Err("channels.nats.url cannot be read, expected nats://user:password@host:port"),
-            _ if !is_readable(&self.redis) => Err("channels.redis.url cannot be read, expected redis://:password@host:port/0"),
+            ChannelBackend::Udp if self.udp.is_none() => Err("channels.default is \"udp\" and channels.udp.cluster_name is missing"),
             _ => Ok(()),
         }
     }
@@ -321,14 +325,11 @@ pub enum ChannelBackend {
     Redis,
     /// The queues of `[channels.sqs]`.
     Sqs,
-}
-
-/// A message broker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BrokerConfig {
-    /// Its address: `nats://user:password@host:port`, `redis://:password@host:port/0`.
-    pub url: BrokerUrl,
+    /// The cluster of `[channels.udp]`. Such a channel has no queue.
+    Udp,
+    /// The process group of the channel's name, whose members are told what is published. Such a channel has no queue.
+    #[serde(rename = "process_group")]
+    ProcessGroup,
 }
 
 /// `[channels.kafka]`
@@ -524,6 +525,7 @@ impl Config {
         }
         self.blobs.check().or_else(|message| wrong(&message))?;
         self.channels.check().or_else(wrong)?;
+        self.channels.check_brokers().or_else(|failure| wrong(&failure.message))?;
         self.store.check().or_else(wrong)
     }
 
@@ -532,9 +534,7 @@ impl Config {
     pub fn masked(&self) -> Self {
         let mut shown = self.clone();
         shown.security.admin_token = self.security.admin_token.as_ref().map(|_| HIDDEN.to_owned());
-        for broker in [&mut shown.channels.nats, &mut shown.channels.redis].into_iter().flatten() {
-            broker.url = BrokerUrl(broker.url.shown().unwrap_or_else(|| HIDDEN.to_owned()));
-        }
+        shown.channels.hide_secrets();
         shown.store.url = self.store.url.as_ref().map(|url| StoreUrl(url.shown().unwrap_or_else(|| HIDDEN.to_owned())));
         shown
     }
@@ -622,6 +622,19 @@ mod tests {
         assert!(error("[channels]\ndefault = \"rabbit\"").contains("expected one of"), "{}", error("[channels]\ndefault = \"rabbit\""));
         let unreadable = error("[channels.redis]\nurl = \"localhost:6379 s3cret\"");
         assert!(unreadable.contains("expected redis://") && !unreadable.contains("cret"), "{unreadable}");
+        assert!(error("[channels.redis]\nurl = \"rediss://h/#insecure\"").contains("expected redis://"));
+        assert!(error("[channels.nats]\nurl = \"nats://h\"\nca_file = \"ca.pem\"").contains("begins with tls://"));
+        assert!(error("[channels.redis]\nurl = \"redis://h\"\nca_file = \"ca.pem\"").contains("begins with rediss://"));
+        let both = error("[channels.nats]\nurl = \"tls://t0ken@h\"\ncredentials_file = \"plex.creds\"");
+        assert!(both.contains("contradict") && !both.contains("t0ken"), "{both}");
+        let udp = |rest: &str| error(&format!("[channels.udp]\n{rest}"));
+        assert!(udp("").contains("channels.udp.cluster_name is \"\""), "{}", udp(""));
+        assert!(udp("cluster_name = \"a b\"").contains("expected 1 to 64 letters"));
+        assert!(udp("cluster_name = \"lab\"\ngroup = \"10.0.0.1\"").contains("expected a multicast address"));
+        assert!(udp("cluster_name = \"lab\"\nport = 0").contains("expected 1 to 65535"));
+        let short = udp("cluster_name = \"lab\"\nsecret = \"s3cret\"");
+        assert!(short.contains("at least 16 bytes") && !short.contains("s3cret"), "{short}");
+        assert!(error("[channels]\ndefault = \"udp\"").contains("channels.udp.cluster_name is missing"));
         assert!(error("[store]\nbackend = \"postgres\"\nprefix = \"x\"").contains("are for store.backend = \"redis\""));
         assert!(error("[store]\nbackend = \"redis\"\nverify = true").contains("is for store.backend = \"sqlite\""));
         let unreadable = error("[store]\nbackend = \"postgres\"\nurl = \"postgres://plex:s3cret@db:port\"");
@@ -636,12 +649,14 @@ mod tests {
             let text = format!(
                 "[store]\nbackend = \"{backend}\"\nurl = \"{backend}://plex:s3cret{place}\"\n\
                  [channels.nats]\nurl = \"nats://plex:s3cret@mq:4222\"\n\
+                 [channels.udp]\ncluster_name = \"lab\"\nsecret = \"0123456789s3cret\"\n\
                  [security]\nadmin_token = \"0123456789s3cret\""
             );
             let config = Config::parse("node.toml", &text).unwrap();
             let shown = config.masked().to_toml().unwrap();
             assert!(shown.contains(&format!("{backend}://plex:(hidden){place}")) && !shown.contains("s3cret"), "{shown}");
             assert!(shown.contains("nats://plex:(hidden)@mq:4222"), "{shown}");
+            assert!(shown.contains("(not shown: it is secret)") && shown.contains("239.255.80.88"), "{shown}");
             assert!(!format!("{:?} {:?}", config.store, config.channels).contains("s3cret"));
             // What a start makes of flags and file is the same as the file.
             assert_eq!(Config::parse("dump", &config.to_toml().unwrap()), Ok(config));

@@ -14,8 +14,8 @@ mod store;
 mod telemetry;
 
 pub use config::{
-    ApiConfig, BrokerConfig, BrokerUrl, ChannelBackend, ChannelsConfig, Config, LogConfig, LogFormat, NodeConfig, SecurityConfig,
-    ServiceLinksConfig, StoreBackend, StoreConfig, StoreDurability, StoreUrl, WasmConfig,
+    ApiConfig, BrokerUrl, ChannelBackend, ChannelsConfig, ClusterSecret, Config, LogConfig, LogFormat, NatsConfig, NodeConfig, RedisConfig,
+    SecurityConfig, ServiceLinksConfig, StoreBackend, StoreConfig, StoreDurability, StoreUrl, UdpConfig, WasmConfig,
 };
 pub use error::Error;
 pub use node::{Addresses, Node};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use plexspaces_actor::{self as actor, Brokers, FacetRegistry, Runtime};
 use plexspaces_api::{self as api, AuthConfig, Budget, NodeInfo, Readiness, ServeConfig, Services, State};
 use plexspaces_app::{self as app, Applications, ConfigError};
-use plexspaces_channel_remote::{Nats, Redis};
+use plexspaces_channel_remote::{Nats, Redis, Udp};
 use plexspaces_outbound::{self as outbound, Client, SecretsConfig};
 use plexspaces_types::{Clock, Failure};
 use plexspaces_wasm::Engine;
@@ -186,11 +186,11 @@ async fn brokers(config: &ChannelsConfig) -> Result<Brokers, Error> {
     let mut brokers = Brokers::default();
     let wrong = |failure: Failure| ConfigError::new("the configuration", failure.message);
     if let Some(nats) = &config.nats {
-        let client = Nats::open(&nats.url.0).await.map_err(wrong)?;
+        let client = Nats::open(&nats.complete()?).await.map_err(wrong)?;
         brokers.by_name.insert("nats".to_owned(), Arc::new(client));
     }
     if let Some(redis) = &config.redis {
-        let client = Redis::open(&redis.url.0).map_err(wrong)?;
+        let client = Redis::open(&redis.complete()?).map_err(wrong)?;
         brokers.by_name.insert("redis".to_owned(), Arc::new(client));
     }
     #[cfg(feature = "kafka")]
@@ -201,6 +201,12 @@ async fn brokers(config: &ChannelsConfig) -> Result<Brokers, Error> {
     if let Some(sqs) = &config.sqs {
         brokers.by_name.insert("sqs".to_owned(), Arc::new(open_sqs(sqs).map_err(wrong)?));
     }
+    if let Some(udp) = &config.udp {
+        if udp.secret.is_none() {
+            tracing::warn!("channels.udp has no secret: whoever reaches {} can publish to its channels", udp.group);
+        }
+        brokers.by_name.insert("udp".to_owned(), Arc::new(Udp::open(&udp.access()).map_err(wrong)?));
+    }
     let default = match config.default {
         // In the order in which they are preferred.
         ChannelBackend::Auto => ["kafka", "nats", "sqs"].into_iter().find(|name| brokers.by_name.contains_key(*name)),
@@ -209,6 +215,8 @@ async fn brokers(config: &ChannelsConfig) -> Result<Brokers, Error> {
         ChannelBackend::Nats => Some("nats"),
         ChannelBackend::Redis => Some("redis"),
         ChannelBackend::Sqs => Some("sqs"),
+        ChannelBackend::Udp => Some("udp"),
+        ChannelBackend::ProcessGroup => Some("process_group"),
     };
     if !brokers.by_name.is_empty() {
         let known: Vec<&str> = brokers.by_name.keys().map(String::as_str).collect();

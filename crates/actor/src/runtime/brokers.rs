@@ -1,16 +1,26 @@
 //! The way to channels that are on brokers.
 //!
-//! Who waits for an answer is answered by the broker. What nobody waits for goes through a queue for each channel, in its order, and is tried
-//! until the broker has acknowledged it: only then the durable actor that has sent it need not keep it any more.
+//! Who waits for an answer is answered by the broker. What nobody waits for goes through a queue for each channel and is tried until the broker
+//! has acknowledged it: only then the durable actor that has sent it need not keep it any more. Messages of one sender go one after the
+//! other, in their order; those of several go side by side, so that a broker that is far away is not asked one by one.
 
-use futures::FutureExt as _;
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::broker::{Broker, BrokerRequest};
 
-/// Messages that may wait for one channel.
-const CAPACITY: usize = 4096;
+/// Messages that may wait for one channel: in its queue, and taken out of it by those of several senders.
+const CAPACITY: usize = QUEUED + TAKEN;
+const QUEUED: usize = 3072;
+const TAKEN: usize = 1024;
+
+/// Senders whose messages for one channel are under way at the same time.
+const ABREAST: usize = 64;
 
 /// Requests to brokers that may be under way.
 const MAX_OPEN: usize = 10_000;
@@ -93,7 +103,7 @@ impl Runtime {
     }
 
     fn begin_queue(&self, id: ActorId) -> mpsc::Sender<Post> {
-        let (sender, queue) = mpsc::channel(CAPACITY);
+        let (sender, queue) = mpsc::channel(QUEUED);
         let (runtime, stop) = (self.clone(), self.0.stop.clone());
         self.0.running.spawn(async move {
             tokio::select! {
@@ -105,36 +115,50 @@ impl Runtime {
     }
 
     async fn work_off(&self, id: &ActorId, mut queue: mpsc::Receiver<Post>) {
+        let rest = Rest::new(self.clone());
+        let (mut lanes, mut under_way) = (Lanes::default(), FuturesUnordered::new());
         loop {
-            // A queue that waits keeps no node from ending.
-            let waiting = self.waiting();
-            let next = tokio::time::timeout(IDLE, queue.recv()).await;
-            drop(waiting);
-            match next {
-                Ok(Some((broker, envelope))) => self.deliver_post(&*broker, id, envelope).await,
-                Ok(None) => return,
-                Err(_) => {
-                    let mut queues = self.0.posts.queues.lock();
-                    if queue.is_empty() {
-                        queues.remove(id);
-                        return;
+            while under_way.len() < ABREAST
+                && let Some((sender, post)) = lanes.next()
+            {
+                under_way.push(self.deliver_post(id, post, &rest).map(move |()| sender));
+            }
+            rest.change(|counts| counts.under_way = under_way.len());
+            if under_way.is_empty() {
+                let next = tokio::time::timeout(IDLE, queue.recv()).await;
+                match next {
+                    Ok(Some(post)) => lanes.put(post),
+                    Ok(None) => return,
+                    Err(_) => {
+                        let mut queues = self.0.posts.queues.lock();
+                        if queue.is_empty() {
+                            queues.remove(id);
+                            return;
+                        }
                     }
                 }
+                continue;
+            }
+            tokio::select! {
+                biased;
+                Some(sender) = under_way.next() => lanes.done(sender),
+                Some(post) = queue.recv(), if lanes.posts < TAKEN => lanes.put(post),
             }
         }
     }
 
     /// Tries until the broker has taken the message or refused it for good.
-    async fn deliver_post(&self, broker: &dyn Broker, id: &ActorId, mut envelope: Box<Envelope>) {
+    async fn deliver_post(&self, id: &ActorId, (broker, mut envelope): Post, rest: &Rest) {
         let mut delay = FIRST_DELAY;
         loop {
-            match ask(broker, id, &envelope).await {
+            match ask(&*broker, id, &envelope).await {
                 Err(failure) if failure.code == Code::Unavailable => {
-                    if delay == FIRST_DELAY {
-                        tracing::warn!(channel = id.key.as_str(), tenant = %id.tenant, %failure, "a message for a channel waits for its broker");
+                    let asleep = rest.change(|counts| counts.asleep += 1);
+                    if delay == FIRST_DELAY && asleep == 1 {
+                        tracing::warn!(channel = id.key.as_str(), tenant = %id.tenant, %failure, "messages for a channel wait for its broker");
                     }
-                    let _waiting = self.waiting();
                     tokio::time::sleep(delay).await;
+                    rest.change(|counts| counts.asleep -= 1);
                     delay = LAST_DELAY.min(delay * 2);
                 }
                 Err(failure) => {
@@ -144,6 +168,74 @@ impl Runtime {
                 Ok(_) => return envelope.answer(Ok(Payload::empty())),
             }
         }
+    }
+}
+
+/// The messages for one channel that were taken out of its queue, by their senders. Of each sender the first is under way, or next to be.
+#[derive(Default)]
+struct Lanes {
+    behind: HashMap<Option<ActorId>, VecDeque<Post>>,
+    ready: VecDeque<(Option<ActorId>, Post)>,
+    posts: usize,
+}
+
+impl Lanes {
+    fn put(&mut self, post: Post) {
+        self.posts += 1;
+        match self.behind.entry(post.1.message.sender.clone()) {
+            Entry::Occupied(mut lane) => lane.get_mut().push_back(post),
+            Entry::Vacant(lane) => {
+                self.ready.push_back((lane.key().clone(), post));
+                lane.insert(VecDeque::new());
+            }
+        }
+    }
+
+    /// A message before which its sender has none.
+    fn next(&mut self) -> Option<(Option<ActorId>, Post)> {
+        self.ready.pop_front()
+    }
+
+    /// A sender's message has arrived.
+    fn done(&mut self, sender: Option<ActorId>) {
+        self.posts -= 1;
+        match self.behind.get_mut(&sender).and_then(VecDeque::pop_front) {
+            Some(post) => self.ready.push_back((sender, post)),
+            None => drop(self.behind.remove(&sender)),
+        }
+    }
+}
+
+/// Whether a queue does nothing but wait, for messages or for its broker: then it keeps no node from ending.
+struct Rest {
+    runtime: Runtime,
+    state: Mutex<(Counts, Option<Waiting>)>,
+}
+
+/// Messages of a queue that are under way, and how many of them wait for their broker to come back.
+#[derive(Default)]
+struct Counts {
+    under_way: usize,
+    asleep: usize,
+}
+
+impl Rest {
+    fn new(runtime: Runtime) -> Self {
+        let waiting = runtime.waiting();
+        Self { runtime, state: Mutex::new((Counts::default(), Some(waiting))) }
+    }
+
+    /// Changes the counts, and tells how many wait for their broker.
+    fn change(&self, change: impl FnOnce(&mut Counts)) -> usize {
+        let mut state = self.state.lock();
+        change(&mut state.0);
+        let is_at_rest = state.0.under_way == state.0.asleep;
+        if !is_at_rest {
+            state.1 = None;
+        } else if state.1.is_none() {
+            state.1 = Some(self.runtime.waiting());
+        }
+        state.0.asleep
     }
 }
 

@@ -1,11 +1,36 @@
 //! The way to system actors.
 
+use serde_json::value::RawValue;
+
 use super::*;
+use crate::broker::Home;
+use crate::system::ONLY;
 use crate::system::cell::{Poke, SystemCell};
 use crate::system::run;
 
 /// How long after the start of a node an actor may take to be there.
 const APPEARANCE: Duration = Duration::from_secs(60);
+
+/// The service of process groups.
+const GROUPS: &str = "groups";
+
+/// An operation of a channel for the process group of its name.
+#[derive(serde::Serialize)]
+struct ForGroup<'a> {
+    channel: &'a str,
+    arguments: &'a RawValue,
+}
+
+/// What is asked of a channel that is a process group, as it is asked of the groups. Kept messages and requests with keys are known there as
+/// any others, so each happens once.
+fn for_group(channel: &ActorId, message: Message) -> Result<Message, Failure> {
+    let Payload::Json(text) = &message.payload else { return Ok(message) };
+    let unreadable = |error| Failure::new(Code::InvalidArgument, format!("expected a JSON object: {error}"));
+    let given: &RawValue = serde_json::from_str(text).map_err(unreadable)?;
+    let wrapped = serde_json::to_string(&ForGroup { channel: channel.key.as_str(), arguments: given });
+    let payload = Payload::Json(wrapped.map_err(unreadable)?);
+    Ok(Message { operation: format!("channel.{}", message.operation), payload, ..message })
+}
 
 impl Runtime {
     /// Asks a service of the node: one of the system actors of a kind, in the namespace of the context. It waits until the context's
@@ -26,9 +51,18 @@ impl Runtime {
     }
 
     pub(super) async fn deliver_to_system(&self, id: &ActorId, mut envelope: Box<Envelope>, wait: Wait) -> Result<(), Failure> {
-        if let Some(broker) = self.0.channels.broker_of(id) {
-            return self.deliver_to_broker(broker, id, envelope, wait).await;
+        match self.0.channels.home_of(id) {
+            Home::Node => self.deliver_to_cell(id, envelope, wait).await,
+            Home::Broker(broker) => self.deliver_to_broker(broker, id, envelope, wait).await,
+            Home::Group => {
+                let groups = self.0.systems.kind(GROUPS)?.identity(&id.tenant, &id.namespace, ONLY)?;
+                envelope.message = for_group(id, envelope.message)?;
+                self.deliver_to_cell(&groups, envelope, wait).await
+            }
         }
+    }
+
+    async fn deliver_to_cell(&self, id: &ActorId, mut envelope: Box<Envelope>, wait: Wait) -> Result<(), Failure> {
         self.tick();
         loop {
             let cell = self.0.systems.cell(id)?;

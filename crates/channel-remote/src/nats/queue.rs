@@ -1,6 +1,6 @@
 //! The queue of a channel at JetStream.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, Info, PullConsumer, pull};
@@ -16,7 +16,7 @@ use super::names::{stream, subject, token};
 use super::{Nats, PATIENCE, SLICE};
 use crate::DUPLICATE_WINDOW_SECS;
 use crate::backend::Status;
-use crate::message::Message;
+use crate::message::{Message, now_ms};
 
 /// The consumers of the queue.
 const WORKERS: &str = "workers";
@@ -498,11 +498,6 @@ fn numbers(reply: &str) -> Option<(u64, u64)> {
     let skipped = if parts.len() >= 11 { 4 } else { 2 };
     let (delivered, number) = (parts.get(skipped + 2)?.parse().ok()?, parts.get(skipped + 3)?.parse().ok()?);
     Some((number, delivered))
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -36,6 +36,11 @@ impl Wakes {
         self.0.lock().contains_key(name)
     }
 
+    /// What somebody waits for.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.lock().keys().cloned().collect()
+    }
+
     /// Takes what Redis says by itself. Where a connection was lost or a subscription has begun, anything may have come.
     pub(super) fn hear(&self, push: &PushInfo) {
         let waiting = self.0.lock();

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod conformance;
+mod encrypted;
+mod multicast;
 mod outages;
 mod particular;
 mod support;
+mod topics;
 
 macro_rules! suite {
     ($($place:ident),*: $cases:tt) => { $( mod $place { suite!(@ $place $cases); } )* };

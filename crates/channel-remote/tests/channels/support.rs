@@ -1,11 +1,12 @@
 //! Nodes whose channels are somewhere.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use plexspaces_actor::{Broker, Brokers, Config, Request, Runtime};
-use plexspaces_channel_remote::{Kafka, Nats, Redis, Sqs, kafka, sqs};
+use plexspaces_channel_remote::{Kafka, Nats, NatsConfig, Redis, RedisConfig, Sqs, Udp, UdpConfig, kafka, sqs};
 use plexspaces_store::{Memory, Store};
 use plexspaces_store_sql::{Sqlite, sqlite};
 use plexspaces_testkit::servers;
@@ -26,6 +27,7 @@ enum Kind {
     Nats(String),
     Redis(String),
     Sqs { url: String, ordered: bool },
+    Udp(UdpConfig),
 }
 
 /// The servers of all tests of this process; each test has channels of its own.
@@ -85,6 +87,14 @@ impl Place {
         Self { channel: channel.to_owned(), kind: Kind::Sqs { url: url.to_owned(), ordered: true }, _directory: None }
     }
 
+    pub(crate) fn udp(channel: &str) -> Self {
+        Self::at_udp(udp(), channel)
+    }
+
+    pub(crate) fn at_udp(config: UdpConfig, channel: &str) -> Self {
+        Self { channel: channel.to_owned(), kind: Kind::Udp(config), _directory: None }
+    }
+
     pub(crate) fn is_store(&self) -> bool {
         matches!(self.kind, Kind::Store(_))
     }
@@ -113,13 +123,14 @@ impl Place {
                 let config = kafka::Config { bootstrap, prefix, replicas: -1, tls: false, ca_file, login };
                 Some(Arc::new(Kafka::open(&config).unwrap()))
             }
-            Kind::Nats(url) => Some(Arc::new(Nats::open(url).await.unwrap())),
-            Kind::Redis(url) => Some(Arc::new(Redis::open(url).unwrap())),
             Kind::Sqs { url, ordered } => {
                 let (region, keys) = ("eu-west-1".to_owned(), sqs::Keys::new("plex", "s3cret", None));
                 let config = sqs::Config { region, endpoint: Some(url.clone()), prefix: "plexspaces".to_owned(), ordered: *ordered, keys };
                 Some(Arc::new(Sqs::open(&config).unwrap()))
             }
+            Kind::Nats(url) => Some(Arc::new(Nats::open(&NatsConfig::new(url)).await.unwrap())),
+            Kind::Redis(url) => Some(Arc::new(Redis::open(&RedisConfig::new(url)).unwrap())),
+            Kind::Udp(config) => Some(Arc::new(Udp::open(config).unwrap())),
         }
     }
 
@@ -209,6 +220,20 @@ impl Node {
 
     pub(crate) async fn status(&self, field: &str) -> u64 {
         self.ask("status", serde_json::json!({})).await[field].as_u64().unwrap()
+    }
+}
+
+/// A cluster of one test, on this machine.
+pub(crate) fn udp() -> UdpConfig {
+    let port = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let secret = Some("the secret of a test".to_owned());
+    UdpConfig {
+        group: Ipv4Addr::new(239, 255, 80, 88),
+        port,
+        cluster_name: "lab".to_owned(),
+        interface: Some(Ipv4Addr::LOCALHOST),
+        ttl: 0,
+        secret,
     }
 }
 

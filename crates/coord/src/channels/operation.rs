@@ -305,6 +305,22 @@ impl Operation {
     }
 }
 
+/// An id for a message that was given none.
+#[must_use]
+pub fn fresh_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// The refusal of an operation on the queue of a channel that is where there are topics only.
+#[must_use]
+pub fn no_queue(channel: &str, place: &str, operation: &str) -> Failure {
+    let message = format!(
+        "the channel {channel:?} is {place}, which has no queue: {operation} needs a channel in the store or on a broker such as nats; here \
+         there are publish and subscribe"
+    );
+    Failure::invalid("channel", message)
+}
+
 fn given(payload: &Payload) -> Result<(Given, Option<u64>), Failure> {
     let send: Send = arguments(payload)?;
     check(&send)?;

@@ -2430,6 +2430,9 @@ pub struct Channel {
     /// Subscribers whose places the node keeps.
     #[prost(uint64, tag = "6")]
     pub subscribers: u64,
+    /// Messages of the topic that subscribers of this node have lost because they did not keep up; absent where none is lost so.
+    #[prost(uint64, optional, tag = "7")]
+    pub dropped: ::core::option::Option<u64>,
 }
 /// Whose dead letters to list.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

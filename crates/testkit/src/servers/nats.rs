@@ -8,8 +8,8 @@ use anyhow::Result;
 
 use super::Server;
 
-/// NATS with JetStream in files, for the user `plex` with the password `s3cret`.
-pub struct Nats(Server);
+/// NATS with JetStream in files, for the user `plex` with the password `s3cret` unless its configuration says otherwise.
+pub struct Nats(Server, Option<String>);
 
 impl Nats {
     /// The password.
@@ -17,9 +17,22 @@ impl Nats {
 
     /// Makes a server and waits until it answers.
     pub fn start() -> Result<Self> {
-        let mut this = Self(Server::new("nats-server")?);
+        let mut this = Self(Server::new("nats-server")?, None);
         this.again()?;
         Ok(this)
+    }
+
+    /// Makes a server with a configuration, which says who may connect and how.
+    pub fn configured(config: &str) -> Result<Self> {
+        let mut this = Self(Server::new("nats-server")?, Some(config.to_owned()));
+        this.again()?;
+        Ok(this)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.0.port)
     }
 
     /// The URL of the server.
@@ -32,18 +45,21 @@ impl Nats {
     pub fn again(&mut self) -> Result<()> {
         let command = |server: &Server| {
             let mut command = vec!["nats-server".to_owned(), "-js".to_owned()];
-            for (key, value) in [
-                ("-a", "127.0.0.1"),
-                ("-p", &server.port.to_string()),
-                ("-sd", &server.path().display().to_string()),
-                ("--user", "plex"),
-                ("--pass", Self::PASSWORD),
-            ] {
+            for (key, value) in [("-a", "127.0.0.1"), ("-p", &server.port.to_string()), ("-sd", &server.path().display().to_string())] {
                 command.extend([key.to_owned(), value.to_owned()]);
             }
+            command.extend(match &self.1 {
+                None => ["--user", "plex", "--pass", Self::PASSWORD].map(str::to_owned).to_vec(),
+                Some(config) => {
+                    let file = server.path().join("nats.conf");
+                    std::fs::write(&file, config)?;
+                    vec!["-c".to_owned(), file.display().to_string()]
+                }
+            });
             Ok(command)
         };
-        self.0.start("TERM", command, |server| answers(server.port).unwrap_or(false))
+        let ready: fn(u16) -> Result<bool> = if self.1.is_none() { answers } else { greets };
+        self.0.start("TERM", command, |server| ready(server.port).unwrap_or(false))
     }
 
     /// Stops it: connections are ended, and what was acknowledged is kept.
@@ -74,4 +90,13 @@ fn answers(port: u16) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Whether it takes connections, whatever it asks of those who make one.
+fn greets(port: u16) -> Result<bool> {
+    let connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    connection.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut line = String::new();
+    BufReader::new(connection).read_line(&mut line)?;
+    Ok(line.starts_with("INFO "))
 }
