@@ -13,13 +13,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
+mod azure;
+mod bucket;
+mod gcs;
 pub mod go;
 pub mod jvm;
 mod nats;
+pub mod npm;
 mod postgres;
 mod redis;
 mod s3;
 
+pub use azure::Azure;
+pub use bucket::Bucket;
+pub use gcs::Gcs;
 pub use nats::Nats;
 pub use postgres::Postgres;
 pub use redis::Redis;
