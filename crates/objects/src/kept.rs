@@ -114,7 +114,7 @@ impl Kept {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) if matches!(error, object_store::Error::NotFound { .. }) && !lacks_bucket(&error) => Ok(()),
             Ok(Err(error)) => Err(self.failure(&error)),
-            Err(_) => Err(self.silent()),
+            Err(_) => Err(self.silent(None)),
         }
     }
 
@@ -179,7 +179,7 @@ impl Kept {
     }
 
     fn failure(&self, error: &object_store::Error) -> Failure {
-        let is_full = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+        let is_full = causes(error)
             .filter_map(|error| error.downcast_ref::<std::io::Error>())
             .any(|error| matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded));
         if is_full {
@@ -202,7 +202,7 @@ impl Kept {
                 failed(format!("the store of blobs ({}) has the bucket in another region: set blobs.region", self.name))
             }
             object_store::Error::Generic { .. } if self.is_remote => match status(error) {
-                None => self.silent(),
+                None => self.silent(unreachable(error)),
                 Some(status @ (408 | 429 | 500..)) => {
                     Failure::new(Code::Unavailable, format!("the store of blobs ({}) answers with status {status}", self.name))
                 }
@@ -214,10 +214,24 @@ impl Kept {
         }
     }
 
-    fn silent(&self) -> Failure {
+    fn silent(&self, why: Option<&str>) -> Failure {
         let other = if self.are_credentials_elsewhere { ", or what gives the node its credentials for it," } else { "" };
-        Failure::new(Code::Unavailable, format!("the store of blobs ({}){other} does not answer", self.name))
+        let what = why.map_or_else(|| "does not answer".to_owned(), |why| format!("cannot be reached: {why}"));
+        Failure::new(Code::Unavailable, format!("the store of blobs ({}){other} {what}", self.name))
     }
+}
+
+fn causes<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// Why nobody was asked at all.
+fn unreachable(error: &object_store::Error) -> Option<&'static str> {
+    causes(error).find_map(|cause| match cause.to_string() {
+        text if text.contains("invalid peer certificate") => Some("its certificate is not trusted, see blobs.ca_file"),
+        text if text.contains("failed to lookup address") => Some("the name of its host is not known"),
+        _ => None,
+    })
 }
 
 /// The library says what a store has answered in words only.

@@ -1,5 +1,7 @@
 //! What only buckets can do: to be away, slow, cut off or somebody else's, and to be read by links of their own.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,9 +10,11 @@ use futures::{StreamExt as _, stream};
 use plexspaces_actor::Objects as _;
 use plexspaces_objects::{Kept, Place};
 use plexspaces_testkit::servers::Bucket;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
-use super::node::{Node, buckets, ctx, http_get, large, place, until, whole};
+use super::node::{Node, buckets, bytes, ctx, http_get, large, place, until, whole};
 
 #[tokio::test]
 async fn a_bucket_that_is_away_is_unavailable_in_time_and_goes_on_by_itself() {
@@ -100,6 +104,53 @@ async fn wrong_credentials_and_a_wrong_bucket_are_told_and_not_shown() {
             }
         }
         assert!(elsewhere().remove("default/default/a").await.is_err(), "{name}: what cannot be looked for is not removed");
+    }
+}
+
+/// Encrypts the way to a server, with a certificate that it writes to a file: where the server is then.
+async fn encrypted(endpoint: &str, ca_file: &Path) -> String {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(ca_file, made.cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let config = config.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (address, path) = endpoint.strip_prefix("http://").map(|rest| rest.split_once('/').unwrap_or((rest, ""))).unwrap();
+    let address = address.to_owned();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, address) = (acceptor.clone(), address.clone());
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut server = TcpStream::connect(&address).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
+            });
+        }
+    });
+    format!("https://localhost:{port}/{path}")
+}
+
+#[tokio::test]
+async fn an_encrypted_store_must_have_a_certificate_that_the_node_trusts() {
+    let directory = tempfile::tempdir().unwrap();
+    for server in buckets() {
+        let [ca_file, other] = ["ca.pem", "other.pem"].map(|name| directory.path().join(name));
+        let endpoint = encrypted(&server.endpoint(), &ca_file).await;
+        encrypted(&server.endpoint(), &other).await;
+        let kept = |ca_file: &Path| {
+            let place = Place { endpoint: Some(endpoint.clone()), ca_file: Some(ca_file.to_owned()), ..place(&server) };
+            Kept::at(&place, server.environment().unwrap()).unwrap()
+        };
+        kept(&ca_file).check().await.unwrap();
+        kept(&ca_file).write("t/n/a", "", whole("text"), 10).await.unwrap();
+        assert_eq!(bytes(kept(&ca_file).read("t/n/a", 1..3, None).await.unwrap()).await.unwrap(), b"ex");
+        let failure = kept(&other).check().await.unwrap_err();
+        let expected =
+            format!("the store of blobs ({}) cannot be reached: its certificate is not trusted, see blobs.ca_file", server.name());
+        assert_eq!((failure.code.name(), failure.message), ("unavailable", expected));
     }
 }
 
