@@ -237,7 +237,9 @@ fn unreachable(error: &object_store::Error) -> Option<&'static str> {
 /// The library says what a store has answered in words only.
 pub(crate) fn lacks_bucket(error: &object_store::Error) -> bool {
     let text = error.to_string();
-    ["<Code>NoSuchBucket</Code>", "<Code>ContainerNotFound</Code>"].iter().any(|code| text.contains(code))
+    ["<Code>NoSuchBucket</Code>", "<Code>ContainerNotFound</Code>", "The specified container does not exist"]
+        .iter()
+        .any(|code| text.contains(code))
 }
 
 fn is_refused(error: &object_store::Error) -> bool {

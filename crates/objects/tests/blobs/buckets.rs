@@ -56,7 +56,8 @@ async fn goes_and_comes(mut node: Node) {
     }
 }
 
-#[tokio::test]
+// On threads of its own, because the node goes on to send while a server is waited for to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_that_goes_in_the_middle_of_a_blob_keeps_the_old_one_and_no_parts() {
     join_all(buckets().map(Node::in_bucket).map(goes_in_the_middle)).await;
 }
