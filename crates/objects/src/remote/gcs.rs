@@ -1,5 +1,6 @@
 //! Buckets of Google Cloud Storage.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object_store::ClientConfigKey;
@@ -14,22 +15,35 @@ use crate::place::{Bucket, Place, wrong};
 /// The host for which the library signs URLs, wherever it sends its own requests.
 const HOST: &str = "storage.googleapis.com";
 
+/// In the directory of the user.
+const OF_TOOLS: &str = ".config/gcloud/application_default_credentials.json";
+
 pub(super) fn open(place: &Place, bucket: &Bucket<'_>, environment: Environment) -> Result<Kept, Failure> {
     let mut builder = GoogleCloudStorageBuilder::new();
-    let (mut signs, mut are_elsewhere) = (false, true);
+    let (mut given, mut home) = (Vec::new(), None);
     for (name, value) in environment {
+        if name == "HOME" {
+            home = Some(PathBuf::from(value));
+            continue;
+        }
         let Some(key) = key(&name) else { continue };
-        let credential = match key {
-            GoogleConfigKey::ServiceAccountKey => Credential::read(&name, &value, true)?,
-            GoogleConfigKey::ServiceAccount => Credential::of_file(&name, &value, true)?,
-            GoogleConfigKey::ApplicationCredentials => Credential::of_file(&name, &value, false)?,
-            GoogleConfigKey::BearerToken => Credential::Token,
-            _ => Credential::None,
-        };
-        signs |= credential == Credential::Key;
-        are_elsewhere &= !matches!(credential, Credential::Key | Credential::Token);
+        match key {
+            GoogleConfigKey::ServiceAccountKey => given.push(Credential::read(&name, &value, true)?),
+            GoogleConfigKey::ServiceAccount => given.push(Credential::of_file(&name, &value, true)?),
+            GoogleConfigKey::ApplicationCredentials => given.push(Credential::of_file(&name, &value, false)?),
+            GoogleConfigKey::BearerToken => given.push(Credential::Token),
+            _ => {}
+        }
         builder = builder.with_config(key, value);
     }
+    // Where Google's tools put what they were given.
+    let found = home.map(|home| home.join(OF_TOOLS)).filter(|path| given.is_empty() && path.exists());
+    if let Some(path) = found.as_deref().and_then(Path::to_str) {
+        given.push(Credential::of_file(&format!("~/{OF_TOOLS}"), path, false)?);
+        builder = builder.with_config(GoogleConfigKey::ApplicationCredentials, path);
+    }
+    let signs = given.contains(&Credential::Key);
+    let are_elsewhere = !given.iter().any(|credential| matches!(credential, Credential::Key | Credential::Token));
     let value = |key| builder.get_config_value(&key);
     if value(GoogleConfigKey::ServiceAccount).is_some() && value(GoogleConfigKey::ServiceAccountKey).is_some() {
         return Err(wrong("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY is given too, expected one of them"));
@@ -51,7 +65,7 @@ fn key(name: &str) -> Option<GoogleConfigKey> {
     name.starts_with("GOOGLE_").then(|| name.to_ascii_lowercase().parse().ok())?
 }
 
-/// What a variable of the environment gives the node.
+/// What the environment gives the node.
 #[derive(Debug, PartialEq, Eq)]
 enum Credential {
     /// The key of a service account, which signs.
@@ -60,8 +74,6 @@ enum Credential {
     Token,
     /// A user's, for which there are tokens elsewhere.
     User,
-    /// Nothing.
-    None,
 }
 
 impl Credential {

@@ -240,6 +240,22 @@ fn a_key_of_google_that_cannot_be_used_is_told_and_not_shown() {
     }
 }
 
+/// What Google's tools have put into the directory of the user is looked at where nothing else is given.
+#[cfg(feature = "gcs")]
+#[test]
+fn what_the_tools_of_google_have_kept_is_used_and_not_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().join(".config/gcloud");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("application_default_credentials.json"), r#"{"type": "authorized_user", "client_id": "s3cret"}"#)
+        .unwrap();
+    let home = ("HOME", home.path().to_str().unwrap());
+    let failure = refused("gs://abc", None, &[home]).unwrap();
+    let expected = "~/.config/gcloud/application_default_credentials.json cannot be used: it has no text \"client_secret\"";
+    assert_eq!((failure.code.name(), failure.message.as_str()), ("invalid_config", expected));
+    assert_eq!(refused("gs://abc", None, &[home, ("GOOGLE_BEARER_TOKEN", "t")]), None);
+}
+
 /// A name of a file for a text.
 #[cfg(feature = "gcs")]
 fn name_of(text: &str) -> u64 {
