@@ -45,7 +45,7 @@ pub use mailbox::Standing;
 pub use objects::{Content, Objects, Written};
 pub use outbound::{HttpRequest, HttpResponse, Outbound, Outgoing};
 pub use plexspaces_durable::{LAYOUT, journal};
-pub use runtime::blobs::{BlobInfo, BlobStore, Presigned, check_blob_name};
+pub use runtime::blobs::{BlobInfo, BlobStore, Presigned, check_blob_name, check_blob_type};
 pub use runtime::census::Census;
 pub use runtime::history::{Exported, Moment, Rerun, rerun};
 pub use runtime::inspect::{ActorFilter, ActorInfo, ActorOrder, Level};

@@ -24,8 +24,8 @@ pub struct Written {
 #[async_trait]
 pub trait Objects: Send + Sync + 'static {
     /// Writes an object; when it returns, the object is as durable as the backend makes it. Content of more than `limit` bytes is
-    /// `payload_too_large`. What fails leaves nothing behind, as far as the backend allows.
-    async fn write(&self, key: &str, content: Content, limit: u64) -> Result<Written, Failure>;
+    /// `payload_too_large`. What fails leaves nothing behind, as far as the backend allows. The media type is for those who read it by a URL.
+    async fn write(&self, key: &str, content_type: &str, content: Content, limit: u64) -> Result<Written, Failure>;
 
     /// Reads a part of an object. Where it is the whole of one, its SHA-256 can be given: bytes that are others are `storage_failed` before
     /// the last of them are given.

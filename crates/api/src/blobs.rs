@@ -135,7 +135,7 @@ impl Api {
 
 /// The bytes of a blob, in or out.
 pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<Body>, Failure> {
-    let Incoming { parts, params, body, caller } = incoming;
+    let Incoming { parts, params, body, caller, request_id } = incoming;
     let name = params.get("name").map(decode).transpose()?.unwrap_or_default();
     let asked = Asked::read(parts.uri.query(), parts.method == Method::GET)?;
     let ctx = caller.context(&asked.tenant, &asked.namespace)?;
@@ -147,14 +147,23 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
         let shown = plexspaces_proto::to_json("plexspaces.v1.Blob", &shown(written)).unwrap_or_default();
         return Ok(plain(StatusCode::OK, None, shown.to_string().into()));
     }
-    let size = runtime.blob(&ctx, &name).await?.size;
-    let part = range(&parts.headers, size).filter(|_| asked.offset == 0 && asked.length.is_none());
-    let (offset, length) = part.map_or((asked.offset, asked.length), |(offset, length)| (offset, Some(length)));
-    let (info, read, content) = runtime.get_blob(&ctx, &name, offset, length).await?;
+    let part = |size| {
+        if asked.offset == 0 && asked.length.is_none() { range(&parts.headers, size) } else { Part::Whole }
+    };
+    let chosen = |size| match part(size) {
+        Part::Whole => (asked.offset, asked.length),
+        Part::Range { offset, length } => (offset, Some(length)),
+        Part::Beyond => (0, Some(0)),
+    };
+    let (info, read, content) = runtime.get_blob_part(&ctx, &name, chosen).await?;
+    let part = part(info.size);
+    if part == Part::Beyond {
+        return Ok(beyond(&name, info.size, request_id));
+    }
     let mut response = Response::new(Body::from_stream(content));
     let headers = response.headers_mut();
     let mut set = |name, value: String| HeaderValue::try_from(value).map(|value| drop(headers.insert(name, value)));
-    let sent = set(CONTENT_TYPE, info.content_type.clone())
+    let sent = set(CONTENT_TYPE, media(&info.content_type).to_owned())
         .and_then(|()| set(CONTENT_LENGTH, (read.end - read.start).to_string()))
         .and_then(|()| set(ETAG, format!("\"{}\"", info.sha256)))
         .and_then(|()| set(ACCEPT_RANGES, "bytes".to_owned()))
@@ -162,12 +171,14 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
         // What somebody has written is shown as nothing but what it says it is, and is no page of the node.
         .and_then(|()| set(X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()))
         .and_then(|()| set(CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'".to_owned()));
-    let sent = match part {
-        None => sent,
-        Some(_) => sent.and_then(|()| set(CONTENT_RANGE, format!("bytes {}-{}/{}", read.start, read.end.saturating_sub(1), info.size))),
+    let is_part = part != Part::Whole;
+    let sent = if is_part {
+        sent.and_then(|()| set(CONTENT_RANGE, format!("bytes {}-{}/{}", read.start, read.end.saturating_sub(1), info.size)))
+    } else {
+        sent
     };
     sent.map_err(|error| Failure::new(plexspaces_types::Code::Internal, format!("the blob's headers: {error}")))?;
-    if part.is_some() {
+    if is_part {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
@@ -232,16 +243,48 @@ impl Asked {
     }
 }
 
-/// The one range that a request asks for, as offset and length; none where it is not one that can be given.
-fn range(headers: &HeaderMap, size: u64) -> Option<(u64, u64)> {
-    let (first, last) = headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
-    if first.is_empty() {
-        let length = last.parse::<u64>().ok()?.min(size);
-        return Some((size - length, length)).filter(|_| length > 0);
+/// What of a blob a header asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// All of it: there is no header, or one that is not understood, which counts as none.
+    Whole,
+    /// A range of it.
+    Range { offset: u64, length: u64 },
+    /// A range of which it has nothing.
+    Beyond,
+}
+
+/// The one range that a request asks for. Of what is empty no part can be given, so that it is given as a whole.
+fn range(headers: &HeaderMap, size: u64) -> Part {
+    let bounds = headers.get(RANGE).and_then(|range| range.to_str().ok()?.strip_prefix("bytes=")?.split_once('-'));
+    let Some((first, last)) = bounds.filter(|_| size > 0) else { return Part::Whole };
+    // A number may be larger than any that is known here.
+    let number = |digits: &str| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+        is_number.then(|| digits.parse().unwrap_or(u64::MAX))
+    };
+    match (number(first), number(last)) {
+        (None, Some(0)) if first.is_empty() => Part::Beyond,
+        (None, Some(length)) if first.is_empty() => Part::Range { offset: size - length.min(size), length: length.min(size) },
+        (Some(first), None) if last.is_empty() && first < size => Part::Range { offset: first, length: size - first },
+        (Some(first), Some(last)) if first <= last && first < size => {
+            Part::Range { offset: first, length: (last - first).saturating_add(1).min(size - first) }
+        }
+        (Some(_), None) if last.is_empty() => Part::Beyond,
+        (Some(first), Some(last)) if first <= last => Part::Beyond,
+        _ => Part::Whole,
     }
-    let first: u64 = first.parse().ok()?;
-    let last = if last.is_empty() { size.checked_sub(1)? } else { last.parse::<u64>().ok()?.min(size.checked_sub(1)?) };
-    Some((first, (last + 1).checked_sub(first)?)).filter(|(_, length)| *length > 0)
+}
+
+/// The answer to a request for a range of which a blob has nothing.
+fn beyond(name: &str, size: u64, request_id: &str) -> Response<Body> {
+    let message = format!("the blob {name:?} has {size} bytes, and none in the range that is asked for");
+    let mut response = crate::error::response(&Failure::invalid("Range", message), request_id);
+    *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+    if let Ok(value) = HeaderValue::try_from(format!("bytes */{size}")) {
+        response.headers_mut().insert(CONTENT_RANGE, value);
+    }
+    response
 }
 
 fn media(given: &str) -> &str {
@@ -264,14 +307,20 @@ mod tests {
             headers.insert(RANGE, HeaderValue::try_from(text).unwrap());
             range(&headers, 10)
         };
-        assert_eq!(of("bytes=0-3"), Some((0, 4)));
-        assert_eq!(of("bytes=4-"), Some((4, 6)));
-        assert_eq!(of("bytes=-3"), Some((7, 3)));
-        assert_eq!(of("bytes=8-99"), Some((8, 2)));
-        for none in ["bytes=10-", "bytes=5-2", "bytes=-0", "bytes=a-b", "lines=0-1", "bytes=0-1,3-4"] {
-            assert_eq!(of(none), None, "{none}");
+        let part = |offset, length| Part::Range { offset, length };
+        assert_eq!(of("bytes=0-3"), part(0, 4));
+        assert_eq!(of("bytes=4-"), part(4, 6));
+        assert_eq!(of("bytes=-3"), part(7, 3));
+        assert_eq!(of("bytes=-99"), part(0, 10));
+        assert_eq!(of("bytes=8-99"), part(8, 2));
+        assert_eq!(of("bytes=0-99999999999999999999"), part(0, 10));
+        for beyond in ["bytes=10-", "bytes=10-11", "bytes=-0", "bytes=99999999999999999999-"] {
+            assert_eq!(of(beyond), Part::Beyond, "{beyond}");
         }
-        assert_eq!(range(&HeaderMap::new(), 10), None);
+        for none in ["bytes=5-2", "bytes=-", "bytes=a-b", "bytes=+1-2", "lines=0-1", "bytes=0-1,3-4"] {
+            assert_eq!(of(none), Part::Whole, "{none}");
+        }
+        assert_eq!(range(&HeaderMap::new(), 10), Part::Whole);
     }
 
     #[test]
@@ -282,7 +331,7 @@ mod tests {
                 let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
                 let headers = [(RANGE, value)].into_iter().collect();
                 for size in [0, 1, 10, u64::MAX] {
-                    if let Some((offset, length)) = range(&headers, size) {
+                    if let Part::Range { offset, length } = range(&headers, size) {
                         assert!(length > 0 && offset.checked_add(length).is_some_and(|end| end <= size));
                     }
                 }

@@ -210,7 +210,7 @@ impl Front {
         let link = binding.method.signed.filter(|_| crate::blobs::is_signed(parts.uri.query()));
         let (caller, _permit) = self.admit(binding.method, parts, trace, link.map(|access| (access, params)))?;
         body.admit((binding.method.body_limit)(&self.api.0.limits), &parts.headers)?;
-        let incoming = Incoming { parts, params, body, caller };
+        let incoming = Incoming { parts, params, body, caller, request_id };
         match binding.call.as_ref() {
             Call::Hook(hook) => hook(&self.api, incoming).await,
             Call::Unary(call) => {

@@ -47,7 +47,7 @@ struct Query {
 
 /// Sends the message that an HTTP request holds.
 pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<Body>, Failure> {
-    let Incoming { parts, params, body, caller } = incoming;
+    let Incoming { parts, params, body, caller, .. } = incoming;
     let param = |name: &str| params.get(name).map(decode).transpose();
     let actor_type = param("actor_type")?.unwrap_or_default();
     if actor_type == "invoke" {

@@ -40,6 +40,7 @@ pub(crate) struct Incoming<'a> {
     pub(crate) params: &'a Params<'a, 'a>,
     pub(crate) body: Limited,
     pub(crate) caller: Caller,
+    pub(crate) request_id: &'a str,
 }
 
 /// The message in a request.
@@ -49,7 +50,7 @@ pub(crate) async fn message(
     method: &Method,
     incoming: Incoming<'_>,
 ) -> Result<tonic::Request<DynamicMessage>, Failure> {
-    let Incoming { parts, params, body, caller } = incoming;
+    let Incoming { parts, params, body, caller, .. } = incoming;
     let known = Known { input: &input, rule, method };
     let mut message = DynamicMessage::new(input.clone());
     match (&rule.body, boundary(&parts.headers)) {

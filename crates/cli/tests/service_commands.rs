@@ -283,6 +283,9 @@ async fn blobs_go_through_in_pieces_and_outlive_the_node() {
     let part = http.send(Method::GET, &url(&node, "models%2Fa"), &[("range", "bytes=10000005-10000014")], "").await.unwrap();
     assert_eq!((part.status, part.headers["content-range"].to_str().unwrap()), (206, "bytes 10000005-10000014/25000000"));
     assert_eq!(part.body.to_string(), "5678901234");
+    let beyond = http.send(Method::GET, &url(&node, "models%2Fa"), &[("range", "bytes=25000000-")], "").await.unwrap();
+    assert_eq!((beyond.status, beyond.headers["content-range"].to_str().unwrap()), (416, "bytes */25000000"));
+    assert_eq!(beyond.body["field_violations"][0]["field"].as_str(), Some("Range"), "{:?}", beyond.body);
     let part = http.get(&node, "/api/v1/blobs/models%2Fa?offset=24999998&length=10").await;
     assert_eq!((part.status, part.body.to_string()), (200, "89".to_owned()));
 

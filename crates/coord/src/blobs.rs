@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use plexspaces_actor::{Effects, Nature, SystemActor, SystemRequest, SystemType, check_blob_name};
+use plexspaces_actor::{Effects, Nature, SystemActor, SystemRequest, SystemType, check_blob_name, check_blob_type};
 use plexspaces_types::{Code, Failure, Payload};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,9 +18,6 @@ pub const TYPE: SystemType = SystemType { name: "blobs", many: false, make: |_| 
 
 /// Blobs of one namespace.
 const MAX_BLOBS: usize = 10_000_000;
-
-/// Bytes of a media type.
-const MAX_TYPE_BYTES: usize = 256;
 
 #[derive(Default)]
 struct Blobs {
@@ -119,15 +116,16 @@ impl Blobs {
     fn put(&mut self, put: Put, effects: &mut Effects<'_>) -> Result<Option<Payload>, Failure> {
         let Put { name, object, size, sha256, content_type, quota_bytes } = put;
         check_blob_name(&name)?;
-        if content_type.len() > MAX_TYPE_BYTES || !content_type.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            let message = format!("a media type has at most {MAX_TYPE_BYTES} printable ASCII characters");
-            return Err(Failure::invalid("content_type", message));
-        }
+        check_blob_type(&content_type)?;
         let before = self.blobs.get(&name);
         let bytes = self.bytes.saturating_sub(before.map_or(0, |blob| blob.size)).saturating_add(size);
-        if bytes > quota_bytes || (before.is_none() && self.blobs.len() >= MAX_BLOBS) {
+        if bytes > quota_bytes {
             let message = format!("with this blob the namespace would have {bytes} bytes of blobs, the quota is {quota_bytes}");
             return Err(Failure::new(Code::QuotaExceeded, message).with_field("content"));
+        }
+        if before.is_none() && self.blobs.len() >= MAX_BLOBS {
+            let message = format!("the namespace has {MAX_BLOBS} blobs already, which is the most");
+            return Err(Failure::new(Code::QuotaExceeded, message).with_field("name"));
         }
         let blob = Blob { object, size, sha256, content_type, created_ms: effects.now_ms() };
         effects.put(&row_key(b'b', name.as_bytes()), encode(&blob));

@@ -208,11 +208,12 @@ pub enum StoreBackend {
 pub struct BlobsConfig {
     /// The directory of their bytes. Without it, and without `url`, `blobs` in the data directory.
     pub dir: Option<PathBuf>,
-    /// The bucket of their bytes, instead of a directory: `s3://bucket/prefix`. Credentials come from the environment.
+    /// The bucket of their bytes, instead of a directory: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`. Credentials
+    /// come from the environment.
     pub url: Option<String>,
-    /// Where the bucket's store is, if it is not Amazon's: `https://host:port`, or `http://host:port` in a closed network.
+    /// Where the bucket's store is, if it is not where its maker has it: `https://host:port`, or `http://host:port` in a closed network.
     pub endpoint: Option<String>,
-    /// The bucket's region. Without it that of the environment, else `us-east-1`.
+    /// The region of a bucket of S3. Without it that of the environment, else `us-east-1`.
     pub region: Option<String>,
     /// Certificates in PEM of authorities that are trusted besides those of the system, for the bucket's store.
     pub ca_file: Option<PathBuf>,

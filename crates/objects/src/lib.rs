@@ -6,7 +6,7 @@ mod kept;
 mod pieces;
 mod place;
 mod reading;
-#[cfg(feature = "s3")]
+#[cfg(feature = "remote")]
 mod remote;
 mod upload;
 mod verified;

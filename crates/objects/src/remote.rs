@@ -1,5 +1,13 @@
-//! Buckets of Amazon S3 and of what speaks its protocol, over the node's own HTTP client.
+//! Buckets elsewhere, over the node's own HTTP client.
 
+#[cfg(feature = "azure")]
+mod azure;
+#[cfg(feature = "gcs")]
+mod gcs;
+#[cfg(feature = "s3")]
+mod s3;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,12 +22,12 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody, HttpService,
 };
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, RetryConfig};
+use object_store::signer::{Method, SignedUrlOptions, Signer};
+use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 use plexspaces_trust::Trust;
 use plexspaces_types::Failure;
 use tokio::sync::Notify;
@@ -27,7 +35,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::Kept;
 use crate::kept::writes;
-use crate::place::{Place, wrong};
+use crate::place::{Bucket, Kind, Place, wrong};
 
 /// How long the way to the store is tried.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -41,31 +49,51 @@ fn retry() -> RetryConfig {
     RetryConfig { backoff, max_retries: 3, retry_timeout: Duration::from_secs(10) }
 }
 
+/// What the environment says.
+type Environment = Vec<(String, String)>;
+
 pub(crate) fn open(place: &Place, environment: impl IntoIterator<Item = (String, String)>) -> Result<Kept, Failure> {
     let bucket = place.bucket()?;
+    // In one order, so that of two variables that mean the same it is always the same one that counts.
+    let environment = environment.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect::<Environment>();
+    match bucket.kind {
+        #[cfg(feature = "s3")]
+        Kind::S3 => s3::open(place, &bucket, environment),
+        #[cfg(feature = "gcs")]
+        Kind::Gcs => gcs::open(place, &bucket, environment),
+        #[cfg(feature = "azure")]
+        Kind::Azure => azure::open(place, &bucket, environment),
+        #[cfg(not(all(feature = "s3", feature = "gcs", feature = "azure")))]
+        _ => Err(Failure::new(plexspaces_types::Code::Internal, "a place that cannot be used was not refused")),
+    }
+}
+
+fn kept(bucket: &Bucket<'_>, objects: Arc<dyn ObjectStore>, links: Option<Links>, are_elsewhere: bool) -> Result<Kept, Failure> {
     let prefix = Path::parse(bucket.prefix).map_err(|error| wrong("blobs.url", &error.to_string()))?;
-    let mut builder = AmazonS3Builder::new();
-    for (name, value) in environment {
-        if name.starts_with("AWS_")
-            && let Ok(key) = name.to_ascii_lowercase().parse()
-        {
-            builder = builder.with_config(key, value);
+    let (name, writes) = (bucket.kind.name(), writes());
+    Ok(Kept { objects, prefix, links, name, is_remote: true, are_credentials_elsewhere: are_elsewhere, writes, away: Notify::new() })
+}
+
+/// Makes URLs by which somebody without credentials reads objects of a bucket.
+pub(crate) struct Links {
+    signer: Arc<dyn Signer>,
+    /// Whether a URL says as what an object is read; else it is read as what it was written as.
+    with_type: bool,
+    /// The host for which a signature is good, where it is for no other.
+    host: Option<&'static str>,
+}
+
+impl Links {
+    /// None where the signature would not be good.
+    pub(crate) async fn url(&self, path: &Path, content_type: &str, life: Duration) -> object_store::Result<Option<String>> {
+        let mut options = SignedUrlOptions::default();
+        if self.with_type && !content_type.is_empty() {
+            options = options.with_query([("response-content-type", content_type)]);
         }
+        let url = self.signer.signed_url_opts(Method::GET, path, life, &options).await?;
+        let is_good = self.host.is_none_or(|host| url.host_str() == Some(host));
+        Ok(is_good.then(|| url.into()))
     }
-    builder = builder
-        .with_bucket_name(bucket.name)
-        .with_allow_http(place.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://")))
-        .with_retry(retry())
-        .with_http_connector(Connector::new(place)?);
-    if let Some(endpoint) = &place.endpoint {
-        // Stands over both of the environment.
-        builder = builder.with_endpoint(endpoint).with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
-    }
-    if let Some(region) = &place.region {
-        builder = builder.with_region(region);
-    }
-    let s3 = Arc::new(builder.build().map_err(|error| wrong("[blobs]", &error.to_string()))?);
-    Ok(Kept { objects: s3.clone(), prefix, signer: Some(s3), name: "s3", is_remote: true, writes: writes(), away: Notify::new() })
 }
 
 /// Makes the library's clients, which share their connections.

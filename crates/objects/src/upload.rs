@@ -6,7 +6,9 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt as _, PutPayload, Result};
+use object_store::{Attributes, Error, MultipartUpload, ObjectStore, PutPayload, Result};
+
+use crate::kept::lacks_bucket;
 
 /// Parts under way at the same time.
 const AT_ONCE: usize = 2;
@@ -25,14 +27,14 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    pub(crate) async fn begin(objects: &Arc<dyn ObjectStore>, key: Path) -> Result<Self> {
+    pub(crate) async fn begin(objects: &Arc<dyn ObjectStore>, key: Path, attributes: Attributes) -> Result<Self> {
         let objects = Arc::clone(objects);
         // A task, because whoever goes away meanwhile would leave an upload that nobody knows. Its result is dropped then.
         let begun = tokio::spawn(async move {
-            let upload = objects.put_multipart(&key).await?;
+            let upload = objects.put_multipart_opts(&key, attributes.into()).await?;
             Ok(Self { key, upload: Some(upload), parts: FuturesUnordered::new() })
         });
-        let ended = |error| object_store::Error::Generic { store: "upload", source: Box::new(error) };
+        let ended = |error| Error::Generic { store: "upload", source: Box::new(error) };
         begun.await.map_err(ended)?
     }
 
@@ -45,7 +47,7 @@ impl Upload {
     }
 
     /// Goes on with the parts that are under way, and ends only when one of them fails.
-    pub(crate) async fn failed(&mut self) -> object_store::Error {
+    pub(crate) async fn failed(&mut self) -> Error {
         loop {
             match self.parts.next().await {
                 Some(Ok(())) => {}
@@ -74,7 +76,7 @@ impl Upload {
     pub(crate) async fn abort(mut self) {
         settle(&mut self.parts).await;
         let Some(mut upload) = self.upload.take() else { return };
-        if upload.abort().await.is_err() {
+        if remove(&mut *upload).await.is_err() {
             // Dropping this tries again.
             self.upload = Some(upload);
         }
@@ -96,6 +98,12 @@ async fn settle(parts: &mut FuturesUnordered<object_store::UploadPart>) {
     parts.clear();
 }
 
+/// Removes the parts. That they are not there is no error: an attempt before may have had no answer.
+async fn remove(upload: &mut dyn MultipartUpload) -> Result<()> {
+    let aborted = upload.abort().await;
+    aborted.or_else(|error| if matches!(error, Error::NotFound { .. }) && !lacks_bucket(&error) { Ok(()) } else { Err(error) })
+}
+
 impl Drop for Upload {
     fn drop(&mut self) {
         let Some(mut upload) = self.upload.take() else { return };
@@ -104,7 +112,7 @@ impl Drop for Upload {
         runtime.spawn(async move {
             settle(&mut parts).await;
             let mut again = AGAIN.iter();
-            while let Err(error) = upload.abort().await {
+            while let Err(error) = remove(&mut *upload).await {
                 let Some(pause) = again.next() else {
                     tracing::warn!(%key, %error, "the parts of an object that was not written could not be removed");
                     return;

@@ -13,17 +13,24 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
+mod azure;
+mod bucket;
 mod dynamodb;
+mod gcs;
 pub mod go;
 pub mod jvm;
 mod kafka;
 mod nats;
+pub mod npm;
 mod postgres;
 mod redis;
 mod s3;
 mod sqs;
 
+pub use azure::Azure;
+pub use bucket::Bucket;
 pub use dynamodb::DynamoDb;
+pub use gcs::Gcs;
 pub use kafka::Kafka;
 pub use nats::Nats;
 pub use postgres::Postgres;

@@ -29,8 +29,26 @@ pub fn check_blob_name(name: &str) -> Result<(), Failure> {
     if name.starts_with('/') || name.chars().any(char::is_control) {
         return Err(Failure::invalid("name", "the name of a blob begins with no '/' and has no control characters"));
     }
+    if matches!(name, "." | "..") {
+        return Err(Failure::invalid("name", "the name of a blob is not '.' or '..', which mean something else in a URL"));
+    }
     Ok(())
 }
+
+/// Bytes of a media type.
+const MAX_TYPE_BYTES: usize = 256;
+
+/// Refuses what cannot be a media type.
+pub fn check_blob_type(content_type: &str) -> Result<(), Failure> {
+    if content_type.len() > MAX_TYPE_BYTES || !content_type.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        let message = format!("a media type has at most {MAX_TYPE_BYTES} printable ASCII characters");
+        return Err(Failure::invalid("content_type", message));
+    }
+    Ok(())
+}
+
+/// How often a name may come to stand for something else while somebody tries to read what it stands for.
+const MAX_CHANGES: u32 = 10;
 
 /// Objects of which a sweep asks at once.
 const SWEPT_AT_ONCE: usize = 500;
@@ -119,8 +137,9 @@ impl Runtime {
     pub async fn put_blob(&self, ctx: &RequestContext, name: &str, content_type: &str, content: Content) -> Result<BlobInfo, Failure> {
         let store = self.blobs()?;
         check_blob_name(name)?;
+        check_blob_type(content_type)?;
         let object = format!("{}/{}/{:016x}{:032x}", ctx.tenant, ctx.namespace, store.keys()?.mark, rand::random::<u128>());
-        let written = store.objects.write(&object, content, store.max_bytes).await?;
+        let written = store.objects.write(&object, content_type, content, store.max_bytes).await?;
         let sha256: String = written.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
         let entry = json!({
             "name": name,
@@ -160,16 +179,41 @@ impl Runtime {
         offset: u64,
         length: Option<u64>,
     ) -> Result<(BlobInfo, std::ops::Range<u64>, Content), Failure> {
+        self.get_blob_part(ctx, name, |_| (offset, length)).await
+    }
+
+    /// The same of a part, as offset and length, that depends on the blob's size.
+    pub async fn get_blob_part(
+        &self,
+        ctx: &RequestContext,
+        name: &str,
+        part: impl Fn(u64) -> (u64, Option<u64>) + Send,
+    ) -> Result<(BlobInfo, std::ops::Range<u64>, Content), Failure> {
         let store = self.blobs()?;
-        let Entry { object, info } = self.entry(ctx, name).await?;
-        if offset > info.size {
-            let message = format!("the blob {name:?} has {} bytes, asked for from {offset} on", info.size);
-            return Err(Failure::invalid("offset", message));
+        let mut entry = self.entry(ctx, name).await?;
+        let mut changes = 0;
+        loop {
+            let Entry { object, info } = entry;
+            let (offset, length) = part(info.size);
+            if offset > info.size {
+                let message = format!("the blob {name:?} has {} bytes, asked for from {offset} on", info.size);
+                return Err(Failure::invalid("offset", message));
+            }
+            let end = length.map_or(info.size, |length| offset.saturating_add(length).min(info.size));
+            let whole = if offset == 0 && end == info.size { from_hex(&info.sha256) } else { None };
+            let content = if offset == end { Ok(stream::empty().boxed()) } else { store.objects.read(&object, offset..end, whole).await };
+            match content {
+                Ok(content) => return Ok((info, offset..end, content)),
+                // The object goes when the name stands for another one, which may be between asking for its key and opening it.
+                Err(failure) => {
+                    entry = self.entry(ctx, name).await?;
+                    changes += 1;
+                    if entry.object == object || changes > MAX_CHANGES {
+                        return Err(failure);
+                    }
+                }
+            }
         }
-        let end = length.map_or(info.size, |length| offset.saturating_add(length).min(info.size));
-        let whole = if offset == 0 && end == info.size { from_hex(&info.sha256) } else { None };
-        let content = if offset == end { stream::empty().boxed() } else { store.objects.read(&object, offset..end, whole).await? };
-        Ok((info, offset..end, content))
     }
 
     /// Removes a blob; false when there was none.

@@ -4,6 +4,7 @@
 
 mod applications;
 mod auth;
+mod blobs;
 mod connections;
 mod errors;
 mod facets;

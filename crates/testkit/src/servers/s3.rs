@@ -42,6 +42,10 @@ impl S3 {
         format!("http://127.0.0.1:{}", self.server.port)
     }
 
+    pub(super) fn port(&self) -> u16 {
+        self.server.port
+    }
+
     /// The directory of the bucket. Each object is a file in it, under its key.
     #[must_use]
     pub fn bucket(&self) -> PathBuf {
@@ -109,7 +113,7 @@ impl S3 {
     }
 }
 
-fn answers(port: u16) -> Result<bool> {
+pub(super) fn answers(port: u16) -> Result<bool> {
     let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     connection.set_read_timeout(Some(Duration::from_secs(1)))?;
     connection.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
