@@ -18,6 +18,7 @@ use crate::inbox::{Order, Verdict};
 use crate::mailbox::{Next, Work};
 use crate::registry::{Kind, Seat};
 use crate::restarts::Restarts;
+use crate::runtime::pressure::Room;
 use crate::supervision::Exit;
 use crate::timers::Schedule;
 use crate::turn::Effects;
@@ -71,6 +72,8 @@ struct Live {
     facets: Option<Box<Pipeline>>,
     /// Whether its code is the application's present version.
     present: bool,
+    /// Given back when all of this has gone.
+    _room: Room,
 }
 
 /// What most actors have none of.
@@ -88,13 +91,6 @@ struct Past {
 impl Body {
     pub(crate) fn new(kind: Arc<Kind>, profile: Arc<Profile>, seat: Option<Arc<Seat>>) -> Box<Self> {
         Box::new(Self { kind, profile, seat, live: None, pending: None, past: None })
-    }
-
-    /// The node ends with this actor in memory.
-    pub(crate) fn let_go(&self, runtime: &Runtime) {
-        if self.live.is_some() {
-            runtime.count_live(false);
-        }
     }
 }
 
@@ -136,7 +132,7 @@ pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>, plac
                 work
             }
             Next::Idle => return,
-            Next::Gone(body) => return body.let_go(&actor.runtime),
+            Next::Gone(_) => return,
         };
         let fate = match work {
             Work::Message(envelope) => actor.receive(envelope).await,
@@ -540,6 +536,7 @@ impl Actor {
     /// Makes an instance: `init` first, then the state.
     async fn activate(&mut self, ctx: &RequestContext) -> Result<(), Unfinished> {
         let ctx = RequestContext { deadline: None, ..ctx.clone() };
+        let room = self.runtime.room().await;
         let recovered = if self.body.profile.durable { Some(self.recover().await.map_err(Unfinished::Undone)?) } else { None };
         let (activation, history) = recovered.unzip();
         let code::Version { factory, guest_type, present } = self.body.kind.version(history.as_ref());
@@ -566,12 +563,11 @@ impl Actor {
         let made = guard(&self.cell, self.body.profile.limits.turn_time, made).await;
         let made = made.and_then(|made| made.map_err(Cut::Fault));
         let (instance, facets, turn) = made.map_err(|cut| self.unfinished(cut, ctx.trace))?;
-        let live = self.body.live.insert(Live { instance, activation, facets, present });
+        let live = self.body.live.insert(Live { instance, activation, facets, present, _room: room });
         let profile = &self.body.profile;
         let may_leave = (profile.durable || profile.idle_timeout.is_some()) && !profile.eager && !profile.temporary;
         self.cell.evictable.store(may_leave, Ordering::Relaxed);
         self.cell.counters.used_ms.store(self.runtime.age_ms(crate::now()), Ordering::Relaxed);
-        self.runtime.count_live(true);
         self.cell.parked.store(false, Ordering::Relaxed);
         self.cell.counters.starts.fetch_add(1, Ordering::Relaxed);
         self.cell.counters.memory_bytes.store(live.instance.memory_bytes(), Ordering::Relaxed);
@@ -607,7 +603,6 @@ impl Actor {
         if self.body.live.take().is_some() {
             self.cell.evictable.store(false, Ordering::Relaxed);
             self.cell.counters.memory_bytes.store(0, Ordering::Relaxed);
-            self.runtime.count_live(false);
             self.body.pending = None;
         }
     }

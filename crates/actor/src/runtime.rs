@@ -41,7 +41,7 @@ pub(crate) mod inspect;
 mod lives;
 pub(crate) mod pressure;
 mod queries;
-mod reminders;
+pub(crate) mod reminders;
 mod services;
 mod upgrades;
 pub(crate) mod workflows;
@@ -147,7 +147,7 @@ struct Inner {
     ticking: AtomicBool,
     dead_letters: DeadLetters,
     reminders: reminders::Reminders,
-    pressure: pressure::Pressure,
+    pressure: Arc<pressure::Pressure>,
     attachments: Attachments,
     systems: Systems,
     channels: Selections,
@@ -179,7 +179,7 @@ impl Runtime {
             ticking: AtomicBool::new(false),
             dead_letters: DeadLetters::new(config.store.clone()),
             reminders: reminders::Reminders::default(),
-            pressure: pressure::Pressure::default(),
+            pressure: Arc::default(),
             attachments: Attachments::default(),
             systems: Systems::new(&config.services),
             channels: Selections::new(config.brokers.clone()),
@@ -291,8 +291,8 @@ impl Runtime {
         let cells = self.0.cells.drain();
         self.0.live.decrement(cells.len() as f64);
         // Actors may hold addresses of one another: each lets go of what it has.
-        for body in cells.iter().filter_map(|cell| cell.mailbox.abandon().0) {
-            body.let_go(self);
+        for cell in &cells {
+            drop(cell.mailbox.abandon());
         }
         self.0.timers.end();
         self.0.reminders.end();
@@ -359,7 +359,7 @@ impl Runtime {
 
     /// Asks an actor by its identity.
     pub(crate) async fn ask_actor(&self, ctx: RequestContext, id: ActorId, message: Message) -> Result<Payload, Failure> {
-        self.ask_from(Place::Own, ctx, id, message).await
+        self.ask_from(Place::Asker, ctx, id, message).await
     }
 
     async fn ask_from(&self, place: Place, ctx: RequestContext, id: ActorId, message: Message) -> Result<Payload, Failure> {

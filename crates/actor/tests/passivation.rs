@@ -34,6 +34,28 @@ async fn under_pressure_the_actors_used_longest_ago_leave_memory_and_lose_nothin
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_waits_for_a_place_and_so_the_budget_holds() {
+    let lab = Arc::new(crowded(Profile { durable: true, ..Profile::default() }).await);
+    let began = tokio::time::Instant::now();
+    let mut asks = tokio::task::JoinSet::new();
+    for number in 0..60 {
+        let lab = lab.clone();
+        asks.spawn(async move {
+            lab.ask(&number.to_string(), "add", json!({"by": number})).await.unwrap();
+            lab.runtime.census().live
+        });
+    }
+    while let Some(live) = asks.join_next().await {
+        assert!(live.unwrap() <= 10);
+    }
+    for number in 0..60 {
+        assert_eq!(lab.count(&number.to_string()).await, number);
+        assert!(lab.runtime.census().live <= 10);
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn actors_that_would_lose_their_state_and_eager_ones_stay() {
     for profile in [Profile::default(), Profile { durable: true, eager: true, ..Profile::default() }] {
         let lab = crowded(profile).await;

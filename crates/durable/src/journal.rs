@@ -10,6 +10,9 @@ use crate::record::{self, Error, LAYOUT};
 
 const JOURNAL: u8 = b'j';
 
+/// About what an entry takes besides its payload.
+const ENTRY: usize = 96;
+
 /// The seed of a turn that the node made without running code: its record only holds a state.
 pub const NO_CODE: u64 = 0;
 
@@ -232,8 +235,17 @@ pub(crate) fn parse_key(key: &[u8]) -> Option<(u64, u32)> {
 /// A record's value.
 #[must_use]
 pub fn encode(entries: &[Entry]) -> Bytes {
+    let payloads = |entry: &Entry| match entry {
+        Entry::Base(state) => state.len(),
+        Entry::Begin(begin) => begin.payload.len(),
+        Entry::Step(step) => step.result.as_ref().map_or(0, |result| result.len()),
+        Entry::Signal(signal) => signal.payload.len(),
+        Entry::End(end) => end.state.as_ref().map_or(0, |state| state.len()),
+    };
+    let mut out = Vec::with_capacity(entries.iter().map(|entry| ENTRY + payloads(entry)).sum::<usize>() + 1);
+    out.push(LAYOUT);
     // Writing to memory what has no maps of unknown length cannot fail.
-    postcard::to_extend(entries, vec![LAYOUT]).unwrap_or_default().into()
+    postcard::to_extend(entries, out).unwrap_or_default().into()
 }
 
 /// Reads a record's value.

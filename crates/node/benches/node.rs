@@ -25,6 +25,9 @@ const ROUND: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 5;
 const ACTORS: usize = 10_000;
 
+/// Commits of a round for which there is room when it begins.
+const ROOM: usize = 1 << 18;
+
 /// Both guests count with it: the tiny one knows it by this name, the Python one below.
 const OPERATION: &str = "count";
 
@@ -125,7 +128,7 @@ async fn durable_asks(guest: &str, component: &Arc<Component>, bare: Duration, g
 async fn durable_ask(guest: &str, component: &Arc<Component>, callers: usize, bare: Duration, groups: &GroupSizes) {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(Sqlite::open(sqlite::Config::new(directory.path().join("store.db"))).unwrap());
-    let noted = Arc::new(Noted { store: store.clone(), commits: Mutex::default() });
+    let noted = Arc::new(Noted { store: store.clone(), commits: Mutex::new(Vec::with_capacity(ROOM)) });
     let lab = Arc::new(Lab::new(component.clone(), noted.clone(), true).await);
     let plain = plain_file(directory.path());
     let (mut rates, mut ratios, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
@@ -192,7 +195,7 @@ struct Noted {
 
 impl Noted {
     fn take(&self) -> Vec<Batch> {
-        std::mem::take(&mut *self.commits.lock().unwrap())
+        std::mem::replace(&mut *self.commits.lock().unwrap(), Vec::with_capacity(ROOM))
     }
 }
 

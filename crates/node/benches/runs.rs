@@ -1,6 +1,7 @@
 //! What durable execution costs, each figure against another of the same run: `cargo bench --workspace --bench runs`.
 //!
-//! The actors are native, so that nothing but the journal is measured; the store is SQLite with its syncs.
+//! The actors are native, so that nothing but the journal is measured; the store is SQLite with its syncs. `-- workflows` runs only that
+//! part; the others are `states`, `recovery`, `sleepers` and `reminders`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::path::Path;
@@ -171,11 +172,23 @@ static ALLOCATOR: plexspaces_node::Allocator = plexspaces_node::Allocator;
 async fn main() {
     tokio::spawn(async {
         let scratch = tempfile::tempdir().unwrap();
-        growing_states(scratch.path()).await;
-        recovery(scratch.path()).await;
-        workflows(scratch.path()).await;
-        sleepers(scratch.path()).await;
-        reminders(scratch.path()).await;
+        let parts: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+        let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
+        if wanted("states") {
+            growing_states(scratch.path()).await;
+        }
+        if wanted("recovery") {
+            recovery(scratch.path()).await;
+        }
+        if wanted("workflows") {
+            workflows(scratch.path()).await;
+        }
+        if wanted("sleepers") {
+            sleepers(scratch.path()).await;
+        }
+        if wanted("reminders") {
+            reminders(scratch.path()).await;
+        }
     })
     .await
     .unwrap();

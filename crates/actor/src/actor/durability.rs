@@ -4,11 +4,12 @@ use std::sync::atomic::Ordering;
 
 use plexspaces_durable::journal::{self, Begin, End, Entry, Recorded, Refusal};
 use plexspaces_durable::{Activation, Changes, Outcome, Outgoing, Past, Reminder, Tenure, decode_heard, heard_key, heard_range, sender_of};
-use plexspaces_store::Partition;
+use plexspaces_store::{Batch, Partition};
 
 use super::*;
 use crate::children::{self, START};
-use crate::runtime::workflows::is_run;
+use crate::runtime::reminders::announcements;
+use crate::runtime::workflows::{is_run, listing};
 use crate::turn::log::{Held, Log};
 
 /// Records of old turns that one commit removes.
@@ -379,6 +380,12 @@ impl Actor {
     }
 }
 
+/// The entry by which the node's index knows that this actor may leave something undone; none while it does.
+fn watch(cell: &Cell, now: u64) -> Option<Due> {
+    let is_due = cell.watched_until.load(Ordering::Relaxed) <= now;
+    is_due.then(|| Due { at_ms: now.saturating_add(WATCH_MS), actor: cell.id.clone(), name: LOOK_AFTER.to_owned() })
+}
+
 /// Why a commit of an actor was not taken.
 pub(crate) fn untaken(id: &ActorId, error: plexspaces_store::Error) -> Failure {
     match error {
@@ -440,23 +447,26 @@ impl Runtime {
             let page = config.store.scan(&partition, range, STALE_AT_ONCE).await?;
             changes.stale = page.entries.into_iter().map(|(key, _)| key).collect();
         }
-        let due: Vec<Due> = changes.reminders.iter().filter_map(|(name, reminder)| due(&cell.id, name, reminder.as_ref())).collect();
-        // The index first: an entry too many is found to be one, a missing one would not be missed.
-        self.announce_reminders(&due).await?;
+        let mut due: Vec<Due> = changes.reminders.iter().filter_map(|(name, reminder)| due(&cell.id, name, reminder.as_ref())).collect();
         let under_way = changes.entries.last().is_some_and(|entry| !matches!(entry, Entry::End(_)));
-        let watched = async { if under_way || !changes.outgoing.is_empty() { self.watch_over(cell, now).await } else { Ok(()) } };
+        let watch = if under_way || !changes.outgoing.is_empty() { watch(cell, now) } else { None };
+        let watched_until = watch.as_ref().map(|watch| watch.at_ms);
+        due.extend(watch);
+        // The indexes first: an entry too many is found to be one, a missing one would not be missed.
+        let mut first: Vec<Batch> = announcements(&due).collect();
         let begins_run = changes.entries.iter().any(|entry| matches!(entry, Entry::Begin(begin) if is_run(begin)));
-        let listed = async { if begins_run && cell.inbox.is_some() { self.list_run(cell).await } else { Ok(()) } };
-        // Together they share one sync of the store.
-        tokio::try_join!(watched, listed)?;
+        first.extend((begins_run && cell.inbox.is_some()).then(|| listing(&cell.id)));
         let arrived = std::mem::take(&mut *cell.arrived.lock());
         changes.arrived.extend(arrived);
         let outcome = held.lock().commit(changes, now);
         match outcome {
             Outcome::Unchanged => {}
-            Outcome::Commit(batch) => config.store.commit(batch).await.map_err(|error| untaken(&cell.id, error))?,
+            Outcome::Commit(batch) => config.store.commit_after(first, batch).await.map_err(|error| untaken(&cell.id, error))?,
         }
         held.lock().committed();
+        if let Some(until) = watched_until {
+            cell.watched_until.store(until, Ordering::Relaxed);
+        }
         self.arm(due);
         Ok(())
     }
@@ -481,18 +491,6 @@ impl Runtime {
     pub(crate) async fn is_kept(&self, receipt: &Receipt) -> Result<bool, Failure> {
         let sender = Partition::actor(&receipt.sender.id);
         Ok(self.config().store.get(&sender, &Outgoing::key(receipt.number)).await?.is_some())
-    }
-
-    /// Makes sure that the node's index knows that this actor may leave something undone.
-    async fn watch_over(&self, cell: &Arc<Cell>, now: u64) -> Result<(), Failure> {
-        if cell.watched_until.load(Ordering::Relaxed) > now {
-            return Ok(());
-        }
-        let due = Due { at_ms: now.saturating_add(WATCH_MS), actor: cell.id.clone(), name: LOOK_AFTER.to_owned() };
-        self.announce_reminders(std::slice::from_ref(&due)).await?;
-        cell.watched_until.store(due.at_ms, Ordering::Relaxed);
-        self.arm(vec![due]);
-        Ok(())
     }
 
     /// Lets a turn that leaves memory go on at a time.

@@ -1,19 +1,33 @@
 //! Makes room: when the node's memory or its places for actors become scarce, those that were used longest ago leave memory.
+//!
+//! From the memory that is in use follows how many actors fit. One that comes takes a place; when there is none it waits for one, so that
+//! memory stays within the budget however fast actors come. A few places are kept free, so that it seldom has to.
 
 use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::*;
 
-/// How often the memory is looked at.
+/// How often the memory is looked at when nothing comes.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// And after how many actors have come into memory, which may be many in that time.
-const COME: usize = 16;
-
-/// What one actor is taken to free at least, so that few are sent away at a time when nothing is known of them.
+/// What one actor is taken to need at least, so that few are sent away at a time when nothing is known of them.
 const LEAST_BYTES: u64 = 64 << 10;
+
+/// So many actors may always be in memory: what else the node needs cannot push all of them out.
+const LEAST_ACTORS: usize = 16;
+
+/// When fewer places than the first are free, so many are freed that the second are; of few places there are fewer.
+const FREE: (usize, usize) = (8, 16);
+const FREE_PART: (usize, usize) = (64, 32);
+
+/// How long an actor waits for a place. It comes in without one then: nobody has left who could.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long those that were sent away are waited for before others are.
+const LEAVING: Duration = Duration::from_millis(100);
 
 /// How much the actors of a node may take up together. Only actors that lose nothing by it leave memory: durable ones and those with an idle
 /// time-out, unless they are eager.
@@ -25,13 +39,27 @@ pub struct Budget {
     pub actors: Option<usize>,
 }
 
-#[derive(Default)]
-pub(super) struct Pressure {
-    /// Actors whose code is in memory.
+pub(crate) struct Pressure {
+    /// Actors whose code is in memory, or on its way there.
     live: AtomicUsize,
-    /// How many came into memory so far.
-    came: AtomicUsize,
+    /// How many of them there is room for.
+    fits: AtomicUsize,
+    /// Actors that wait for a place.
+    waiting: AtomicUsize,
     look: Notify,
+    left: Notify,
+}
+
+impl Default for Pressure {
+    fn default() -> Self {
+        Self {
+            live: AtomicUsize::new(0),
+            fits: AtomicUsize::new(usize::MAX),
+            waiting: AtomicUsize::new(0),
+            look: Notify::new(),
+            left: Notify::new(),
+        }
+    }
 }
 
 impl Pressure {
@@ -39,22 +67,93 @@ impl Pressure {
     pub(super) fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)
     }
+
+    fn fits(&self) -> usize {
+        self.fits.load(Ordering::Relaxed)
+    }
+
+    fn let_in(&self, fits: usize) {
+        if self.fits.swap(fits, Ordering::Relaxed) < fits {
+            self.left.notify_waiters();
+        }
+    }
+
+    /// Waits until no more than so many are there.
+    async fn shrunk(&self, to: usize) {
+        loop {
+            let mut left = std::pin::pin!(self.left.notified());
+            left.as_mut().enable();
+            if self.live() <= to {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// Takes a place if there is one.
+    fn enter(&self) -> bool {
+        let fits = self.fits();
+        let entered = self.live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |live| (live < fits).then_some(live + 1));
+        if entered.is_err() || entered.is_ok_and(|live| live.saturating_add(free(fits).0) >= fits) {
+            self.look.notify_one();
+        }
+        entered.is_ok()
+    }
+}
+
+/// How many free places are too few, and how many there are to be then.
+fn free(fits: usize) -> (usize, usize) {
+    (FREE.0.min(fits / FREE_PART.0), FREE.1.min(fits / FREE_PART.1))
+}
+
+/// An actor waits for a place.
+struct Waits<'a>(&'a Pressure);
+
+impl<'a> Waits<'a> {
+    fn begin(pressure: &'a Pressure) -> Self {
+        pressure.waiting.fetch_add(1, Ordering::Relaxed);
+        pressure.look.notify_one();
+        Self(pressure)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An actor's place in memory. It is free again when this is dropped, which must be after the actor's code.
+pub(crate) struct Room(Arc<Pressure>);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.live.fetch_sub(1, Ordering::Relaxed);
+        self.0.left.notify_waiters();
+    }
 }
 
 impl Runtime {
-    /// An actor's code came into memory, or left it.
-    pub(crate) fn count_live(&self, came: bool) {
+    /// A place in memory for an actor.
+    pub(crate) async fn room(&self) -> Room {
         let pressure = &self.0.pressure;
-        if !came {
-            pressure.live.fetch_sub(1, Ordering::Relaxed);
-            return;
+        if !pressure.enter() {
+            let _waits = Waits::begin(pressure);
+            let found = timeout(PATIENCE, async {
+                loop {
+                    let mut left = std::pin::pin!(pressure.left.notified());
+                    left.as_mut().enable();
+                    if pressure.enter() {
+                        return;
+                    }
+                    left.await;
+                }
+            });
+            if found.await.is_err() {
+                pressure.live.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        let live = pressure.live.fetch_add(1, Ordering::Relaxed) + 1;
-        let budget = &self.0.config.budget;
-        let is_due = budget.memory_bytes.is_some() && pressure.came.fetch_add(1, Ordering::Relaxed) % COME == COME - 1;
-        if is_due || budget.actors.is_some_and(|most| live > most) {
-            pressure.look.notify_one();
-        }
+        Room(pressure.clone())
     }
 
     /// Sends actors away as long as the node runs.
@@ -63,28 +162,28 @@ impl Runtime {
         if budget == Budget::default() {
             return;
         }
+        let pressure = &self.0.pressure;
+        let without_actors = resident_bytes().unwrap_or(0);
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(PERIOD) => {}
-                () = self.0.pressure.look.notified() => {}
+            let live = pressure.live();
+            let by_memory = budget.memory_bytes.and_then(|most| Some(fitting(live, resident_bytes()?, without_actors, most)));
+            let fits = by_memory.unwrap_or(usize::MAX).min(budget.actors.unwrap_or(usize::MAX));
+            pressure.let_in(fits);
+            let (waiting, (low, high)) = (pressure.waiting.load(Ordering::Relaxed), free(fits));
+            if live.saturating_add(low.max(waiting)) > fits {
+                let sent = self.send_away(live.saturating_add(high.max(waiting)) - fits);
+                if sent == 0 {
+                    // Nobody can leave: those that come find what there is.
+                    pressure.let_in(live.saturating_add(waiting));
+                }
+                let _ = timeout(LEAVING, pressure.shrunk(live.saturating_sub(sent))).await;
             }
-            let live = self.0.pressure.live();
-            // Some more than needed, so that the next one to come finds room.
-            let too_many = budget.actors.filter(|most| live > *most).map_or(0, |most| live - most + most / 20);
-            let too_much = budget.memory_bytes.and_then(|most| {
-                let resident = resident_bytes()?;
-                let each = (resident / (live as u64).max(1)).max(LEAST_BYTES);
-                usize::try_from(resident.saturating_sub(most).div_ceil(each)).ok()
-            });
-            self.send_away(too_many.max(too_much.unwrap_or(0)));
+            let _ = timeout(PERIOD, pressure.look.notified()).await;
         }
     }
 
-    /// Lets the actors that were used longest ago leave memory.
-    fn send_away(&self, count: usize) {
-        if count == 0 {
-            return;
-        }
+    /// Lets the actors that were used longest ago leave memory; how many were told to.
+    fn send_away(&self, count: usize) -> usize {
         let mut cells: Vec<(u64, Arc<Cell>)> = Vec::new();
         self.0.cells.each(|cell| {
             if cell.evictable.load(Ordering::Relaxed) {
@@ -96,10 +195,25 @@ impl Runtime {
             cells.truncate(count);
         }
         metrics::counter!("plexspaces_actor_evictions_total").increment(cells.len() as u64);
+        let sent = cells.len();
         for (_, cell) in cells {
             self.control(&cell, Control::Passivate);
         }
+        sent
     }
+}
+
+/// How many actors fit into `most` bytes, when so many that are live have brought the memory in use from `without` to `resident`.
+fn fitting(live: usize, resident: u64, without: u64, most: u64) -> usize {
+    // Some is left for what comes until the next look.
+    let most = most - most / 32;
+    let each = (resident.saturating_sub(without) / (live as u64).max(1)).max(LEAST_BYTES);
+    let fits = if resident > most {
+        live.saturating_sub(usize::try_from((resident - most).div_ceil(each)).unwrap_or(usize::MAX))
+    } else {
+        live.saturating_add(usize::try_from((most - resident) / each).unwrap_or(usize::MAX))
+    };
+    fits.max(LEAST_ACTORS)
 }
 
 /// The process's memory that is in use now; `None` where the system does not tell.
@@ -108,4 +222,22 @@ fn resident_bytes() -> Option<u64> {
     let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn as_many_actors_fit_as_those_that_are_there_leave_room_for() {
+        // 100 actors took 100 MiB beside 50 for the node: into 320 (310 and some to spare) fit 260.
+        assert_eq!(fitting(100, 150 * MIB, 50 * MIB, 320 * MIB), 260);
+        assert_eq!(fitting(300, 350 * MIB, 50 * MIB, 320 * MIB), 260);
+        // What the node itself needs pushes out many, not all.
+        assert_eq!(fitting(100, 500 * MIB, 400 * MIB, 320 * MIB), LEAST_ACTORS);
+        // Of none nothing is known.
+        assert_eq!(fitting(0, 50 * MIB, 50 * MIB, 320 * MIB), 260 * 16);
+    }
 }

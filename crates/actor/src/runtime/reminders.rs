@@ -45,14 +45,21 @@ impl Reminders {
     }
 }
 
+/// What notes in the index what will be due.
+pub(crate) fn announcements(due: &[Due]) -> impl Iterator<Item = Batch> {
+    due.chunks(AT_ONCE).map(|part| {
+        let mut batch = Batch::new(index());
+        for due in part {
+            batch.put(due.key(), Bytes::new());
+        }
+        batch
+    })
+}
+
 impl Runtime {
     /// Notes in the index what will be due.
     pub(crate) async fn announce_reminders(&self, due: &[Due]) -> Result<(), Failure> {
-        for part in due.chunks(AT_ONCE) {
-            let mut batch = Batch::new(index());
-            for due in part {
-                batch.put(due.key(), Bytes::new());
-            }
+        for batch in announcements(due) {
             self.0.config.store.commit(batch).await?;
         }
         Ok(())

@@ -66,6 +66,13 @@ pub struct RunFilter {
 /// Entries of the index that one list looks at: with a filter it may find little among them.
 const LOOKED_AT: usize = 1000;
 
+/// What makes sure that the runs of a workflow are found in lists.
+pub(crate) fn listing(id: &ActorId) -> Batch {
+    let mut batch = Batch::new(index());
+    batch.put(index_key(id), bytes::Bytes::new());
+    batch
+}
+
 impl Runtime {
     /// Starts a run under an id, which is the actor's key; returns when it is certain to be carried out. The same id and input again are the
     /// same run, for as long as its result is kept.
@@ -119,13 +126,6 @@ impl Runtime {
             }
         }
         Ok((found, last.filter(|_| page.more)))
-    }
-
-    /// Makes sure that the run of a workflow is found in lists, before it begins.
-    pub(crate) async fn list_run(&self, cell: &Cell) -> Result<(), Failure> {
-        let mut batch = Batch::new(index());
-        batch.put(index_key(&cell.id), bytes::Bytes::new());
-        Ok(self.0.config.store.commit(batch).await?)
     }
 
     async fn latest_run(&self, id: ActorId) -> Result<Run, Failure> {

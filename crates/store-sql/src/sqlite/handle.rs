@@ -12,13 +12,14 @@ use tokio::sync::oneshot;
 use super::config::{Config, LIMITS};
 use super::fault::Place;
 use super::queue::{Closed, Queue};
+use super::reader::{Near, Pace};
 use super::writer::Commits;
 use super::{file, reader};
 
 /// The embedded database. Commits of many callers share one fsync; a commit that finds nothing under way is written at once.
 ///
-/// A small commit that is alone is written by its caller while the disk syncs in half a millisecond: it blocks its thread, but never the
-/// only one of a runtime. All else happens on threads of the store.
+/// A small commit that is alone is written by its caller while the disk syncs in half a millisecond, and a read is made by its caller while
+/// reads are as quick: it blocks its thread, but never the only one of a runtime. All else happens on threads of the store.
 ///
 /// Its threads end with it: [`Sqlite::close`] ends them without blocking the runtime; dropping it waits for the group of commits that
 /// is being written, and nothing acknowledged is lost either way. Only one process may have a file open; the caller sees to that.
@@ -26,6 +27,7 @@ pub struct Sqlite {
     place: Place,
     commits: Arc<Commits>,
     reads: Arc<Queue<reader::Job>>,
+    near: Near,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -46,11 +48,14 @@ impl Sqlite {
         let readers = (0..config.readers.max(1)).map(|_| file::open_reader(&place)).collect::<Result<Vec<_>, _>>()?;
         // From here on a failure drops this, which ends the threads that were begun.
         let commits = Arc::new(Commits::new(&place, connection));
-        let this = Self { place, commits, reads: Arc::new(Queue::new()), threads: Mutex::default() };
+        let pace = Pace::default();
+        let near = Near::new(file::open_reader(&place)?, pace.clone());
+        let this = Self { place, commits, reads: Arc::new(Queue::new()), near, threads: Mutex::default() };
         for connection in readers {
             let (place, reads) = (this.place.clone(), Abandon(Arc::clone(&this.reads), Queue::abandon));
+            let pace = pace.clone();
             this.spawn("store-read", move || {
-                if let Err(error) = reader::run(&place, &connection, &reads.0) {
+                if let Err(error) = reader::run(&place, &connection, &reads.0, &pace) {
                     tracing::error!(path = %place.path().display(), %error, "a thread of the store ended");
                 }
             })?;
@@ -88,6 +93,7 @@ impl Sqlite {
     fn end(&self) -> Vec<JoinHandle<()>> {
         self.commits.close();
         self.reads.close();
+        self.near.close();
         std::mem::take(&mut *self.threads.lock())
     }
 
@@ -109,16 +115,26 @@ impl Store for Sqlite {
     }
 
     async fn get(&self, partition: &Partition, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        if let Some(found) = self.near.read(&self.place, |read| read.get(partition.as_bytes(), key, Bytes::copy_from_slice)) {
+            return found;
+        }
         self.read(|reply| reader::Job::Get(partition.clone(), Bytes::copy_from_slice(key), reply)).await
     }
 
     async fn scan(&self, partition: &Partition, range: Range, limit: usize) -> Result<Page, Error> {
+        if let Some(found) = self.near.read(&self.place, |read| read.scan(partition.as_bytes(), &range, limit)) {
+            return found;
+        }
         self.read(|reply| reader::Job::Scan(partition.clone(), range, limit, reply)).await
     }
 
     async fn commit(&self, batch: Batch) -> Result<(), Error> {
-        LIMITS.check(&batch)?;
-        self.commits.commit(batch).await
+        self.commit_after(Vec::new(), batch).await
+    }
+
+    async fn commit_after(&self, first: Vec<Batch>, batch: Batch) -> Result<(), Error> {
+        first.iter().chain([&batch]).try_for_each(|batch| LIMITS.check(batch))?;
+        self.commits.commit(first, batch).await
     }
 }
 

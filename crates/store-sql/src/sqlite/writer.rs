@@ -3,10 +3,11 @@
 //! Who has the connection writes. That is a thread of its own, or, while nothing waits and the disk is quick, the caller itself: the way
 //! to a thread and back takes about as long as a quick disk needs.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use plexspaces_store::{Batch, Error, Metrics, Precondition, Write as Change};
 use rusqlite::{CachedStatement, Connection};
@@ -22,12 +23,17 @@ const GROUP_BYTES: usize = 16 << 20;
 const GROUP_COMMITS: usize = 4_096;
 /// A caller writes itself if the last transaction took no longer than this. On a slower disk the way to the thread does not matter, and
 /// blocking a thread of the runtime would.
-const QUICK: Duration = Duration::from_micros(500);
+pub(super) const QUICK: Duration = Duration::from_micros(500);
 /// Bytes of the largest batch that a caller writes itself.
 const SMALL: usize = 64 << 10;
+/// Partitions of which it is known what their last batch required, and the bytes of the largest value that is remembered.
+const KNOWN: usize = 16_384;
+const KNOWN_BYTES: usize = 64;
 
 /// A commit and who waits for it.
 struct Job {
+    /// What is kept with the batch though it requires nothing.
+    first: Vec<Batch>,
     batch: Batch,
     bytes: usize,
     since: Instant,
@@ -55,7 +61,7 @@ pub(super) struct Commits {
 
 struct State {
     jobs: VecDeque<Job>,
-    connection: Option<Connection>,
+    connection: Option<Writable>,
     closed: bool,
     /// The last transaction was quick and of one commit, so the next caller may well be alone too.
     calm: bool,
@@ -63,20 +69,22 @@ struct State {
 
 impl Commits {
     pub(super) fn new(place: &Place, connection: Connection) -> Self {
-        let state = State { jobs: VecDeque::new(), connection: Some(connection), closed: false, calm: false };
+        let connection = Some(Writable { connection, known: Known::default() });
+        let state = State { jobs: VecDeque::new(), connection, closed: false, calm: false };
         Self { place: place.clone(), state: Mutex::new(state), changed: Condvar::new(), runtime: OnceLock::new(), metrics: Metrics::new() }
     }
 
-    pub(super) async fn commit(&self, batch: Batch) -> Outcome {
-        match self.enter(batch)? {
+    pub(super) async fn commit(&self, first: Vec<Batch>, batch: Batch) -> Outcome {
+        match self.enter(first, batch)? {
             Entered::Written => Ok(()),
             Entered::Waits(answer) => answer.await.unwrap_or_else(|_| Err(self.place.ended())),
         }
     }
 
     /// Writes a batch or puts it in the queue.
-    fn enter(&self, batch: Batch) -> Result<Entered, Error> {
-        let mut job = Job { bytes: batch.bytes(), batch, since: Instant::now(), reply: None };
+    fn enter(&self, first: Vec<Batch>, batch: Batch) -> Result<Entered, Error> {
+        let bytes = first.iter().chain([&batch]).map(Batch::bytes).sum();
+        let mut job = Job { first, batch, bytes, since: Instant::now(), reply: None };
         let mut state = self.state.lock();
         if state.closed {
             return Err(self.place.closed());
@@ -188,7 +196,7 @@ fn threaded_runtime() -> Option<Handle> {
 }
 
 /// Whether the runtime has another thread for its tasks while this one waits for the disk.
-fn another_worker_goes_on() -> bool {
+pub(super) fn another_worker_goes_on() -> bool {
     threaded_runtime().is_some_and(|runtime| runtime.metrics().num_workers() > 1)
 }
 
@@ -205,20 +213,60 @@ impl Drop for Written {
     }
 }
 
+/// The connection that writes, and what is known of the file because nobody else writes to it.
+struct Writable {
+    connection: Connection,
+    known: Known,
+}
+
+/// What each partition's last batch required and left as it was: most require the same as the one before, so that it need not be read again.
+#[derive(Default)]
+struct Known(HashMap<Bytes, (Bytes, Bytes)>);
+
+impl Known {
+    fn holds(&self, batch: &Batch, key: &Bytes, value: &Bytes) -> bool {
+        self.0.get(batch.partition.as_bytes()).is_some_and(|(known, has)| known == key && has == value)
+    }
+
+    /// What is certain of a batch's partition when the batch is committed.
+    fn learn(&mut self, batch: &Batch) {
+        let partition = batch.partition.as_bytes();
+        let changed = |key: &Bytes| {
+            batch.writes.iter().any(|write| matches!(write, Change::Put { key: of, .. } | Change::Delete { key: of } if of == key))
+        };
+        let required = batch.preconditions.iter().find_map(|precondition| match precondition {
+            Precondition::Equals { key, value } if key.len() + value.len() <= KNOWN_BYTES && !changed(key) => Some((key, value)),
+            _ => None,
+        });
+        match (self.0.get(partition), required) {
+            (Some((known, has)), Some((key, value))) if known == key && has == value => {}
+            (_, Some((key, value))) => {
+                if self.0.len() >= KNOWN {
+                    self.0.clear();
+                }
+                let own = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+                self.0.insert(own(partition), (own(key), own(value)));
+            }
+            (Some((known, _)), None) if changed(known) => drop(self.0.remove(partition)),
+            (_, None) => {}
+        }
+    }
+}
+
 /// The connection in the hands of who writes. It goes back however that ends.
 struct Held<'a> {
     commits: &'a Commits,
-    connection: Option<Connection>,
+    connection: Option<Writable>,
     began: Instant,
     commits_in_it: usize,
 }
 
 impl Held<'_> {
     /// Commits the jobs together and gives the outcome of each.
-    fn write(self, jobs: &[Job]) -> Vec<Outcome> {
+    fn write(mut self, jobs: &[Job]) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(jobs.len());
-        let Some(connection) = self.connection.as_ref().filter(|_| !jobs.is_empty()) else { return outcomes };
-        match Writer::new(&self.commits.place, connection) {
+        let Some(Writable { connection, known }) = self.connection.as_mut().filter(|_| !jobs.is_empty()) else { return outcomes };
+        match Writer::new(&self.commits.place, connection, known) {
             Ok(mut writer) => writer.group(jobs, &mut outcomes),
             Err(error) => outcomes.resize(jobs.len(), Err(error)),
         }
@@ -243,6 +291,7 @@ impl Drop for Held<'_> {
 struct Writer<'c> {
     place: &'c Place,
     connection: &'c Connection,
+    known: &'c mut Known,
     begin: CachedStatement<'c>,
     commit: CachedStatement<'c>,
     read: Read<'c>,
@@ -253,11 +302,12 @@ type Outcome = Result<(), Error>;
 
 impl<'c> Writer<'c> {
     /// Its statements are prepared once for a connection, which keeps them.
-    fn new(place: &'c Place, connection: &'c Connection) -> Result<Self, Error> {
+    fn new(place: &'c Place, connection: &'c Connection, known: &'c mut Known) -> Result<Self, Error> {
         let prepare = |text| connection.prepare_cached(text).map_err(|error| place.fault(&error));
         Ok(Self {
             place,
             connection,
+            known,
             begin: prepare("BEGIN IMMEDIATE")?,
             commit: prepare("COMMIT")?,
             read: Read::new(place, connection)?,
@@ -291,11 +341,14 @@ impl<'c> Writer<'c> {
         self.begin.execute([]).map_err(|error| Failed::Commit(self.place.fault(&error)))?;
         for job in jobs {
             let outcome = self.require(&job.batch);
-            if outcome.is_ok()
-                && let Err(error) = self.apply(&job.batch)
-            {
-                self.roll_back();
-                return Err(Failed::Write(error));
+            if outcome.is_ok() {
+                for batch in job.first.iter().chain([&job.batch]) {
+                    if let Err(error) = self.apply(batch) {
+                        self.roll_back();
+                        return Err(Failed::Write(error));
+                    }
+                    self.known.learn(batch);
+                }
             }
             outcomes.push(outcome);
         }
@@ -313,6 +366,7 @@ impl<'c> Writer<'c> {
         for (index, precondition) in batch.preconditions.iter().enumerate() {
             let holds = match precondition {
                 Precondition::Absent { key } => self.read.get(partition, key, |_| ())?.is_none(),
+                Precondition::Equals { key, value } if self.known.holds(batch, key, value) => true,
                 Precondition::Equals { key, value } => self.read.get(partition, key, |found| found == value)? == Some(true),
             };
             if !holds {
@@ -334,7 +388,9 @@ impl<'c> Writer<'c> {
     }
 
     /// Ends a failed transaction, unless SQLite has already done so.
-    fn roll_back(&self) {
+    fn roll_back(&mut self) {
+        // Some of it was learnt from what is undone.
+        self.known.0.clear();
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
