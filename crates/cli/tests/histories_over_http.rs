@@ -30,7 +30,7 @@ const KILLS: u64 = 4;
 const LATE_MS: u64 = 2000;
 
 /// How often a client asks again before it is clear that nobody is going to answer.
-const ATTEMPTS: u32 = 6000;
+const ATTEMPTS: u32 = 2000;
 
 fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
