@@ -29,6 +29,7 @@ mod changes;
 mod config;
 mod cuts;
 mod durability;
+mod ends;
 mod facets;
 mod inbox;
 mod reminders;
@@ -103,6 +104,8 @@ struct Actor {
     ended: Option<Instant>,
     /// Whether the turn that has just failed had begun, and its failure is written down.
     noted: bool,
+    /// It ends, and its supervisor's order to start is for its successor.
+    succeeded: bool,
 }
 
 /// Whether an actor has still a place in the node.
@@ -123,7 +126,7 @@ pub(crate) enum Place {
 
 /// Works until nothing waits or the actor has ended.
 pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>, place: Place) {
-    let mut actor = Actor { runtime, cell, body, ended: None, noted: false };
+    let mut actor = Actor { runtime, cell, body, ended: None, noted: false, succeeded: false };
     let mut steps = if place == Place::Asker { STEPS_IN_A_ROW - 1 } else { 0 };
     loop {
         let work = match actor.cell.mailbox.next(actor.body) {
@@ -141,7 +144,7 @@ pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>, plac
                 actor.ended = None;
                 fate
             }
-            Work::Killed => actor.end(Exit::Kill),
+            Work::Killed => actor.killed(),
             Work::Drained => actor.drained(),
         };
         if let Fate::Leaves(exit) = fate {
@@ -162,11 +165,14 @@ impl Actor {
 
     async fn control(&mut self, control: Control) -> Fate {
         match control {
+            // It is of an application that was removed; its name has been given to a child of another.
+            Control::Start if self.cell.mailbox.is_closed() => self.succeeded = true,
             Control::Start => return self.start().await,
             Control::Spawn(answer) => return self.spawned(answer).await,
-            Control::Stop(exit) => return self.end(exit),
+            Control::Stop(exit) => return self.end_if_up(exit),
             Control::Drain if self.body.live.is_none() => return self.drained(),
             Control::Drain => self.cell.mailbox.close(),
+            Control::Rest(seat) => return self.rest(&seat).await,
             Control::Replace(kind) => return self.replace(kind).await,
             Control::Facets(revision) => return self.revise_facets(*revision).await,
             Control::Passivate => return self.passivate().await,
@@ -395,9 +401,16 @@ impl Actor {
     }
 
     async fn snapshot(&mut self, trace: TraceContext) -> Result<Payload, Unfinished> {
-        let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
-        let snapshot = live.instance.snapshot().await;
-        snapshot.map_err(|fault| self.unfinished(Cut::Fault(fault), trace))
+        let snapshot = self.take_state().await;
+        snapshot.map_err(|cut| self.unfinished(cut, trace))
+    }
+
+    /// The state of the code at present. A panic, a kill or too much time end that as they end a turn.
+    async fn take_state(&mut self) -> Result<Payload, Cut> {
+        let no_instance = || Cut::Fault(Fault::Rejected(internal("the actor has no instance")));
+        let live = self.body.live.as_mut().ok_or_else(no_instance)?;
+        let state = guard(&self.cell, self.body.profile.limits.turn_time, live.instance.snapshot()).await;
+        state.and_then(|state| state.map_err(Cut::Fault))
     }
 
     /// Lets the code handle a message; a kill, a time-out or a panic ends it half-way.
@@ -443,7 +456,7 @@ impl Actor {
         let handled = handlers.contains(signal.operation) || handlers.contains("*");
         if !handled {
             return match signal.fatal {
-                Some(exit) => self.end(exit),
+                Some(exit) => self.end_if_up(exit),
                 None => Fate::Stays,
             };
         }
@@ -455,7 +468,13 @@ impl Actor {
             idempotency_key: None,
         };
         let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "system");
-        self.receive(Box::new(Envelope::new(ctx, message))).await
+        let envelope = Box::new(Envelope::new(ctx, message));
+        if self.is_down() {
+            // Its next incarnation hears it; it is no reason to begin that.
+            self.cell.mailbox.put_back(envelope);
+            return Fate::Stays;
+        }
+        self.receive(envelope).await
     }
 
     /// Makes what a turn did last: the commit first, then its messages and timers.
@@ -519,6 +538,9 @@ impl Actor {
                 self.cell.mailbox.hold(false);
                 if let Some(seat) = &self.body.seat {
                     seat.started();
+                }
+                if self.cell.inbox.as_ref().is_some_and(|inbox| !inbox.is_empty()) {
+                    self.runtime.control(&self.cell, Control::Inbox);
                 }
                 Fate::Stays
             }
@@ -586,16 +608,10 @@ impl Actor {
 
     /// Makes last what was done besides messages.
     async fn settle_beginning(&mut self, effects: Effects, ctx: &RequestContext) -> Result<(), Unfinished> {
-        let Some(live) = self.body.live.as_mut().filter(|_| !effects.is_empty()) else { return Ok(()) };
+        let Some(live) = self.body.live.as_ref().filter(|_| !effects.is_empty()) else { return Ok(()) };
         // What `init` wrote may belong to what it put into the state.
-        let state = match &live.activation {
-            Some(_) if self.body.pending.is_some() => None,
-            Some(_) => match live.instance.snapshot().await {
-                Ok(state) => Some(state),
-                Err(fault) => return Err(self.unfinished(Cut::Fault(fault), ctx.trace)),
-            },
-            None => None,
-        };
+        let keeps = live.activation.is_some() && self.body.pending.is_none();
+        let state = if keeps { Some(self.snapshot(ctx.trace).await?) } else { None };
         self.settle(effects, state, None, ctx).await
     }
 
@@ -604,73 +620,6 @@ impl Actor {
             self.cell.evictable.store(false, Ordering::Relaxed);
             self.cell.counters.memory_bytes.store(0, Ordering::Relaxed);
             self.body.pending = None;
-        }
-    }
-
-    /// The incarnation is over. A supervised actor waits for its supervisor; another that failed comes back with its next message.
-    fn end(&mut self, exit: Exit) -> Fate {
-        self.drop_code();
-        self.runtime.timers().clear(&self.cell);
-        let failed = !exit.is_normal();
-        if failed {
-            if let Some(past) = &mut self.body.past {
-                (past.carried, past.answers) = (None, Answers::default());
-            }
-            let counters = &self.cell.counters;
-            counters.failed.fetch_add(1, Ordering::Relaxed);
-        }
-        if let Some(seat) = &self.body.seat {
-            self.runtime.announce(&self.cell.id, &exit);
-            self.cell.mailbox.hold(true);
-            seat.exited(exit);
-            return Fate::Stays;
-        }
-        if self.body.profile.temporary || !matches!(exit, Exit::Error(_)) {
-            self.body.kind.set_spawned(&self.cell.id.key, None);
-            return Fate::Leaves(Some(exit));
-        }
-        self.runtime.announce(&self.cell.id, &exit);
-        let application = self.body.kind.application.clone();
-        let now = crate::now();
-        if self.past().restarts.crashed(now, application.intensity) {
-            let until = self.runtime.config().clock.now_ms().saturating_add(millis(application.intensity.window));
-            application.degraded_until_ms.store(until, Ordering::Relaxed);
-            tracing::error!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, app = %application.name, "the actor failed too often: its application is degraded");
-        }
-        // When its failures are forgotten, so is the actor.
-        self.runtime.watch_idle(&self.cell, application.intensity.window);
-        Fate::Stays
-    }
-
-    /// What waited is handled, and no more comes.
-    fn drained(&mut self) -> Fate {
-        self.end(Exit::Shutdown);
-        Fate::Leaves(Some(Exit::Shutdown))
-    }
-
-    /// The actor has no place in the node any more.
-    fn leave(mut self, exit: Option<&Exit>) {
-        // The code goes before a successor can come.
-        self.drop_code();
-        let Self { runtime, cell, body, .. } = self;
-        if body.profile.temporary {
-            runtime.attachments().restore(&cell.id, None);
-        }
-        let (messages, _) = cell.mailbox.end();
-        // It is told of after it can be found no more: who ties itself to it later sees that it has ended.
-        if let Some(exit) = exit {
-            runtime.announce(&cell.id, exit);
-        }
-        runtime.timers().forget(&cell);
-        runtime.remove(&cell);
-        for envelope in messages {
-            let reason = exit.map_or_else(String::new, |exit| format!(" ({exit})"));
-            let failure = Failure::new(Code::Unavailable, format!("the actor {} stopped{reason} before it handled the message", cell.id));
-            if envelope.reply.is_some() {
-                envelope.answer(Err(failure));
-            } else {
-                tracing::warn!(actor_id = %cell.id, tenant = %cell.id.tenant, operation = envelope.message.operation, "a message was dropped: {failure}");
-            }
         }
     }
 

@@ -13,7 +13,7 @@ use crate::actor::Body;
 use crate::facet::attach::Revision;
 use crate::inbox::Inbox;
 use crate::mailbox::Mailbox;
-use crate::registry::Kind;
+use crate::registry::{Kind, Seat};
 use crate::supervision::Exit;
 
 /// A message on its way.
@@ -73,6 +73,8 @@ pub(crate) enum Control {
     Stop(Exit),
     /// Handle what waits and end.
     Drain,
+    /// It has ended in this place, where it is not restarted for now: answer who waits, and leave.
+    Rest(Arc<Seat>),
     /// Go on with this code, and with the state that there is.
     Replace(Arc<Kind>),
     /// The facets that it is to have have changed.

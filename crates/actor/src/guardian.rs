@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use plexspaces_types::{ActorId, Code, Failure, Key, Name};
 use tokio::sync::{mpsc, oneshot};
 
@@ -38,17 +39,22 @@ pub(crate) struct Post {
 
 /// The way to a guardian.
 #[derive(Clone)]
-pub(crate) struct Handle(mpsc::UnboundedSender<Event>);
+pub(crate) struct Handle {
+    events: mpsc::UnboundedSender<Event>,
+    abandoned: Arc<Mutex<bool>>,
+}
 
 impl Handle {
+    /// Nothing of what it orders comes after this: its actors are another's from now on.
     pub(crate) fn abandon(&self) {
-        let _ = self.0.send(Event::Abandon);
+        *self.abandoned.lock() = true;
+        let _ = self.events.send(Event::Abandon);
     }
 
     /// Returns when all children have ended.
     pub(crate) async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
-        if self.0.send(Event::Stop(done)).is_ok() {
+        if self.events.send(Event::Stop(done)).is_ok() {
             let _ = stopped.await;
         }
     }
@@ -59,7 +65,7 @@ impl Handle {
         let look = Box::new(move |tree: &Tree<Post>| {
             let _ = seen.send(look(tree));
         });
-        self.0.send(Event::Look(look)).ok()?;
+        self.events.send(Event::Look(look)).ok()?;
         view.await.ok()
     }
 }
@@ -74,6 +80,8 @@ struct Guardian {
     /// Who waits for the end.
     stopping: Option<oneshot::Sender<()>>,
     own: mpsc::UnboundedSender<Event>,
+    /// Held while it orders.
+    abandoned: Arc<Mutex<bool>>,
 }
 
 /// Refuses an application whose tree cannot be run.
@@ -108,6 +116,7 @@ pub(crate) fn start(
         post.seat.attach(own.clone(), *worker);
     }
     tree.start(crate::now());
+    let abandoned = Arc::new(Mutex::new(false));
     let guardian = Guardian {
         runtime: runtime.clone(),
         application: application.name.clone(),
@@ -116,9 +125,10 @@ pub(crate) fn start(
         ready: Some(ready),
         stopping: None,
         own: own.clone(),
+        abandoned: abandoned.clone(),
     };
     runtime.spawn_background(guardian.run(events));
-    (Handle(own), started)
+    (Handle { events: own, abandoned }, started)
 }
 
 fn plan<T>(spec: &SupervisorSpec, item: &dyn Fn(&ChildSpec) -> Option<T>) -> Plan<T> {
@@ -178,8 +188,13 @@ impl Guardian {
         }
     }
 
-    /// Does what the tree wants; true when it is down for good.
+    /// Does what the tree wants; true when it is down for good or somebody else's.
     fn act(&mut self) -> bool {
+        let abandoned = self.abandoned.clone();
+        let abandoned = abandoned.lock();
+        if *abandoned {
+            return true;
+        }
         let mut stopped = false;
         let actions: Vec<Action> = self.tree.actions().collect();
         for action in actions {
@@ -188,6 +203,7 @@ impl Guardian {
                 Action::Stop(worker) if self.stopping.is_some() => self.send(worker, Control::Drain),
                 Action::Stop(worker) => self.send(worker, Control::Stop(Exit::Shutdown)),
                 Action::Kill(worker) => self.kill(worker),
+                Action::Rests(worker) => self.rest(worker),
                 Action::Removed(node) => self.close(node),
                 Action::Ready => self.first_start(Ok(())),
                 Action::StartFailed { child, reason } => {
@@ -220,6 +236,9 @@ impl Guardian {
     fn send(&self, worker: NodeId, control: Control) {
         let Some(post) = self.posts.get(&worker) else { return };
         let starts = matches!(control, Control::Start);
+        if starts {
+            post.seat.begins();
+        }
         let sent = if starts {
             self.runtime.order(&post.id, control).is_ok()
         } else {
@@ -239,6 +258,17 @@ impl Guardian {
         if !self.runtime.kill(&post.id) {
             let _ = self.own.send(Event::Exited(worker, Exit::Kill));
         }
+    }
+
+    /// A child that has ended as it should answers nobody until it is started together with others.
+    fn rest(&self, worker: NodeId) {
+        let Some(post) = self.posts.get(&worker) else { return };
+        post.seat.rests();
+        if let Some(cell) = self.runtime.known(&post.id) {
+            self.runtime.control(&cell, Control::Rest(post.seat.clone()));
+        }
+        // Who has tied itself to it since it ended is told now.
+        self.runtime.announce(&post.id, &Exit::Shutdown);
     }
 
     /// A child that is not restarted answers nobody any more.

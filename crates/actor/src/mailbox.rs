@@ -208,6 +208,24 @@ impl<B, M, C> Mailbox<B, M, C> {
         Some(Work::Message(message))
     }
 
+    /// For the runner: the incarnation that was to be killed has ended.
+    pub(crate) fn obeyed(&self) {
+        self.0.lock().killed = false;
+    }
+
+    /// For the runner: takes controls back that are not obeyed yet; true when there were such.
+    pub(crate) fn revoke(&self, is_meant: impl Fn(&C) -> bool) -> bool {
+        let mut state = self.0.lock();
+        let before = state.controls.len();
+        state.controls.retain(|control| !is_meant(control));
+        state.controls.len() < before
+    }
+
+    /// Whether messages wait.
+    pub(crate) fn is_held(&self) -> bool {
+        self.0.lock().held
+    }
+
     /// Lets messages wait, or lets them be handled again.
     pub(crate) fn hold(&self, held: bool) {
         self.0.lock().held = held;
@@ -222,6 +240,11 @@ impl<B, M, C> Mailbox<B, M, C> {
         wake(room);
     }
 
+    /// Whether it refuses further messages, so that it ends when those that wait are handled.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.lock().closed
+    }
+
     /// For the runner: ends the actor if nothing waits.
     pub(crate) fn end_if_empty(&self) -> bool {
         let mut state = self.0.lock();
@@ -233,6 +256,16 @@ impl<B, M, C> Mailbox<B, M, C> {
         drop(state);
         wake(room);
         true
+    }
+
+    /// For the runner: the messages that wait, which nobody will handle.
+    pub(crate) fn empty(&self) -> VecDeque<M> {
+        let mut state = self.0.lock();
+        let room = std::mem::take(&mut state.room);
+        let left = std::mem::take(&mut state.messages);
+        drop(state);
+        wake(room);
+        left
     }
 
     /// For the runner: ends the actor and returns what nobody will handle.

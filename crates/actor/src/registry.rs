@@ -64,14 +64,17 @@ pub(crate) enum Life {
     Down,
     /// It is handled, also when the child was passivated.
     Up,
+    /// The child has ended as it should, and is started again only together with others. Until then nobody is there.
+    Resting,
     /// The child has ended for good.
     Over,
 }
 
 impl SeatState {
-    /// What is over stays over, though the child that drains its mailbox still reports its end.
+    /// What is over stays over, though the child that drains its mailbox still reports its end. One that rests does so until its supervisor
+    /// starts it, though somebody may kill what is left of it.
     fn change(&mut self, life: Life) {
-        if self.life != Life::Over {
+        if !matches!(self.life, Life::Over | Life::Resting) {
             self.life = life;
         }
     }
@@ -104,6 +107,24 @@ impl Seat {
         if let Some((guardian, worker)) = &state.guardian {
             let _ = guardian.send(Event::Exited(*worker, exit));
         }
+    }
+
+    /// The supervisor starts it: messages wait from now on.
+    pub(crate) fn begins(&self) {
+        let mut state = self.state.lock();
+        if state.life == Life::Resting {
+            state.life = Life::Down;
+        }
+    }
+
+    /// The supervisor starts it again only together with others.
+    pub(crate) fn rests(&self) {
+        self.state.lock().change(Life::Resting);
+    }
+
+    /// Whether it has ended and nothing is going to start it by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.life(), Life::Resting | Life::Over)
     }
 
     /// The supervisor will not start it again.

@@ -221,7 +221,7 @@ impl Runtime {
     /// another message. Returns when its children have run their `init`. When one fails in it, a new application is removed again; one that
     /// was replaced is the caller's to bring back.
     pub async fn deploy(&self, application: &Application) -> Result<(), Failure> {
-        let (is_new, started) = self.install(application)?;
+        let (is_new, started) = self.install(application, false)?;
         let stopping = || Failure::new(Code::Unavailable, "the node is shutting down");
         let started = started.await.unwrap_or_else(|_| Err(stopping()));
         if started.is_err() && is_new {
@@ -232,16 +232,17 @@ impl Runtime {
 
     /// Adds an application that was accepted earlier. Its children start on their own; one that fails is restarted.
     pub fn resume(&self, application: &Application) -> Result<(), Failure> {
-        self.install(application).map(drop)
+        self.install(application, true).map(drop)
     }
 
-    fn install(&self, application: &Application) -> Result<(bool, oneshot::Receiver<Result<(), Failure>>), Failure> {
+    fn install(&self, application: &Application, resumed: bool) -> Result<(bool, oneshot::Receiver<Result<(), Failure>>), Failure> {
         self.tick();
         guardian::check(application)?;
         self.check_facets(application)?;
         self.0.channels.check(application)?;
         let registered = self.0.registry.register(application)?;
         let tree = guardian::seated(application, &registered.seats)?;
+        let tree = if resumed { tree.resumed() } else { tree };
         self.0.channels.take(application);
         let key = (application.tenant.clone(), application.namespace.clone(), application.name.clone());
         if let Some(previous) = self.0.guardians.lock().remove(&key) {
@@ -541,8 +542,8 @@ impl Runtime {
             // Whoever ends a child or retires a type for good says so before it looks for the actor, so one of the two sees the other.
             let seat = kind.seat(&id.key).cloned();
             let life = seat.as_ref().map_or(Life::Up, |seat| seat.life());
-            if life == Life::Over {
-                return Err(Failure::not_found(format!("the actor {id} has ended and its supervisor does not restart it")));
+            if matches!(life, Life::Over | Life::Resting) {
+                return Err(over(id, life));
             }
             if kind.retired.load(Ordering::SeqCst) || self.0.stop.is_cancelled() {
                 return Err(Failure::new(Code::Unavailable, format!("the application of {id} is being replaced")));
@@ -550,7 +551,7 @@ impl Runtime {
             let profile = kind.profile(&id.key).clone();
             match cause {
                 Cause::Message if profile.temporary => {
-                    return Err(Failure::not_found(format!("the actor {id} does not live: it has ended or was never spawned")));
+                    return Err(not_spawned(id));
                 }
                 Cause::Message => {}
                 Cause::Spawn(args) => kind.set_spawned(&id.key, Some(args.clone())),
@@ -650,6 +651,19 @@ fn message(request: Request, kind: MessageKind) -> Message {
 
 fn late(id: &ActorId) -> Failure {
     Failure::new(Code::DeadlineExceeded, format!("{id} did not answer before the deadline; the operation may have happened"))
+}
+
+/// A child that has ended, and that nothing starts by itself.
+pub(crate) fn over(id: &ActorId, life: Life) -> Failure {
+    Failure::not_found(match life {
+        Life::Resting => format!("the actor {id} has ended; its supervisor starts it again only together with others"),
+        Life::Down | Life::Up | Life::Over => format!("the actor {id} has ended and its supervisor does not restart it"),
+    })
+}
+
+/// An actor that lives from its spawn to its end.
+pub(crate) fn not_spawned(id: &ActorId) -> Failure {
+    Failure::not_found(format!("the actor {id} does not live: it has ended or was never spawned"))
 }
 
 fn gone(id: &ActorId) -> Failure {

@@ -229,6 +229,15 @@ async fn a_panic_costs_only_its_own_actor_its_state() {
     assert_eq!(lab.count("a").await, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_its_state_is_taken_costs_an_actor_that_state() {
+    let lab = Lab::volatile().await;
+    lab.ask("a", "add", json!({})).await.unwrap();
+    lab.factory.watch.fail_snapshot.store(true, std::sync::atomic::Ordering::SeqCst);
+    lab.runtime.deploy(&lab.application).await.unwrap();
+    assert_eq!(lab.count("a").await, 0);
+}
+
 #[tokio::test]
 async fn a_tell_whose_turn_fails_three_times_becomes_a_dead_letter_that_can_be_sent_again() {
     let lab = Lab::volatile().await;

@@ -10,11 +10,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use plexspaces_actor::Profile;
+use plexspaces_actor::supervision::Restart;
+use plexspaces_actor::{Child, ChildSpec, Profile};
 use plexspaces_durable::Outgoing;
 use plexspaces_store::{Batch, Memory, Partition, Range, Store as _};
-use plexspaces_types::{ActorId, Code, Name, Payload};
-use scripts::{Cut, Node, Scripts, ctx, durable, until};
+use plexspaces_types::{ActorId, Code, Key, Name, Payload};
+use scripts::{Cut, Node, Scripts, ctx, durable, name, until};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -129,6 +130,41 @@ async fn a_run_that_has_left_memory_is_left_alone_until_its_time() {
     node.ask("flow/stands", "workflow_resume", json!({})).await.unwrap();
     until("it has ended", async || node.runtime.under_way(&durable(&code, &[])).await.unwrap().len() == 1).await;
     assert_eq!(runs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_to_a_child_that_is_restarted_waits_as_messages_do() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    let mut application = durable(&Scripts::new(1), &[]);
+    application.supervisor.children = vec![Child::Actor(ChildSpec {
+        key: Key::new("boss").unwrap(),
+        actor_type: name("flow"),
+        aliases: Vec::new(),
+        profile: Profile { durable: true, ..Profile::default() },
+        restart: Restart::Permanent,
+        shutdown: Duration::from_secs(5),
+    })];
+    node.runtime.deploy(&application).await.unwrap();
+    for _ in 0..5 {
+        node.ask("flow/boss", "workflow_run", json!({"steps": [{"do": "fail"}]})).await.unwrap_err();
+    }
+    // After its fifth failure it waits for some 80 ms.
+    let failed = tokio::time::Instant::now();
+    node.ask("flow/boss", "workflow_signal:hello", json!(1)).await.unwrap();
+    assert!(failed.elapsed() > Duration::from_millis(50), "{:?}", failed.elapsed());
+    node.notes("flow/boss", &json!([["workflow_signal:hello", 1]])).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_with_a_timer_stays_in_memory() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    let timer = json!({"do": "timer", "name": "t", "ms": 20_000, "op": "note", "payload": "tick"});
+    node.tell("flow/a", "workflow_run", json!({"steps": [timer, {"do": "sleep", "ms": 500_000}]})).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(node.runtime.actors(), 1);
+    // The timer's message waits until the run is over.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    node.notes("flow/a", &json!(["tick"])).await;
 }
 
 #[tokio::test]

@@ -194,6 +194,21 @@ async fn a_post_that_the_store_does_not_take_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_post_that_has_changed_nothing_does_not_come_again() {
+    let disk = Arc::new(Memory::new());
+    let node = Node::on(disk.clone()).await;
+    let ack = named(step("channels", "ack", json!({"msg_id": "m"})), "work");
+    node.ask("script/main", "run", json!({"steps": [ack]})).await.unwrap();
+    assert_eq!(node.service("channels", "work", "status", json!({})).await["in_flight"], json!(0));
+    // The next node does not know that it has arrived, and sends it again.
+    let node = Node::on(disk).await;
+    node.service("channels", "work", "send", json!({"payload": 1, "msg_id": "m"})).await;
+    node.service("channels", "work", "receive", json!({"visibility_ms": 600_000})).await;
+    node.ask("script/main", "notes", json!({})).await.unwrap();
+    assert_eq!(node.service("channels", "work", "status", json!({})).await["in_flight"], json!(1));
+}
+
+#[tokio::test]
 async fn what_a_durable_turn_has_read_of_a_blob_it_reads_again_wherever_it_is_cut_off() {
     let steps = json!({"steps": [
         {"do": "put_blob", "name": "b", "content": "written"},

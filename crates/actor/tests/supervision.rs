@@ -3,14 +3,16 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plexspaces_actor::supervision::{Happening, Intensity, Restart, Strategy};
-use plexspaces_actor::{Child, ChildSpec, Profile, SupervisorSpec};
-use plexspaces_types::Code;
-use serde_json::json;
+use plexspaces_actor::{ActorFilter, Child, ChildSpec, Profile, SupervisorSpec, Target};
+use plexspaces_types::{Code, Failure, Name};
+use serde_json::{Value, json};
 use support::{Lab, child};
+use tokio::task::JoinHandle;
 
 fn resident() -> Profile {
     Profile::default()
@@ -94,7 +96,7 @@ async fn an_application_whose_child_cannot_start_is_not_deployed() {
     assert_eq!(failure.message, "child \"zoe\" did not start: init failed");
     let mut ctx = lab.ctx();
     ctx.namespace = broken.namespace.clone();
-    let target = plexspaces_actor::Target { name: "probe", key: None };
+    let target = Target { name: "probe", key: None };
     let gone = lab.runtime.ask(&ctx, target, support::request("get", &json!({}), None)).await.unwrap_err();
     assert_eq!(gone.code, Code::NotFound);
 }
@@ -173,21 +175,150 @@ async fn a_temporary_child_that_has_ended_is_gone_and_a_transient_one_comes_back
     let with = |key: &str, restart| Child::Actor(ChildSpec { restart, ..child(key, Profile::default()) });
     let lab = tree(Strategy::OneForOne, vec![with("brief", Restart::Temporary), with("job", Restart::Transient)]).await;
     lab.ask("brief", "crash", json!({})).await.unwrap_err();
-    let gone = loop {
-        match lab.ask("brief", "get", json!({})).await {
-            Err(failure) if failure.code == Code::NotFound => break failure,
-            _ => tokio::task::yield_now().await,
-        }
-    };
+    let gone = ended(&lab, "brief").await;
     assert_eq!(gone.message, "the actor default/probe/brief has ended and its supervisor does not restart it");
     lab.ask("job", "crash", json!({})).await.unwrap_err();
     assert_eq!(lab.count("job").await, 0);
     assert_eq!(lab.ask("x", "stop", json!({"target": "job"})).await, Ok(json!(true)));
-    let mut ctx = lab.ctx();
-    ctx.deadline = Some(tokio::time::Instant::now().into_std() + Duration::from_millis(50));
-    let target = plexspaces_actor::Target { name: "job", key: None };
-    let down = lab.runtime.ask(&ctx, target, support::request("get", &json!({}), None)).await.unwrap_err();
-    assert_eq!(down.code, Code::DeadlineExceeded);
+    let down = ended(&lab, "job").await;
+    assert_eq!(down.message, "the actor default/probe/job has ended; its supervisor starts it again only together with others");
+}
+
+/// What asking a child says that has ended, once its supervisor knows of it.
+async fn ended(lab: &Lab, key: &str) -> Failure {
+    loop {
+        match lab.ask(key, "get", json!({})).await {
+            Err(failure) if failure.code == Code::NotFound => return failure,
+            _ => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// Asks that wait in a child's mailbox while it is at work.
+async fn waiting(lab: &Arc<Lab>, key: &'static str) -> [JoinHandle<Result<Value, Failure>>; 2] {
+    lab.tell(key, "hold", json!({})).await.unwrap();
+    let waiting = [(), ()].map(|()| {
+        let lab = lab.clone();
+        tokio::spawn(async move { lab.ask(key, "get", json!({})).await })
+    });
+    let tenant = Name::default_scope();
+    let depth = || {
+        let filter = ActorFilter { tenant: &tenant, namespace: None, actor_type: None };
+        let actors = lab.runtime.list_actors(filter, None, 100).0;
+        actors.iter().find(|actor| actor.id.key.as_str() == key).map_or(0, |actor| actor.mailbox_depth)
+    };
+    while depth() < 2 {
+        tokio::task::yield_now().await;
+    }
+    waiting
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_a_child_that_has_ended_is_told_at_once_and_so_is_who_waits_for_it() {
+    let with = |key: &str, restart| Child::Actor(ChildSpec { restart, ..child(key, Profile::default()) });
+    let children = [with("job", Restart::Transient), with("brief", Restart::Temporary), with("other", Restart::Permanent)];
+    let lab = Arc::new(tree(Strategy::OneForAll, children.to_vec()).await);
+    let began = tokio::time::Instant::now();
+    let reference = lab.ask("other", "monitor", json!({"target": "job"})).await.unwrap();
+    for key in ["job", "brief"] {
+        let waiting = waiting(&lab, key).await;
+        let target = Target { name: "probe", key: Some(key) };
+        assert_eq!(lab.runtime.stop_actor(&lab.ctx(), target), Ok(true));
+        lab.factory.gate.add_permits(1);
+        for asked in waiting {
+            assert_eq!(asked.await.unwrap().unwrap_err().code, Code::NotFound, "{key}");
+        }
+        assert_eq!(lab.ask(key, "get", json!({})).await.unwrap_err().code, Code::NotFound);
+        assert_eq!(lab.tell(key, "add", json!({})).await.unwrap_err().code, Code::NotFound);
+        assert_eq!(lab.runtime.stop_actor(&lab.ctx(), target), Ok(false));
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    let nobody = lab.ask("other", "monitor", json!({"target": "job"})).await.unwrap();
+    let heard = lab.heard("probe/other", 2).await;
+    let reasons: Vec<_> = heard.iter().map(|heard| (&heard[1]["monitor_ref"], &heard[1]["down_reason"])).collect();
+    assert_eq!(reasons, [(&reference, &json!("shutdown")), (&nobody, &json!("noproc"))]);
+    // With its group it comes back, and messages wait for it as for any other; the temporary child stays away.
+    lab.ask("other", "crash", json!({})).await.unwrap_err();
+    while lab.ask("job", "add", json!({})).await != Ok(json!({"count": 1})) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(lab.ask("brief", "get", json!({})).await.unwrap_err().code, Code::NotFound);
+}
+
+#[tokio::test]
+async fn what_is_told_to_a_child_that_ends_is_a_dead_letter_where_nobody_waits() {
+    let job = Child::Actor(ChildSpec { restart: Restart::Transient, ..child("job", Profile::default()) });
+    let lab = Arc::new(tree(Strategy::OneForOne, vec![job]).await);
+    let waiting = waiting(&lab, "job").await;
+    lab.tell("job", "add", json!({})).await.unwrap();
+    lab.runtime.stop_actor(&lab.ctx(), Target { name: "probe", key: Some("job") }).unwrap();
+    lab.factory.gate.add_permits(1);
+    for asked in waiting {
+        assert_eq!(asked.await.unwrap().unwrap_err().code, Code::NotFound);
+    }
+    let letters = async || lab.runtime.dead_letters(&lab.ctx(), None, 10).await.unwrap().0;
+    while letters().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(letters().await[0].operation, "add");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_of_an_earlier_start_comes_back_though_a_child_does_not_start_at_first() {
+    let lab = Lab::volatile().await;
+    let mut application = support::application(lab.factory.clone(), Profile::default(), Vec::new());
+    application.supervisor.children = actors(&["a", "b"]);
+    lab.factory.watch.fail_init.store(true, Ordering::SeqCst);
+    lab.runtime.resume(&application).unwrap();
+    while lab.made() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    lab.factory.watch.fail_init.store(false, Ordering::SeqCst);
+    assert_eq!(counts(&lab, &["a", "b"]).await, [0, 0]);
+}
+
+#[tokio::test]
+async fn a_child_whose_name_an_actor_of_a_removed_application_still_has_starts_when_that_has_ended() {
+    let lab = Lab::volatile().await;
+    lab.tell("a", "hold", json!({})).await.unwrap();
+    while lab.factory.watch.handled.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let app = &lab.application;
+    lab.runtime.undeploy(&app.tenant, &app.namespace, &app.name).await;
+    let mut application = support::application(lab.factory.clone(), Profile::default(), Vec::new());
+    application.supervisor.children = actors(&["a"]);
+    let runtime = lab.runtime.clone();
+    let deploying = tokio::spawn(async move { runtime.deploy(&application).await });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!deploying.is_finished());
+    lab.factory.gate.add_permits(1);
+    assert_eq!(tokio::time::timeout(Duration::from_secs(5), deploying).await.unwrap().unwrap(), Ok(()));
+    assert_eq!(counts(&lab, &["a"]).await, [0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn applications_are_removed_and_deployed_again_and_again() {
+    let lab = Lab::volatile().await;
+    let mut application = support::application(lab.factory.clone(), Profile::default(), Vec::new());
+    application.supervisor.children = actors(&["a", "b", "c"]);
+    for round in 0..300 {
+        let deployed = tokio::time::timeout(Duration::from_secs(5), lab.runtime.deploy(&application)).await;
+        assert_eq!(deployed.unwrap_or_else(|_| panic!("round {round} was never deployed")), Ok(()));
+        lab.runtime.undeploy(&application.tenant, &application.namespace, &application.name).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_supervisor_was_about_to_do_when_its_application_was_replaced_is_not_done() {
+    let lab = tree(Strategy::OneForAll, actors(&["a", "b"])).await;
+    mark(&lab, &["b"]).await;
+    let mut application = support::application(lab.factory.clone(), Profile::default(), Vec::new());
+    application.supervisor.children = actors(&["a", "b"]);
+    // The failure is known to the supervisor's queue, and not yet to the supervisor.
+    lab.ask("a", "crash", json!({})).await.unwrap_err();
+    assert_eq!(lab.runtime.deploy(&application).await, Ok(()));
+    assert_eq!(counts(&lab, &["a", "b"]).await, [0, 1]);
 }
 
 #[tokio::test]
@@ -274,4 +405,42 @@ async fn killing_one_in_a_hundred_of_many_children_restarts_those_only() {
         lab.count(key).await;
     }
     assert_eq!(lab.made(), 2_020);
+}
+
+/// How often a child has ended since its application began, once it is up again.
+async fn ends(lab: &Lab, key: &str) -> usize {
+    lab.count(key).await;
+    let app = &lab.application;
+    let events = lab.runtime.supervision_events((&app.tenant, &app.namespace, &app.name), 0, 1000).await.unwrap().0;
+    let path = format!("root/{key}");
+    events.iter().filter(|(_, event)| *event.path == *path && matches!(event.what, Happening::Exited(_))).count()
+}
+
+#[tokio::test]
+async fn a_supervisor_hears_of_one_end_once() {
+    let lab = tree(Strategy::OneForOne, actors(&["killed", "stopped"])).await;
+    lab.tell("killed", "hold", json!({})).await.unwrap();
+    while lab.factory.watch.handled.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(lab.runtime.kill_actor(&lab.ctx(), Target { name: "killed", key: None }), Ok(true));
+    assert_eq!(ends(&lab, "killed").await, 1);
+    // Its supervisor has not looked yet when it is to stop too.
+    lab.ask("stopped", "crash", json!({})).await.unwrap_err();
+    lab.runtime.stop_actor(&lab.ctx(), Target { name: "stopped", key: None }).unwrap();
+    assert_eq!(ends(&lab, "stopped").await, 1);
+    assert_eq!(lab.made(), 4);
+}
+
+#[tokio::test]
+async fn a_child_that_is_killed_before_it_has_begun_does_not_begin() {
+    let lab = Lab::volatile().await;
+    let mut application = support::application(lab.factory.clone(), Profile::default(), Vec::new());
+    application.supervisor.children = vec![Child::Actor(ChildSpec { shutdown: Duration::ZERO, ..child("a", Profile::default()) })];
+    lab.runtime.resume(&application).unwrap();
+    lab.runtime.undeploy(&application.tenant, &application.namespace, &application.name).await;
+    while lab.runtime.actors() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(lab.made(), 0);
 }

@@ -113,7 +113,7 @@ codes! {
     Unauthenticated = "unauthenticated", Unauthenticated, 401, 16, false;
     /// The caller is known but may not do this.
     PermissionDenied = "permission_denied", AccessDenied, 403, 7, false;
-    /// There is no such path, application or actor type.
+    /// There is no such path, application or actor type, or the actor has ended and does not come back by itself.
     NotFound = "not_found", ResourceNotFound, 404, 5, false;
     /// The actor has no handler for the operation.
     UnknownOperation = "unknown_operation", ResourceNotFound, 404, 5, false;

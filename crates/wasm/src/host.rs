@@ -4,6 +4,8 @@ mod blobs;
 mod constancy;
 mod context;
 mod durability;
+#[cfg(test)]
+mod fuzz;
 mod http;
 mod key_value;
 mod lifecycle;

@@ -7,10 +7,8 @@ impl Actor {
     pub(super) async fn replace(&mut self, kind: Arc<Kind>) -> Fate {
         let profile = kind.profile(&self.cell.id.key).clone();
         let was_live = self.body.live.is_some();
-        if let Some(live) = self.body.live.as_mut()
-            && !(live.activation.is_some() && profile.durable)
-        {
-            let carried = live.instance.snapshot().await.ok();
+        if self.body.live.as_ref().is_some_and(|live| !(live.activation.is_some() && profile.durable)) {
+            let carried = self.take_state().await.ok();
             let code = self.body.kind.factory.code();
             self.past().carried = carried.map(|state| (code, state));
         }
@@ -37,10 +35,10 @@ impl Actor {
 
     /// Gives an instance that has grown a successor with the same state.
     pub(super) async fn replace_grown(&mut self) -> Fate {
-        let Some(live) = self.body.live.as_mut() else { return Fate::Stays };
+        let Some(live) = self.body.live.as_ref() else { return Fate::Stays };
         let before = live.instance.memory_bytes();
         if live.activation.is_none() {
-            match live.instance.snapshot().await {
+            match self.take_state().await {
                 Ok(state) => {
                     let code = self.body.kind.factory.code();
                     self.past().carried = Some((code, state));

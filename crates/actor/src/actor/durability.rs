@@ -331,7 +331,7 @@ impl Actor {
         if due.name == LOOK_AFTER && self.cell.parked.load(Ordering::Relaxed) {
             // It was due before the turn left memory. Another entry says when that goes on, and nothing else is left undone.
             self.runtime.reminded(due).await;
-            return if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays };
+            return self.leave_memory();
         }
         if let Some(held) = self.held() {
             // One that another activation has succeeded does not know what is left undone.
@@ -341,7 +341,7 @@ impl Actor {
             }
         }
         if let Err(Unfinished::Ended(_, exit)) = self.bring_to_life().await {
-            return self.end(exit);
+            return self.end_if_up(exit);
         }
         let fate = self.go_on().await;
         if let Some(held) = self.held() {
@@ -367,7 +367,7 @@ impl Actor {
             return Fate::Stays;
         }
         match self.resume().await {
-            Err(Unfinished::Ended(_, exit)) => self.end(exit),
+            Err(Unfinished::Ended(_, exit)) => self.end_if_up(exit),
             Err(Unfinished::Parked) => self.park(),
             Ok(()) | Err(Unfinished::Refused(_) | Unfinished::Undone(_)) => Fate::Stays,
         }
@@ -376,7 +376,7 @@ impl Actor {
     /// Leaves memory in the middle of a turn. Its journal has what it takes to go on.
     pub(super) fn park(&mut self) -> Fate {
         self.drop_code();
-        if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays }
+        self.leave_memory()
     }
 }
 

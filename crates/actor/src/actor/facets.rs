@@ -95,7 +95,7 @@ impl Actor {
         match done {
             Ok(()) => (Ok(()), Fate::Stays),
             Err(Unfinished::Refused(failure) | Unfinished::Undone(failure)) => (Err(failure), Fate::Stays),
-            Err(Unfinished::Ended(failure, exit)) => (Err(failure), self.end(exit)),
+            Err(Unfinished::Ended(failure, exit)) => (Err(failure), self.end_if_up(exit)),
             Err(Unfinished::Parked) => (Ok(()), Fate::Stays),
         }
     }

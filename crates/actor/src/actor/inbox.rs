@@ -1,6 +1,7 @@
 //! A workflow's inbox between its runs.
 
 use super::*;
+use crate::registry::Life;
 
 impl Actor {
     /// Handles what is in a workflow's inbox between its runs. A run that was under way takes it itself.
@@ -13,10 +14,14 @@ impl Actor {
                 self.runtime.answer_query(&cell, query);
             }
             if inbox.is_empty() {
-                return if cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays };
+                return self.leave_memory();
             }
         }
         if self.body.live.is_none() {
+            if self.body.seat.as_ref().is_some_and(|seat| seat.life() != Life::Up) {
+                // It waits for its supervisor, as messages do.
+                return Fate::Stays;
+            }
             match self.bring_to_life().await {
                 Ok(()) => {}
                 Err(unfinished) => return self.refuse_inbox(unfinished).await,
@@ -60,7 +65,7 @@ impl Actor {
         while let Some(envelope) = cell.inbox.as_ref().and_then(|inbox| inbox.take()) {
             envelope.answer(Err(failure.clone()));
         }
-        exit.map_or(Fate::Stays, |exit| self.end(exit))
+        exit.map_or(Fate::Stays, |exit| self.end_if_up(exit))
     }
 
     /// The store kept what is in the inbox from being handled.

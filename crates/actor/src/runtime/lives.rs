@@ -138,7 +138,7 @@ impl Runtime {
     pub(super) fn exists(&self, id: &ActorId) -> bool {
         let Some(kind) = self.0.registry.kind(id) else { return false };
         match kind.seat(&id.key) {
-            Some(seat) => seat.life() != Life::Over,
+            Some(seat) => !seat.has_ended(),
             None => !kind.profile(&id.key).temporary || self.known(id).is_some(),
         }
     }

@@ -25,7 +25,11 @@ impl<T> Tree<T> {
             Restart::Permanent => self.crashed(parent, id, exit, now),
             Restart::Transient if abnormal => self.crashed(parent, id, exit, now),
             // A transient child stays in the tree, down; a temporary one leaves it.
-            Restart::Transient | Restart::Temporary => self.taken_down(id, now),
+            Restart::Transient => {
+                self.actions.push_back(Action::Rests(id));
+                self.taken_down(id, now);
+            }
+            Restart::Temporary => self.taken_down(id, now),
         }
     }
 
@@ -110,7 +114,8 @@ impl<T> Tree<T> {
         }
         let added = self.joining(id);
         // A supervisor is not up before its children have been, so what was not added is part of the first start.
-        if added.is_none() && self.nodes.get(self.root).is_none_or(|root| root.standing == Standing::Proven) {
+        let has_run = self.resumed || self.nodes.get(self.root).is_none_or(|root| root.standing == Standing::Proven);
+        if added.is_none() && has_run {
             return false;
         }
         self.note(child, Happening::StartFailed(reason.to_owned()), now);

@@ -38,6 +38,8 @@ pub enum Action {
         /// Why, with the path of the worker that failed.
         reason: String,
     },
+    /// This worker has ended as it should and is down. It is started again only together with others: with its group or its supervisor.
+    Rests(NodeId),
     /// This node, worker or supervisor, has left the tree and is down. Its id is never used again.
     Removed(NodeId),
     /// The whole tree is down and stays so. Nothing follows.
@@ -54,6 +56,8 @@ pub struct Tree<T> {
     pub(super) root: NodeId,
     paths: HashMap<Arc<str>, NodeId>,
     life: Life,
+    /// It ran before.
+    pub(super) resumed: bool,
     pub(super) timers: BTreeSet<(Instant, NodeId)>,
     /// Supervisors whose task may go on. Worked off in a loop, so that no depth of nesting costs stack.
     pub(super) steps: VecDeque<NodeId>,
@@ -90,6 +94,7 @@ impl<T> Tree<T> {
             root,
             paths: HashMap::from([(path, root)]),
             life: Life::New,
+            resumed: false,
             timers: BTreeSet::new(),
             steps: VecDeque::new(),
             actions: VecDeque::new(),
@@ -108,6 +113,13 @@ impl<T> Tree<T> {
     #[must_use]
     pub fn with_history(mut self, capacity: usize) -> Self {
         self.history.set_capacity(capacity);
+        self
+    }
+
+    /// The tree ran before: a child that does not start at first is restarted like one that fails later.
+    #[must_use]
+    pub fn resumed(mut self) -> Self {
+        self.resumed = true;
         self
     }
 

@@ -190,7 +190,9 @@ impl Live {
             ready.push((envelope, result));
         }
         self.open = open;
-        let committed = if writes.is_empty() { Ok(()) } else { self.commit(runtime, cell, writes, heard, now_ms).await };
+        // A message that changes nothing now might do so when it comes again.
+        let is_unchanged = writes.is_empty() && heard.is_empty();
+        let committed = if is_unchanged { Ok(()) } else { self.commit(runtime, cell, writes, heard, now_ms).await };
         if let Err(failure) = committed {
             // The last one first, so that they are tried again in their order.
             for (envelope, _) in ready.into_iter().rev() {

@@ -197,7 +197,8 @@ impl Turn {
         let Some((runtime, cell)) = self.node() else { return Ok(()) };
         let Some(inbox) = &cell.inbox else { return Ok(()) };
         let awaited = self.course.awaited_until.is_some_and(|until| crate::now() < until);
-        if self.log.is_none() || awaited || cell.mailbox.len() > 0 || !inbox.is_empty() {
+        // A timer would be gone with the actor.
+        if self.log.is_none() || awaited || runtime.timers().has_any(&cell) || cell.mailbox.len() > 0 || !inbox.is_empty() {
             return Ok(());
         }
         // First the entry that brings it back, then the other goes.

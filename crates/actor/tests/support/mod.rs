@@ -22,6 +22,8 @@ pub struct Watch {
     pub made: AtomicUsize,
     pub handled: Mutex<Vec<String>>,
     pub fail_init: std::sync::atomic::AtomicBool,
+    /// A state cannot be taken.
+    pub fail_snapshot: std::sync::atomic::AtomicBool,
 }
 
 pub struct ProbeFactory {
@@ -209,6 +211,7 @@ impl Instance for Probe {
     }
 
     async fn snapshot(&mut self) -> Result<Payload, Fault> {
+        assert!(!self.watch.fail_snapshot.load(Ordering::SeqCst), "no state to be had");
         Ok(Payload::from_value(&self.state))
     }
 

@@ -143,9 +143,14 @@ impl Script {
                 "get" => json!(turn.kv_get(&text("key")).await?),
                 "service" => {
                     let name = step["name"].as_str().unwrap_or("default");
-                    let reply = turn.service(&text("service"), name, &text("op"), payload).await?;
-                    let reply: Value = serde_json::from_slice(&reply).unwrap();
-                    step["pick"].as_str().map_or(Value::Null, |field| reply[field].clone())
+                    let whole = step["whole"] == true;
+                    match turn.service(&text("service"), name, &text("op"), payload).await {
+                        Err(failure) if whole && failure.code == Code::Conflict => json!({"refused": "conflict"}),
+                        reply => {
+                            let reply: Value = serde_json::from_slice(&reply?).unwrap();
+                            if whole { reply } else { step["pick"].as_str().map_or(Value::Null, |field| reply[field].clone()) }
+                        }
+                    }
                 }
                 "put_blob" => {
                     let info = turn.put_blob(&text("name"), "", Bytes::from(text("content"))).await?;
@@ -158,6 +163,11 @@ impl Script {
                 "remind" => {
                     let after = Schedule::After(Duration::from_millis(step["ms"].as_u64().unwrap()));
                     turn.start_timer(step["name"].as_str(), after, &text("op"), payload, true).await?;
+                    Value::Null
+                }
+                "timer" => {
+                    let after = Schedule::After(Duration::from_millis(step["ms"].as_u64().unwrap()));
+                    turn.start_timer(step["name"].as_str(), after, &text("op"), payload, false).await?;
                     Value::Null
                 }
                 "note" => {
@@ -323,9 +333,14 @@ impl Node {
 
     /// The same with a directory for blobs.
     pub async fn keeping(store: Arc<dyn Store>, profile: Profile, blobs: Option<&Path>) -> Self {
+        Self::at(Clock::system(), store, profile, blobs).await
+    }
+
+    /// The same by another clock.
+    pub async fn at(clock: Clock, store: Arc<dyn Store>, profile: Profile, blobs: Option<&Path>) -> Self {
         let code = Scripts::new(1);
         let (version, handled) = (code.version.clone(), code.handled.clone());
-        let config = Config::new(name("node1"), store, Clock::system());
+        let config = Config::new(name("node1"), store, clock);
         let blobs = blobs.map(|directory| {
             let objects = Arc::new(plexspaces_objects::Kept::in_directory(directory).unwrap());
             let keys = Arc::new(BlobKeys::from_bytes(&[7; BlobKeys::BYTES]).unwrap().into());

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::{Call, Model};
 
-/// The service `channels`, without delays.
+/// The queue of the service `channels`, without delays. It shares nothing with the topic, so that each is judged by itself.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Channel {
+pub(super) struct Queue {
     /// By how much the end of the time for which a message is hidden may be seen late.
     pub(super) late_ms: u64,
 }
@@ -16,14 +16,33 @@ pub(super) struct Channel {
 /// How often a message is given out.
 const MAX_DELIVERIES: u32 = 10;
 
-/// The messages of the queue in their order, its dead letters, the messages of the topic, and its subscribers' places.
+/// The topic of the service `channels`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Topic;
+
+/// The messages of the queue in their order, and its dead letters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct State {
     queue: Vec<Message>,
     dead: Vec<Message>,
-    topic: Vec<String>,
-    places: BTreeMap<String, usize>,
     sent: u64,
+}
+
+/// The messages of the topic, and how many of them each subscriber has had.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Published {
+    messages: Vec<String>,
+    places: BTreeMap<String, usize>,
+}
+
+/// The calls of the queue, and those of the topic.
+pub(super) fn apart(calls: &[Call]) -> (Vec<Call>, Vec<Call>) {
+    calls.iter().cloned().partition(|call| !matches!(call.operation.as_str(), "publish" | "next"))
+}
+
+/// Whether a known reply shows a message.
+fn is_shown(calls: &[Call], id: &str) -> bool {
+    calls.iter().any(|call| call.said("message").get("msg_id").and_then(Value::as_str) == Some(id))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -114,22 +133,39 @@ fn after(mut state: State, call: &Call) -> Option<State> {
             state.queue.sort_by_key(|message| message.number);
             call.says(&[("redriven", json!(redriven))])
         }
-        "publish" => {
-            state.topic.push(id.to_owned());
-            call.says(&[("msg_id", json!(id))])
-        }
-        "next" => {
-            let place = state.places.entry(call.text("subscriber").to_owned()).or_default();
-            let next = state.topic.get(*place);
-            *place += usize::from(next.is_some());
-            holds(call, next.map(String::as_str), None)
-        }
         _ => false,
     };
     said.then_some(state)
 }
 
-impl Model for Channel {
+impl Model for Topic {
+    type State = Published;
+
+    fn start(&self) -> Published {
+        Published::default()
+    }
+
+    fn step(&self, state: &Published, call: &Call) -> Vec<Published> {
+        let mut state = state.clone();
+        let said = if call.operation == "publish" {
+            let id = call.text("msg_id");
+            state.messages.push(id.to_owned());
+            call.says(&[("msg_id", json!(id))])
+        } else {
+            let place = state.places.entry(call.text("subscriber").to_owned()).or_default();
+            let next = state.messages.get(*place);
+            *place += usize::from(next.is_some());
+            holds(call, next.map(String::as_str), None)
+        };
+        if said { vec![state] } else { Vec::new() }
+    }
+
+    fn explains(&self, call: &Call, calls: &[Call]) -> bool {
+        call.operation != "publish" || is_shown(calls, call.text("msg_id"))
+    }
+}
+
+impl Model for Queue {
     type State = State;
 
     fn start(&self) -> State {
@@ -157,5 +193,18 @@ impl Model for Channel {
             }
         }
         views.into_iter().filter_map(|view| after(view, call)).collect()
+    }
+
+    fn explains(&self, call: &Call, calls: &[Call]) -> bool {
+        let id = call.text("msg_id");
+        // One that nobody has received can only have been in the hands of those of whom nobody knows; with ten of them it is a dead letter,
+        // which is counted.
+        let unknown = calls.iter().filter(|call| call.operation == "receive" && call.reply.is_none()).count();
+        call.operation != "send" || unknown >= MAX_DELIVERIES as usize || is_shown(calls, id)
+    }
+
+    /// A message that is there is not added again, and one that is not there cannot be acknowledged: nobody is told.
+    fn depends(&self, call: &Call) -> bool {
+        matches!(call.operation.as_str(), "send" | "ack" | "nack") && call.reply.as_ref().is_none_or(Result::is_ok)
     }
 }

@@ -15,6 +15,7 @@ fn call(began: u64, ended: u64, operation: &str, arguments: Value, reply: Value)
         arguments,
         reply: is_known.then_some(Ok(reply)),
         certain: false,
+        withdrawn: false,
         began,
         ended: end,
         node: None,
@@ -151,7 +152,7 @@ fn a_queue_that_changes_the_order_loses_or_repeats_is_refused() {
     let none = |began| call(began, began + 1, "receive", json!({"visibility_ms": 100}), json!({"message": null}));
     let ack = |began, id: &str| call(began, began + 1, "ack", json!({"msg_id": id}), json!({}));
     let sent = [send(1, "a"), send(3, "b")];
-    let with = |rest: &[Call]| check(&Channel::default(), &[&sent[..], rest].concat());
+    let with = |rest: &[Call]| check(&Queue::default(), &[&sent[..], rest].concat());
     with(&[receive(5, "a", 1), receive(7, "b", 1), none(9)]).unwrap();
     with(&[receive(5, "b", 1)]).unwrap_err();
     with(&[receive(5, "a", 1), none(7)]).unwrap_err();
@@ -166,8 +167,58 @@ fn a_subscriber_that_misses_a_message_or_has_it_twice_is_refused() {
     let publish = |began, id: &str| call(began, began + 1, "publish", json!({"msg_id": id}), json!({"msg_id": id}));
     let next = |began, id: &str| call(began, began + 1, "next", json!({"subscriber": "s"}), json!({"message": {"msg_id": id}}));
     let published = [publish(1, "a"), publish(3, "b")];
-    let with = |rest: &[Call]| check(&Channel::default(), &[&published[..], rest].concat());
+    let with = |rest: &[Call]| check(&Topic, &[&published[..], rest].concat());
     with(&[next(5, "a"), next(7, "b")]).unwrap();
     with(&[next(5, "b")]).unwrap_err();
     with(&[next(5, "a"), next(7, "a")]).unwrap_err();
+}
+
+#[test]
+fn what_nobody_knows_of_is_put_off_and_the_search_comes_to_an_end() {
+    let send = |began, id: &str| call(began, began + 1, "send", json!({"msg_id": id, "payload": 1}), json!({"msg_id": id}));
+    let receive = |began, id: &str| {
+        let reply = json!({"message": {"msg_id": id, "delivery_count": 1}});
+        call(began, began + 1, "receive", json!({"visibility_ms": 100}), reply)
+    };
+    let unknown = (7..10).map(|began| call(began, 0, "receive", json!({"visibility_ms": 100}), json!({})));
+    let lost = (10..18).map(|began| call(began, 0, "send", json!({"msg_id": "lost", "payload": 1}), json!({})));
+    let begun: Vec<Call> = [send(1, "a"), send(3, "b"), send(5, "c")].into_iter().chain(unknown).chain(lost).collect();
+    let with = |rest: &[Call]| check(&Queue::default(), &[&begun[..], rest].concat());
+    with(&[receive(20, "a"), receive(22, "b"), receive(24, "c")]).unwrap();
+    with(&[receive(20, "c")]).unwrap();
+    // Somebody has had the first two, and they come back as what they are.
+    assert!(with(&[receive(20, "c"), receive(22, "a")]).unwrap_err().is_certain());
+}
+
+#[test]
+fn what_no_history_may_show_is_found_without_a_search() {
+    let refused = |workload: &Workload, calls: &[Call]| Judged::default().add("test", workload, calls, 0).unwrap_err();
+    let send = |began, id: &str| call(began, began + 1, "send", json!({"msg_id": id}), json!({"msg_id": id}));
+    let receive = |began, id: &str| call(began, began + 1, "receive", json!({}), json!({"message": {"msg_id": id, "delivery_count": 1}}));
+    let given = [send(1, "a"), send(3, "b"), receive(5, "b"), receive(7, "a")];
+    assert_eq!(refused(&workload::CHANNEL, &given), "b was given out before a, which was sent before it");
+    assert_eq!(refused(&workload::CHANNEL, &given[..3]), "{\"msg_id\":\"a\"} is lost");
+    let take = |began| call(began, began + 1, "take", json!({"pattern": ["t"]}), json!({"tuple": ["t"]}));
+    assert_eq!(refused(&workload::TUPLES, &[take(1), take(3)]), "[\"t\"] was taken twice");
+    let acquire = |began, holder: &str, version: &str| {
+        let reply = json!({"version": version, "holder": holder});
+        call(began, began + 1, "acquire", json!({"key": "k", "holder": holder}), reply)
+    };
+    assert_eq!(refused(&workload::LOCKS, &[acquire(1, "a", "1"), acquire(3, "b", "1")]), "a of k and b of k hold version 1");
+    assert_eq!(refused(&workload::LOCKS, &[acquire(1, "a", "2"), acquire(3, "b", "1")]), "k was given with version 2, and then with 1");
+    let cas = |began, key: &str| call(began, began + 1, "cas", json!({"key": key}), json!({"swapped": true, "version": 1}));
+    assert_eq!(refused(&workload::PAIRS, &[cas(1, "a"), cas(3, "b")]), "{\"key\":\"a\"} and {\"key\":\"b\"} have one version");
+}
+
+#[test]
+fn what_changes_nothing_yet_may_change_something_later() {
+    let send = |began, ended, id: &str| call(began, ended, "send", json!({"msg_id": id, "payload": 1}), json!({"msg_id": id}));
+    let receive = |began, id: &str| {
+        let reply = json!({"message": {"msg_id": id, "delivery_count": 1}});
+        call(began, began + 1, "receive", json!({"visibility_ms": 100}), reply)
+    };
+    let ack = |began, ended, id: &str| call(began, ended, "ack", json!({"msg_id": id}), json!({}));
+    // The second time it is sent when it is done.
+    let again = [send(1, 2, "a"), receive(3, "a"), send(4, 5, "b"), ack(6, 9, "a"), send(7, 8, "a"), receive(10, "b"), receive(12, "a")];
+    check(&Queue::default(), &again).unwrap();
 }

@@ -7,7 +7,8 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use serde_json::{Value, json};
 
-use super::{Call, Channel, Locks, Pairs, Refusal, Tuples, search};
+use super::channels::apart;
+use super::{Call, Locks, Pairs, Queue, Refusal, Topic, Tuples, promises, search};
 
 /// A service and how it is used.
 #[derive(Clone, Copy, Debug)]
@@ -17,10 +18,16 @@ pub struct Workload {
     /// The operations that change nothing.
     pub looks: &'static [&'static str],
     next: fn(&mut Client) -> (&'static str, Value),
+    promise: fn(&[Call]) -> Result<(), String>,
     check: fn(&[Call], u64) -> Result<(), Box<Refusal>>,
 }
 
 impl Workload {
+    /// Whether a history shows nothing that none may show.
+    pub(super) fn promise(&self, calls: &[Call]) -> Result<(), String> {
+        (self.promise)(calls)
+    }
+
     /// Whether a history is linearizable, where the end of a lease may be seen late by so much.
     ///
     /// # Errors
@@ -31,23 +38,42 @@ impl Workload {
 }
 
 /// Shared pairs: few keys, so that clients meet.
-pub const PAIRS: Workload = Workload { service: "kv", looks: &["get", "list"], next: pairs, check: |calls, _| search(&Pairs, calls) };
+pub const PAIRS: Workload =
+    Workload { service: "kv", looks: &["get", "list"], next: pairs, promise: promises::pairs, check: |calls, _| search(&Pairs, calls) };
 
 /// Tuples, some taken for a time.
 pub const TUPLES: Workload = Workload {
     service: "tuples",
     looks: &["read", "read_all", "count"],
     next: tuples,
+    promise: promises::tuples,
     check: |calls, late_ms| search(&Tuples { late_ms }, calls),
 };
 
 /// Locks with short and long leases.
-pub const LOCKS: Workload =
-    Workload { service: "locks", looks: &["get"], next: locks, check: |calls, late_ms| search(&Locks { late_ms }, calls) };
+pub const LOCKS: Workload = Workload {
+    service: "locks",
+    looks: &["get"],
+    next: locks,
+    promise: promises::locks,
+    check: |calls, late_ms| search(&Locks { late_ms }, calls),
+};
 
 /// A queue and a topic.
-pub const CHANNEL: Workload =
-    Workload { service: "channels", looks: &[], next: channel, check: |calls, late_ms| search(&Channel { late_ms }, calls) };
+pub const CHANNEL: Workload = Workload {
+    service: "channels",
+    looks: &[],
+    next: channel,
+    promise: promises::channel,
+    check: |calls, late_ms| {
+        let (queue, topic) = apart(calls);
+        let parts = [search(&Queue { late_ms }, &queue), search(&Topic, &topic)];
+        parts.into_iter().filter_map(Result::err).max_by_key(|refusal| refusal.is_certain()).map_or(Ok(()), Err)
+    },
+};
+
+/// All of them.
+pub const ALL: [Workload; 4] = [PAIRS, TUPLES, LOCKS, CHANNEL];
 
 /// One client: a name, a source of random numbers, and what it knows.
 #[derive(Debug)]

@@ -54,6 +54,26 @@ fn each_child_starts_only_after_the_one_before_is_up() {
     assert_eq!(world.log.pop().unwrap(), "ready");
 }
 
+/// A tree that ran before and is started again.
+fn again(plan: Plan<()>, broken: &str, times: u32) -> World {
+    let mut world = World::new(plan.clone(), 1);
+    world.tree = Tree::new(plan, 1).unwrap().resumed();
+    world.broken.insert(format!("root/{broken}"), times);
+    world.start();
+    world.calm();
+    world
+}
+
+#[test]
+fn a_tree_that_ran_before_goes_on_though_a_child_does_not_start_at_first() {
+    let world = again(abc(OneForOne, 3), "b", 2);
+    assert_eq!(world.log, ["start a", "start b", "start b", "start b", "start c", "ready"]);
+    // Above its intensity it is degraded, and comes back as a whole.
+    let world = again(nested(OneForOne, Restart::Permanent), "p/x", 8);
+    assert!(world.escalated.contains("root") && world.tree.degraded_until().is_some());
+    assert_eq!(world.log.last().unwrap(), "ready");
+}
+
 #[test]
 fn a_tree_stops_in_reverse_start_order_one_after_the_other() {
     let mut world = World::up(nested(OneForOne, Restart::Permanent));

@@ -24,6 +24,8 @@ pub(super) struct Known {
     pub(super) removing: bool,
     /// It ended normally by itself.
     pub(super) rested: bool,
+    /// The tree has said that it rests.
+    resting: bool,
     starts: usize,
     /// When it last fell by itself.
     fell: Option<Instant>,
@@ -132,6 +134,7 @@ impl World {
             added,
             removing: false,
             rested: false,
+            resting: false,
             starts: 0,
             fell: None,
             restarted: Vec::new(),
@@ -279,6 +282,7 @@ impl World {
                 Action::StartFailed { child, reason } => self.log.push(format!("start failed {}: {reason}", name(child))),
                 Action::Added(id) => self.log.push(format!("added {}", name(id))),
                 Action::AddFailed { child, .. } => self.log.push(format!("add failed {}", name(child))),
+                Action::Rests(id) => self.take_rests(*id),
                 Action::Removed(id) => self.take_removed(*id),
                 Action::Stopped => {
                     self.stopped = true;
@@ -316,9 +320,16 @@ impl World {
             }
         }
         let known = self.known.get_mut(&path).unwrap();
-        (known.phase, known.rested) = (Phase::Starting, false);
+        (known.phase, known.rested, known.resting) = (Phase::Starting, false, false);
         known.starts += 1;
         self.log.push(format!("start {}", path.trim_start_matches("root/")));
+    }
+
+    fn take_rests(&mut self, id: NodeId) {
+        let path = self.ids[&id].clone();
+        let known = self.known.get_mut(&path).unwrap();
+        assert!(known.restart == Restart::Transient && known.rested && !known.resting, "{path} rests: {known:?}");
+        known.resting = true;
     }
 
     fn take_stop(&mut self, id: NodeId, at_once: bool) {
@@ -420,7 +431,7 @@ impl World {
             } else if !known.worker {
                 assert_eq!(state, State::Running, "{path}");
             } else if known.restart == Restart::Transient && known.rested {
-                assert_eq!((known.phase, state), (Phase::Down, State::Ended), "{path}");
+                assert_eq!((known.phase, state, known.resting), (Phase::Down, State::Ended, true), "{path}");
             } else {
                 assert_eq!((known.phase, state), (Phase::Up, State::Running), "{path}");
             }
