@@ -21,6 +21,9 @@ const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
 "#;
 
 /// DynamoDB Local, which keeps its tables in files, apart for each access key and region.
+///
+/// It answers before its file has a change, and loses the last ones when it is killed. The service that it stands for does not, so that it can
+/// be stopped here and not killed.
 pub struct DynamoDb {
     server: Server,
     class_path: String,
@@ -58,11 +61,6 @@ impl DynamoDb {
     /// Stops it: connections are ended, and what was acknowledged is kept.
     pub fn stop(&mut self) {
         self.server.stop();
-    }
-
-    /// Kills it without a warning.
-    pub fn kill(&mut self) -> Result<()> {
-        self.server.kill("KILL")
     }
 
     /// Holds it, so that it keeps its connections and answers nothing, or lets it go on.
