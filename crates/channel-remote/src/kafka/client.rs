@@ -73,7 +73,14 @@ pub(super) struct Read {
     pub(super) start: i64,
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Arc<Connection>>>>;
+/// The connection to an address, and when it was last found out that there is none to be had, and why.
+#[derive(Default)]
+struct Slot {
+    connection: Option<Arc<Connection>>,
+    failed: Option<(Instant, String)>,
+}
+
+type Shared = Arc<tokio::sync::Mutex<Slot>>;
 
 pub(super) struct Client {
     bootstrap: Vec<String>,
@@ -81,7 +88,7 @@ pub(super) struct Client {
     login: Option<Login>,
     replicas: i16,
     /// By address and whether it is one to listen at, where requests wait.
-    connections: Mutex<HashMap<(String, bool), Slot>>,
+    connections: Mutex<HashMap<(String, bool), Shared>>,
     /// The leaders of topics.
     leaders: Mutex<HashMap<String, String>>,
     /// Topics that are listened to by somebody: from where on, and whom to tell.
@@ -129,14 +136,23 @@ impl Client {
 
     /// The connection to an address, which is made if there is none.
     async fn connection(&self, address: &str, listens: bool) -> Result<Arc<Connection>, Fault> {
+        let asked = Instant::now();
         let slot = self.connections.lock().entry((address.to_owned(), listens)).or_default().clone();
         let mut slot = slot.lock().await;
-        if let Some(connection) = slot.as_ref().filter(|connection| !connection.is_closed()) {
+        if let Some(connection) = slot.connection.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(connection.clone());
         }
-        let opened = Arc::new(Connection::open(address, self.tls.as_ref(), self.login.as_ref(), PATIENCE).await?);
-        *slot = Some(opened.clone());
-        Ok(opened)
+        // Those who wait for the same attempt are told of it together.
+        if let Some((_, why)) = slot.failed.as_ref().filter(|(at, _)| *at > asked) {
+            return Err(Fault::Unsent(why.clone()));
+        }
+        match Connection::open(address, self.tls.as_ref(), self.login.as_ref(), PATIENCE).await {
+            Ok(opened) => Ok(slot.connection.insert(Arc::new(opened)).clone()),
+            Err(fault) => {
+                slot.failed = Some((Instant::now(), fault.to_string()));
+                Err(fault)
+            }
+        }
     }
 
     /// Gives a connection up on which nothing came back.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use plexspaces_types::{Code, Failure};
 use serde::Serialize;
-use tokio::sync::Notify;
+use tokio::sync::{MutexGuard, Notify};
 
 use super::client::{Client, Entry, NO_TOPIC, OUT_OF_RANGE, READ_BYTES};
 use super::wire::Fault;
@@ -103,11 +103,13 @@ struct State<M> {
     is_open: bool,
     /// When the log was last begun to be read to its end.
     read: Option<Instant>,
+    /// When it was last found out that the log cannot be read, and why.
+    failed: Option<(Instant, Failure)>,
 }
 
 impl<M: Machine> Log<M> {
     pub(super) fn new(client: Arc<Client>, topic: String) -> Self {
-        let state = State { machine: M::default(), next: 0, start: 0, is_open: false, read: None };
+        let state = State { machine: M::default(), next: 0, start: 0, is_open: false, read: None, failed: None };
         let (state, used) = (tokio::sync::Mutex::new(state), Mutex::new(Instant::now()));
         Self { client, topic, state, is_tidying: Arc::default(), used }
     }
@@ -120,13 +122,10 @@ impl<M: Machine> Log<M> {
     pub(super) async fn look<T>(&self, make: bool, look: impl FnOnce(&mut M, i64) -> T) -> Result<Option<T>, Failure> {
         let asked = Instant::now();
         *self.used.lock() = asked;
-        let mut state = self.state.lock().await;
-        if !self.open(&mut state, make).await? {
+        let mut state = self.lock(asked).await?;
+        let is_there = self.bring(&mut state, make, |state| state.read.is_none_or(|read| read < asked)).await?;
+        if !is_there {
             return Ok(None);
-        }
-        // Another's reading that began later than this request will do.
-        if state.read.is_none_or(|read| read < asked) {
-            self.catch_up(&mut state).await?;
         }
         let end = state.next;
         Ok(Some(look(&mut state.machine, end)))
@@ -167,17 +166,43 @@ impl<M: Machine> Log<M> {
                 return Err(self.client.failure(&fault));
             }
         };
-        let mut state = self.state.lock().await;
-        if !self.open(&mut state, false).await? {
+        let mut state = self.lock(Instant::now()).await?;
+        if !self.bring(&mut state, false, |state| state.next <= offset).await? {
             return Err(Failure::new(Code::Unavailable, "a topic of Kafka is gone"));
-        }
-        while state.next <= offset {
-            self.catch_up(&mut state).await?;
         }
         self.client.tell(&self.topic);
         let seen = look(&mut state.machine, offset);
         self.tidy(&state);
         Ok(seen)
+    }
+
+    /// The state, unless somebody has found out since then that the log cannot be read: those who wait are told together.
+    async fn lock(&self, since: Instant) -> Result<MutexGuard<'_, State<M>>, Failure> {
+        let state = self.state.lock().await;
+        let failed = state.failed.as_ref().filter(|(at, _)| *at > since).map(|(_, failure)| failure.clone());
+        match failed {
+            Some(failure) => Err(failure),
+            None => Ok(state),
+        }
+    }
+
+    /// Reads the log as long as the state is not as it is wanted; false where there is no log.
+    async fn bring(&self, state: &mut State<M>, make: bool, is_behind: impl Fn(&State<M>) -> bool) -> Result<bool, Failure> {
+        let brought = async {
+            if !self.open(state, make).await? {
+                return Ok(false);
+            }
+            // Another's reading that began later than this request will do.
+            while is_behind(state) {
+                self.catch_up(state).await?;
+            }
+            Ok(true)
+        };
+        let brought = brought.await;
+        if let Err(failure) = &brought {
+            state.failed = Some((Instant::now(), Failure::clone(failure)));
+        }
+        brought
     }
 
     async fn open(&self, state: &mut State<M>, make: bool) -> Result<bool, Failure> {
@@ -201,7 +226,7 @@ impl<M: Machine> Log<M> {
     /// Begins with the first entry that is there.
     async fn begin(&self, state: &mut State<M>) -> Result<(), Failure> {
         let start = self.client.start(&self.topic).await.map_err(|fault| self.client.failure(&fault))?;
-        *state = State { machine: M::default(), next: start, start, is_open: true, read: None };
+        *state = State { machine: M::default(), next: start, start, is_open: true, read: None, failed: None };
         Ok(())
     }
 

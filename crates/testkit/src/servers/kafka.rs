@@ -129,11 +129,15 @@ impl Kafka {
         Ok(())
     }
 
-    /// The first offset that a topic still has.
-    pub fn first_offset(&self, topic: &str) -> Result<u64> {
+    /// The first offset that a topic still has, and that of the next record.
+    pub fn offsets(&self, topic: &str) -> Result<(u64, u64)> {
+        Ok((self.offset(topic, "-2")?, self.offset(topic, "-1")?))
+    }
+
+    fn offset(&self, topic: &str, time: &str) -> Result<u64> {
         let mut command = Command::new("java");
         command.args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", &self.class_path, "org.apache.kafka.tools.GetOffsetShell"]);
-        let output = command.args(["--bootstrap-server", &self.url(), "--topic", topic, "--time", "-2"]).output()?;
+        let output = command.args(["--bootstrap-server", &self.url(), "--topic", topic, "--time", time]).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         let offset = text.trim().rsplit(':').next().and_then(|offset| offset.parse().ok());
         offset.with_context(|| format!("the offset cannot be read: {text}{}", String::from_utf8_lossy(&output.stderr)))
