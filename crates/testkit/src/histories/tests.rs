@@ -199,7 +199,12 @@ fn what_no_history_may_show_is_found_without_a_search() {
     assert_eq!(refused(&workload::CHANNEL, &given), "b was given out before a, which was sent before it");
     assert_eq!(refused(&workload::CHANNEL, &given[..3]), "{\"msg_id\":\"a\"} is lost");
     let take = |began| call(began, began + 1, "take", json!({"pattern": ["t"]}), json!({"tuple": ["t"]}));
-    assert_eq!(refused(&workload::TUPLES, &[take(1), take(3)]), "[\"t\"] was taken twice");
+    let write = |began| call(began, began + 1, "write", json!({"tuple": ["t"]}), Value::Null);
+    assert_eq!(
+        refused(&workload::TUPLES, &[write(1), take(3), take(5)]),
+        "[\"t\"] was taken 2 times, which is more often than it was written (1)"
+    );
+    promises::tuples(&[write(1), write(3), take(5), take(7)]).unwrap();
     let acquire = |began, holder: &str, version: &str| {
         let reply = json!({"version": version, "holder": holder});
         call(began, began + 1, "acquire", json!({"key": "k", "holder": holder}), reply)
