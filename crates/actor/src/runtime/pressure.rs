@@ -46,6 +46,8 @@ pub(crate) struct Pressure {
     fits: AtomicUsize,
     /// Actors that wait for a place.
     waiting: AtomicUsize,
+    /// How many have left so far.
+    gone: AtomicUsize,
     look: Notify,
     left: Notify,
 }
@@ -56,6 +58,7 @@ impl Default for Pressure {
             live: AtomicUsize::new(0),
             fits: AtomicUsize::new(usize::MAX),
             waiting: AtomicUsize::new(0),
+            gone: AtomicUsize::new(0),
             look: Notify::new(),
             left: Notify::new(),
         }
@@ -78,12 +81,12 @@ impl Pressure {
         }
     }
 
-    /// Waits until no more than so many are there.
-    async fn shrunk(&self, to: usize) {
+    /// Waits until so many have left in all.
+    async fn have_gone(&self, so_many: usize) {
         loop {
             let mut left = std::pin::pin!(self.left.notified());
             left.as_mut().enable();
-            if self.live() <= to {
+            if self.gone.load(Ordering::Relaxed) >= so_many {
                 return;
             }
             left.await;
@@ -129,6 +132,7 @@ pub(crate) struct Room(Arc<Pressure>);
 impl Drop for Room {
     fn drop(&mut self) {
         self.0.live.fetch_sub(1, Ordering::Relaxed);
+        self.0.gone.fetch_add(1, Ordering::Relaxed);
         self.0.left.notify_waiters();
     }
 }
@@ -171,12 +175,13 @@ impl Runtime {
             pressure.let_in(fits);
             let (waiting, (low, high)) = (pressure.waiting.load(Ordering::Relaxed), free(fits));
             if live.saturating_add(low.max(waiting)) > fits {
+                let gone = pressure.gone.load(Ordering::Relaxed);
                 let sent = self.send_away(live.saturating_add(high.max(waiting)) - fits);
                 if sent == 0 {
                     // Nobody can leave: those that come find what there is.
                     pressure.let_in(live.saturating_add(waiting));
                 }
-                let _ = timeout(LEAVING, pressure.shrunk(live.saturating_sub(sent))).await;
+                let _ = timeout(LEAVING, pressure.have_gone(gone + sent)).await;
             }
             let _ = timeout(PERIOD, pressure.look.notified()).await;
         }
