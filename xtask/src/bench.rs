@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::shell::{path_with, python, root, visibly};
+use crate::shell::{FULL, path_with, python, root, visibly};
 
 const BENCHES: [&str; 14] = [
     "store",
@@ -28,7 +28,7 @@ pub(crate) fn run() -> Result<()> {
     for bench in BENCHES {
         println!("==> {bench}");
         let mut command = Command::new("cargo");
-        visibly(command.args(["bench", "--workspace", "--bench", bench]).env("PATH", &path).current_dir(root()?))?;
+        visibly(command.args(["bench", "--workspace", "--features", FULL, "--bench", bench]).env("PATH", &path).current_dir(root()?))?;
     }
     Ok(())
 }

@@ -11,6 +11,9 @@ use anyhow::{Context as _, Result, bail};
 const PACKAGES: [&str; 7] =
     ["componentize-py==0.25.1", "mypy==2.4.1", "openapi-spec-validator", "pytest", "setuptools>=77", "wasmtime==50.0.1", "wheel"];
 
+/// The feature with everything that is optional.
+pub(crate) const FULL: &str = "plexspaces-cli/full";
+
 /// The repository. Cargo says at run time where it is: checkouts that share a target directory also share this program.
 pub(crate) fn root() -> Result<PathBuf> {
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("run this as `cargo xtask`")?;

@@ -6,11 +6,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::shell::{missing, path_with, python, root};
+use crate::shell::{FULL, missing, path_with, python, root};
 use crate::{edges, proto, shell, tidy};
-
-/// With every optional part.
-const FULL: &str = "plexspaces-cli/full";
 
 /// How many tests a step ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -64,6 +64,8 @@ macro_rules! conformance {
             pages_follow_one_another,
             a_range_that_holds_no_key_is_empty,
             partitions_are_apart,
+            what_comes_first_is_kept_before_the_batch,
+            a_batch_that_is_refused_may_follow_what_is_kept,
         ]);
         $crate::conformance!(@cases $fixture, limits: [
             the_largest_value_is_kept,

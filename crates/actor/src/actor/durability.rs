@@ -459,15 +459,17 @@ impl Runtime {
         let arrived = std::mem::take(&mut *cell.arrived.lock());
         changes.arrived.extend(arrived);
         let outcome = held.lock().commit(changes, now);
-        match outcome {
-            Outcome::Unchanged => {}
-            Outcome::Commit(batch) => config.store.commit_after(first, batch).await.map_err(|error| untaken(&cell.id, error))?,
-        }
+        let kept = match outcome {
+            Outcome::Unchanged => Ok(()),
+            Outcome::Commit(batch) => config.store.commit_after(first, batch).await,
+        };
+        // Also what a failed commit may have left in the indexes is looked after.
+        self.arm(due);
+        kept.map_err(|error| untaken(&cell.id, error))?;
         held.lock().committed();
         if let Some(until) = watched_until {
             cell.watched_until.store(until, Ordering::Relaxed);
         }
-        self.arm(due);
         Ok(())
     }
 

@@ -202,3 +202,42 @@ pub async fn partitions_are_apart(fixture: &impl Fixture) {
     assert_eq!(store.get(&partition("pp"), b"k").await.unwrap(), Some(bytes("pp")));
     assert_eq!(store.scan(&partition("none"), Range::all(), 10).await.unwrap(), Page::default());
 }
+
+/// Batches of other partitions that come first are kept with the batch that follows them.
+pub async fn what_comes_first_is_kept_before_the_batch(fixture: &impl Fixture) {
+    let store = fixture.open().await;
+    let [one, two, here] = ["first/1", "first/2", "first/3"].map(partition);
+    let mut first = [Batch::new(one.clone()), Batch::new(two.clone()), Batch::new(here.clone())];
+    for batch in &mut first {
+        batch.put("k", "first");
+    }
+    let mut batch = Batch::new(here.clone());
+    batch.put("l", "then");
+    store.commit_after(first.to_vec(), batch).await.unwrap();
+    assert_eq!(scan_all(&*store, &one, Range::all(), 10).await, [entry("k", "first")]);
+    assert_eq!(scan_all(&*store, &two, Range::all(), 10).await, [entry("k", "first")]);
+    assert_eq!(scan_all(&*store, &here, Range::all(), 10).await, [entry("k", "first"), entry("l", "then")]);
+
+    // What the first ones wrote is there when the batch is judged.
+    let mut first = Batch::new(here.clone());
+    first.put("k", "second");
+    let mut batch = Batch::new(here.clone());
+    batch.require("k", Some(bytes("second"))).put("k", "third");
+    store.commit_after(vec![first], batch).await.unwrap();
+    assert_eq!(store.get(&here, b"k").await.unwrap(), Some(bytes("third")));
+}
+
+/// A batch whose precondition fails leaves no write; what came first is either kept whole or not at all.
+pub async fn a_batch_that_is_refused_may_follow_what_is_kept(fixture: &impl Fixture) {
+    let store = fixture.open().await;
+    let [one, here] = ["refused/1", "refused/2"].map(partition);
+    put(&*store, &here, "k", "1").await.unwrap();
+    let mut first = Batch::new(one.clone());
+    first.put("a", "1").put("b", "2");
+    let mut batch = Batch::new(here.clone());
+    batch.require("k", Some(bytes("2"))).put("k", "3").put("l", "3");
+    assert_eq!(store.commit_after(vec![first], batch).await, Err(Error::Precondition { index: 0 }));
+    assert_eq!(scan_all(&*store, &here, Range::all(), 10).await, [entry("k", "1")]);
+    let kept = scan_all(&*store, &one, Range::all(), 10).await;
+    assert!(kept.is_empty() || kept == [entry("a", "1"), entry("b", "2")], "{kept:?}");
+}

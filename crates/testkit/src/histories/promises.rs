@@ -28,19 +28,19 @@ pub(super) fn pairs(calls: &[Call]) -> Result<(), String> {
 /// A tuple is not taken more often than it may have been written: each is written by one call, and by another where nobody knows whether the
 /// first was carried out.
 pub(super) fn tuples(calls: &[Call]) -> Result<(), String> {
-    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    let mut taken: BTreeMap<String, (&Value, usize)> = BTreeMap::new();
     let takes = replies(calls, "take").filter(|(call, _)| call.arguments.get("lease_ms").is_none());
     let one = takes.map(|(_, reply)| &reply["tuple"]).filter(|tuple| !tuple.is_null());
     let all = replies(calls, "take_all").filter_map(|(_, reply)| reply["tuples"].as_array()).flatten();
     for tuple in one.chain(all) {
-        *taken.entry(tuple.to_string()).or_default() += 1;
+        taken.entry(tuple.to_string()).or_insert((tuple, 0)).1 += 1;
     }
-    let written = |tuple: &str| {
-        let writes = |(name, argument): (&String, &Value)| name != "pattern" && argument.to_string() == tuple;
+    let written = |tuple: &Value| {
+        let writes = |(name, argument): (&String, &Value)| name != "pattern" && argument == tuple;
         calls.iter().filter(|call| call.arguments.as_object().is_some_and(|arguments| arguments.iter().any(writes))).count()
     };
     // One of which no write is known is not looked for here.
-    match taken.iter().find(|(tuple, times)| **times > written(tuple).max(1)) {
+    match taken.values().find(|(tuple, times)| *times > written(tuple).max(1)) {
         Some((tuple, times)) => {
             Err(format!("{tuple} was taken {times} times, which is more often than it was written ({})", written(tuple)))
         }
