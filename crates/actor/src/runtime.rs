@@ -84,6 +84,8 @@ pub struct Config {
     pub clock: Clock,
     /// How much the actors may take up together.
     pub budget: Budget,
+    /// Bytes of memory that actors that have left are not using any more, and that are kept for those that come.
+    pub kept_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The facets that actors can have.
     pub facets: FacetRegistry,
     /// The services that there are beside applications.
@@ -99,7 +101,7 @@ impl Config {
     #[must_use]
     pub fn new(node_id: Name, store: Arc<dyn Store>, clock: Clock) -> Self {
         let (budget, facets, brokers) = (Budget::default(), FacetRegistry::builtin(), Brokers::default());
-        Self { node_id, store, clock, budget, facets, services: Vec::new(), blobs: None, brokers }
+        Self { node_id, store, clock, budget, kept_bytes: Arc::new(|| 0), facets, services: Vec::new(), blobs: None, brokers }
     }
 }
 

@@ -26,6 +26,9 @@ struct Project {
 
 pub(crate) async fn run(dev: &Dev) -> anyhow::Result<()> {
     let project = Project::find(&dev.path)?;
+    // From now on, so that what is changed while the first build runs is built too.
+    let (changes, mut changed) = mpsc::channel(64);
+    let _watcher = watch(&project.directory, changes)?;
     let data_dir = dev.data_dir.clone().unwrap_or_else(|| project.directory.join(".plexspaces"));
     std::fs::create_dir_all(&data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
     let component = data_dir.join("component.wasm");
@@ -45,8 +48,6 @@ pub(crate) async fn run(dev: &Dev) -> anyhow::Result<()> {
     let first = deploy(&node, &project, &component).await?;
     welcome(&url, &first);
 
-    let (changes, mut changed) = mpsc::channel(64);
-    let _watcher = watch(&project.directory, changes)?;
     let applications = node.applications().clone();
     let running = tokio::spawn(node.run());
     loop {

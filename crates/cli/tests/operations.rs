@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::process::Command;
 
 use http::Method;
@@ -144,28 +145,54 @@ async fn health_metrics_and_the_contract_are_served() {
     assert_eq!(http.get(&node, "/openapi.json").await.body["openapi"], "3.1.0");
 }
 
+/// A newcomer's class.
+fn hello(greeting: &str) -> String {
+    format!(
+        "\"\"\"Mine.\"\"\"\nfrom plexspaces import actor, handler, state\n\n\n@actor\nclass Hello:\n    seen: int = state(default=0)\n\n    \
+         @handler(\"hi\")\n    def hi(self, name: str = \"you\") -> dict:\n        self.seen += 1\n        \
+         return {{\"text\": \"{greeting} \" + name, \"seen\": self.seen}}\n"
+    )
+}
+
+/// `plexspaces dev` in a directory.
+fn dev(directory: &Path) -> Command {
+    let mut command = Command::new(PLEXSPACES);
+    command.arg("dev").arg(directory).args(["--listen-addr", "127.0.0.1:0"]);
+    command.env("PYTHONPATH", support::root().join("sdk/python/src"));
+    command
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ten_line_class_works_at_the_first_try_and_keeps_its_state_when_it_changes() {
     let directory = tempfile::tempdir().unwrap();
     let source = directory.path().join("hello.py");
-    let class = |greeting: &str| {
-        format!(
-            "\"\"\"Mine.\"\"\"\nfrom plexspaces import actor, handler, state\n\n\n@actor\nclass Hello:\n    seen: int = state(default=0)\n\n    \
-             @handler(\"hi\")\n    def hi(self, name: str = \"you\") -> dict:\n        self.seen += 1\n        \
-             return {{\"text\": \"{greeting} \" + name, \"seen\": self.seen}}\n"
-        )
-    };
-    std::fs::write(&source, class("Hello")).unwrap();
-    let mut command = Command::new(PLEXSPACES);
-    command.arg("dev").arg(directory.path()).args(["--listen-addr", "127.0.0.1:0"]);
-    command.env("PYTHONPATH", support::root().join("sdk/python/src"));
-    let (node, http) = (Node::spawn(command), Http::new());
+    std::fs::write(&source, hello("Hello")).unwrap();
+    let (node, http) = (Node::spawn(dev(directory.path())), Http::new());
     let curl = node.line_with("curl");
     assert!(curl.contains("/api/v1/actors/default/hello?invocation=call"), "{curl}");
     let reply = http.ask(&node, "default/hello", json!({"op": "hi"})).await;
     assert_eq!(reply.body, json!({"text": "Hello you", "seen": 1}));
-    std::fs::write(&source, class("Moin")).unwrap();
+    std::fs::write(&source, hello("Moin")).unwrap();
     node.line_with("redeployed");
     let reply = http.ask(&node, "default/hello", json!({"op": "hi", "name": "Ada"})).await;
     assert_eq!(reply.body, json!({"text": "Moin Ada", "seen": 2}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_while_the_first_build_runs_is_built_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("hello.py");
+    std::fs::write(&source, hello("Hello")).unwrap();
+    let (begun, changed) = (directory.path().join(".plexspaces"), source.clone());
+    let editor = std::thread::spawn(move || {
+        while !begun.exists() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::fs::write(changed, hello("Moin")).unwrap();
+    });
+    let (node, http) = (Node::spawn(dev(directory.path())), Http::new());
+    editor.join().unwrap();
+    node.line_with("redeployed");
+    let reply = http.ask(&node, "default/hello", json!({"op": "hi"})).await;
+    assert_eq!(reply.body, json!({"text": "Moin you", "seen": 1}));
 }

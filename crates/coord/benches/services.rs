@@ -21,6 +21,7 @@ const ROUNDS: usize = 5;
 const LARGE: usize = 1_000_000;
 const SMALL: usize = 1_000;
 const SAMPLES: usize = 20_000;
+const WRITERS: usize = 256;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -60,19 +61,23 @@ impl Node {
     }
 }
 
-/// What an operation costs among few and among many tuples, without a disk.
+/// What an operation costs among few and among many tuples.
 async fn sizes() -> Result<(), Failed> {
-    println!("tuple space in memory, p50 of {SAMPLES}; the second element is known");
-    println!("{:<10} {:>14} {:>14} {:>7}", "", "1,000", "1,000,000", "ratio");
-    let (small, large) = (Node::over(Arc::new(Memory::new()))?, Node::over(Arc::new(Memory::new()))?);
-    for (node, size) in [(&small, SMALL), (&large, LARGE)] {
-        for number in 0..size {
-            node.ask("tuples", "write", format!(r#"{{"tuple":["item",{number},"payload"]}}"#)).await?;
-        }
-    }
+    let directory = TempDir::new()?;
+    println!("tuple space, p50; the second element is known");
+    println!("{:<18} {:>14} {:>14} {:>7}", "", "1,000", "1,000,000", "ratio");
+    let memory = || Arc::new(Memory::new()) as Arc<dyn Store>;
+    among("memory", SAMPLES, [memory(), memory()]).await?;
+    among("SQLite", SAMPLES / 10, [sqlite(&directory)?, sqlite(&directory)?]).await
+}
+
+async fn among(name: &str, samples: usize, [few, many]: [Arc<dyn Store>; 2]) -> Result<(), Failed> {
+    let (small, large) = (Node::over(few)?, Node::over(many)?);
+    fill(&small, SMALL).await?;
+    fill(&large, LARGE).await?;
     let mut printed = [Vec::new(), Vec::new()];
     // In turn, so that what the machine does besides meets both.
-    for sample in 0..SAMPLES {
+    for sample in 0..samples {
         for (node, size, times) in [(&small, SMALL, 0), (&large, LARGE, 1)] {
             let number = (sample * 7919) % size;
             let mut took = [Duration::ZERO; 3];
@@ -90,10 +95,30 @@ async fn sizes() -> Result<(), Failed> {
             }
         }
     }
-    for (index, name) in ["rd", "in", "out"].iter().enumerate() {
+    for (index, operation) in ["rd", "in", "out"].iter().enumerate() {
         let p50 = |times: &[[Duration; 3]]| median(times.iter().filter_map(|took| took.get(index)).map(Duration::as_secs_f64).collect());
         let [few, many] = [p50(&printed[0]), p50(&printed[1])];
-        println!("{name:<10} {:>11.2} us {:>11.2} us {:>7.2} (at most 1.50)", few * 1e6, many * 1e6, many / few);
+        let name = format!("{name}, {operation}");
+        println!("{name:<18} {:>11.2} us {:>11.2} us {:>7.2} (at most 1.50)", few * 1e6, many * 1e6, many / few);
+    }
+    Ok(())
+}
+
+/// Tuples with the numbers up to a size, written by several at a time.
+async fn fill(node: &Node, size: usize) -> Result<(), Failed> {
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let node = node.clone();
+            tokio::spawn(async move {
+                for number in (writer..size).step_by(WRITERS) {
+                    node.ask("tuples", "write", format!(r#"{{"tuple":["item",{number},"payload"]}}"#)).await?;
+                }
+                Ok::<(), Failed>(())
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await??;
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ mod tests;
 mod waiters;
 
 use pattern::Pattern;
-use space::{Space, Tuple};
+use space::{Place, Space, Tuple};
 use waiters::{Waiter, Waiters, Wish};
 
 use crate::numbers::Numbers;
@@ -60,8 +60,8 @@ struct TupleSpace {
     subscriptions: BTreeMap<String, Subscription>,
 }
 
-/// A tuple's number and text.
-type Found = (u64, Box<str>);
+/// A tuple's place and text.
+type Found = (Place, Box<str>);
 
 struct Leased {
     number: u64,
@@ -173,7 +173,9 @@ impl SystemActor for TupleSpace {
                 let row: Row<'_> = postcard::from_bytes(value).map_err(|_| unreadable("tuple"))?;
                 let tuple = Tuple::parse(row.text, row.expires_ms)?;
                 match row.lease {
-                    None => self.space.insert(number, tuple),
+                    None => {
+                        self.space.insert(number, tuple);
+                    }
                     Some((lease, until_ms)) => self.lend(lease, Leased { number, tuple, until_ms }),
                 }
             }
@@ -205,7 +207,7 @@ impl SystemActor for TupleSpace {
                 let Exchange { pattern, tuple, ttl_ms } = arguments(request.payload)?;
                 let pattern = Pattern::parse(pattern)?;
                 let tuple = self.admit(&tuple, ttl_ms, effects)?;
-                let existing = self.oldest(&pattern, None, effects.now_ms()).map(|(_, tuple)| tuple.text.clone());
+                let existing = self.oldest(&pattern, None, effects.now_ms()).map(|(_, tuple)| Box::<str>::from(tuple.text()));
                 if existing.is_none() {
                     self.write(tuple, effects);
                 }
@@ -216,9 +218,9 @@ impl SystemActor for TupleSpace {
                 let Exchange { pattern, tuple, ttl_ms } = arguments(request.payload)?;
                 let pattern = Pattern::parse(pattern)?;
                 let tuple = self.admit(&tuple, ttl_ms, effects)?;
-                let replaced = self.oldest(&pattern, None, effects.now_ms()).map(|(number, tuple)| (number, tuple.text.clone()));
-                if let Some((number, _)) = &replaced {
-                    self.remove(*number, effects);
+                let replaced = self.oldest(&pattern, None, effects.now_ms()).map(|(place, tuple)| (place, Box::<str>::from(tuple.text())));
+                if let Some((place, _)) = &replaced {
+                    self.remove(*place, effects);
                     self.write(tuple, effects);
                 }
                 Ok(Some(one(replaced.as_ref().map(|(_, text)| text.as_ref()))))
@@ -232,8 +234,8 @@ impl SystemActor for TupleSpace {
             "take_all" => {
                 let Many { pattern, limit, after } = arguments(request.payload)?;
                 let (found, next) = self.page(&Pattern::parse(pattern)?, after, limit, effects.now_ms())?;
-                for (number, _) in &found {
-                    self.remove(*number, effects);
+                for (place, _) in &found {
+                    self.remove(*place, effects);
                 }
                 Ok(Some(many(found.iter().map(|(_, text)| text.as_ref()), next)))
             }
@@ -282,8 +284,8 @@ impl SystemActor for TupleSpace {
             effects.answer(waiter.ticket, Ok(one(None)));
         }
         for _ in 0..EXPIRE_AT_ONCE {
-            let Some(number) = self.space.expired(now_ms) else { break };
-            self.remove(number, effects);
+            let Some(place) = self.space.expired(now_ms) else { break };
+            self.remove(place, effects);
         }
         for _ in 0..EXPIRE_AT_ONCE {
             let over = self.lease_ends.first().filter(|(until, _)| *until <= now_ms).map(|(_, lease)| lease.clone());
@@ -307,7 +309,7 @@ impl TupleSpace {
         let number = self.numbers.next(b"v", effects);
         for (id, subscription) in &self.subscriptions {
             if tuple.is_meant_by(&subscription.pattern) {
-                let payload = format!(r#"{{"tuple":{},"subscription":"{id}"}}"#, tuple.text);
+                let payload = format!(r#"{{"tuple":{},"subscription":"{id}"}}"#, tuple.text());
                 effects.tell(subscription.actor.clone(), "tuple_written", Payload::Json(payload));
             }
         }
@@ -319,7 +321,7 @@ impl TupleSpace {
         for (ticket, start) in self.waiters.waiting_for(&tuple, number) {
             let Some(waiter) = self.waiters.remove(start, ticket).filter(|_| effects.is_awaited(ticket)) else { continue };
             match waiter.wish {
-                Wish::Read => effects.answer(ticket, Ok(read(number, &tuple.text))),
+                Wish::Read => effects.answer(ticket, Ok(read(number, tuple.text()))),
                 Wish::Take { lease_ms } => {
                     let reply = self.hand_over(number, tuple, lease_ms, effects);
                     effects.answer(ticket, Ok(reply));
@@ -335,12 +337,12 @@ impl TupleSpace {
     fn hand_over(&mut self, number: u64, tuple: Tuple, lease_ms: Option<u64>, effects: &mut Effects<'_>) -> Payload {
         let Some(lease_ms) = lease_ms else {
             effects.delete(&tuple_key(number));
-            return one(Some(&tuple.text));
+            return one(Some(tuple.text()));
         };
         let lease = format!("lease-{:016x}", rand::random::<u64>());
         let until_ms = effects.now_ms().saturating_add(lease_ms);
         effects.put(&tuple_key(number), row(&tuple, Some((lease.clone(), until_ms))));
-        let reply = Payload::Json(format!(r#"{{"tuple":{},"lease":"{lease}"}}"#, tuple.text));
+        let reply = Payload::Json(format!(r#"{{"tuple":{},"lease":"{lease}"}}"#, tuple.text()));
         self.lend(lease, Leased { number, tuple, until_ms });
         reply
     }
@@ -365,13 +367,13 @@ impl TupleSpace {
         }
     }
 
-    fn remove(&mut self, number: u64, effects: &mut Effects<'_>) -> Option<Tuple> {
-        effects.delete(&tuple_key(number));
-        self.space.remove(number)
+    fn remove(&mut self, place: Place, effects: &mut Effects<'_>) -> Option<Tuple> {
+        effects.delete(&tuple_key(place.number));
+        self.space.remove(place)
     }
 
     /// The oldest tuple that a pattern means. One whose time is over counts as gone.
-    fn oldest<'a>(&'a self, pattern: &Pattern, after: Option<u64>, now_ms: u64) -> Option<(u64, &'a Tuple)> {
+    fn oldest<'a>(&'a self, pattern: &Pattern, after: Option<u64>, now_ms: u64) -> Option<(Place, &'a Tuple)> {
         self.space.find(pattern, after).find(|(_, tuple)| is_live(tuple, now_ms))
     }
 
@@ -385,13 +387,13 @@ impl TupleSpace {
         }
         expiry(effects.now_ms(), "lease_ms", lease_ms)?;
         let until_ms = until(effects.now_ms(), timeout_ms)?;
-        let found = self.oldest(&pattern, after, effects.now_ms()).map(|(number, tuple)| (number, tuple.text.clone()));
+        let found = self.oldest(&pattern, after, effects.now_ms()).map(|(place, tuple)| (place, Box::<str>::from(tuple.text())));
         match found {
-            Some((number, _)) if takes => {
-                let Some(tuple) = self.space.remove(number) else { return Ok(Some(one(None))) };
-                Ok(Some(self.hand_over(number, tuple, lease_ms, effects)))
+            Some((place, _)) if takes => {
+                let Some(tuple) = self.space.remove(place) else { return Ok(Some(one(None))) };
+                Ok(Some(self.hand_over(place.number, tuple, lease_ms, effects)))
             }
-            Some((number, text)) => Ok(Some(read(number, &text))),
+            Some((place, text)) => Ok(Some(read(place.number, &text))),
             None if timeout_ms == 0 => Ok(Some(one(None))),
             None => {
                 let wish = if takes { Wish::Take { lease_ms } } else { Wish::Read };
@@ -408,13 +410,13 @@ impl TupleSpace {
             return Err(Failure::invalid("limit", format!("limit is {limit}, expected 1 to {MAX_PAGE}")));
         }
         let (mut found, mut bytes) = (Vec::<Found>::new(), 0);
-        for (number, tuple) in self.space.find(pattern, after).filter(|(_, tuple)| is_live(tuple, now_ms)) {
-            bytes += tuple.text.len();
+        for (place, tuple) in self.space.find(pattern, after).filter(|(_, tuple)| is_live(tuple, now_ms)) {
+            bytes += tuple.text().len();
             if found.len() == limit || (bytes > PAGE_BYTES && !found.is_empty()) {
-                let last = found.last().map(|(number, _)| *number);
+                let last = found.last().map(|(place, _)| place.number);
                 return Ok((found, last));
             }
-            found.push((number, tuple.text.clone()));
+            found.push((place, Box::<str>::from(tuple.text())));
         }
         Ok((found, None))
     }
@@ -459,7 +461,7 @@ fn no_lease(lease: &str) -> Failure {
 }
 
 fn row(tuple: &Tuple, lease: Option<(String, u64)>) -> Bytes {
-    let row = Row { expires_ms: tuple.expires_ms, lease, text: &tuple.text };
+    let row = Row { expires_ms: tuple.expires_ms, lease, text: tuple.text() };
     postcard::to_stdvec(&row).unwrap_or_default().into()
 }
 

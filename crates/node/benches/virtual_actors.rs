@@ -83,7 +83,9 @@ async fn all() {
     let component = engine.load(wasm.into()).await.unwrap();
     let store = Arc::new(Sqlite::open(sqlite::Config::new(scratch.path().join("store.db"))).unwrap());
     let budget_of_node = Budget { memory_bytes: Some(budget), actors: Some(instances as usize * 9 / 10) };
-    let runtime = Runtime::new(Config { budget: budget_of_node, ..Config::new(name("node1"), store.clone(), Clock::system()) });
+    let kept_of = engine.clone();
+    let kept_bytes = Arc::new(move || kept_of.kept_bytes());
+    let runtime = Runtime::new(Config { budget: budget_of_node, kept_bytes, ..Config::new(name("node1"), store.clone(), Clock::system()) });
     let guest_type = component.description().actors[0].name.clone();
     let profile = Profile { durable: true, ..Profile::default() };
     runtime.deploy(&application(component, guest_type, profile)).await.unwrap();

@@ -67,7 +67,9 @@ impl Node {
         let (kept, blob_keys) = (blobs::open(config)?, Arc::<OnceLock<_>>::default());
         let blobs = Some(blobs::store(config, kept.clone(), blob_keys.clone(), &public_url(config, &data)));
         let brokers = brokers(&config.channels).await?;
-        let runtime = Runtime::new(actor::Config { budget, facets, services, blobs, brokers, ..actor_config });
+        let kept_of = engine.clone();
+        let kept_bytes = Arc::new(move || kept_of.kept_bytes());
+        let runtime = Runtime::new(actor::Config { budget, kept_bytes, facets, services, blobs, brokers, ..actor_config });
         let limits = config.limits.over(actor::Limits::default());
         let components = config.node.data_dir.join("components");
         let outbound = Client::new(outbound_config(config))?;

@@ -223,7 +223,7 @@ pub trait Store: Send + Sync + 'static {
     /// Applies a batch; returns when it is as durable as [`Limits::durability`] says.
     async fn commit(&self, batch: Batch) -> Result<(), Error>;
 
-    /// Applies a batch after others, of any partitions, that require nothing. The batch is kept only when they are; they may be kept without it.
+    /// Applies a batch after others, of other partitions, that require nothing. The batch is kept only when they are; they may be kept without it.
     /// A store that can apply them all at once does so.
     async fn commit_after(&self, first: Vec<Batch>, batch: Batch) -> Result<(), Error> {
         try_join_all(first.into_iter().map(|first| self.commit(first))).await?;

@@ -167,10 +167,11 @@ impl Runtime {
             return;
         }
         let pressure = &self.0.pressure;
-        let without_actors = resident_bytes().unwrap_or(0);
+        let in_use = || Some(resident_bytes()?.saturating_sub((self.0.config.kept_bytes)()));
+        let without_actors = in_use().unwrap_or(0);
         loop {
             let live = pressure.live();
-            let by_memory = budget.memory_bytes.and_then(|most| Some(fitting(live, resident_bytes()?, without_actors, most)));
+            let by_memory = budget.memory_bytes.and_then(|most| Some(fitting(live, in_use()?, without_actors, most)));
             let fits = by_memory.unwrap_or(usize::MAX).min(budget.actors.unwrap_or(usize::MAX));
             pressure.let_in(fits);
             let (waiting, (low, high)) = (pressure.waiting.load(Ordering::Relaxed), free(fits));

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::pattern::{self, Pattern};
-use super::space::{Space, Tuple};
+use super::space::{Place, Space, Tuple};
 
 /// Few values, so that many are equal, and numbers in both of their forms.
 fn value() -> impl Strategy<Value = Value> {
@@ -92,31 +92,32 @@ proptest! {
 
     #[test]
     fn the_index_finds_what_looking_through_all_finds(steps in prop::collection::vec(step(), 1..120)) {
-        let (mut space, mut there, mut removed, mut last) = (Space::default(), Vec::<(u64, Vec<Value>)>::new(), Vec::new(), 0);
+        let (mut space, mut there, mut removed, mut last) = (Space::default(), Vec::<(Place, Vec<Value>)>::new(), Vec::new(), 0);
         for step in steps {
             match step {
                 Step::Write(tuple) => {
                     last += 1;
-                    space.insert(last, Tuple::parse(&Value::from(tuple.clone()).to_string(), None).unwrap());
-                    there.push((last, tuple));
+                    let place = space.insert(last, Tuple::parse(&Value::from(tuple.clone()).to_string(), None).unwrap());
+                    there.push((place, tuple));
                 }
                 Step::Remove(nth) if !there.is_empty() => {
-                    let (number, tuple) = there.remove(nth % there.len());
-                    prop_assert!(space.remove(number).is_some());
-                    removed.push((number, tuple));
+                    let (place, tuple) = there.remove(nth % there.len());
+                    prop_assert!(space.remove(place).is_some());
+                    prop_assert!(space.remove(place).is_none());
+                    removed.push((place, tuple));
                 }
                 Step::Back(nth) if !removed.is_empty() => {
-                    let (number, tuple) = removed.remove(nth % removed.len());
-                    space.insert(number, Tuple::parse(&Value::from(tuple.clone()).to_string(), None).unwrap());
-                    there.push((number, tuple));
-                    there.sort_by_key(|(number, _)| *number);
+                    let (place, tuple) = removed.remove(nth % removed.len());
+                    let place = space.insert(place.number, Tuple::parse(&Value::from(tuple.clone()).to_string(), None).unwrap());
+                    there.push((place, tuple));
+                    there.sort_by_key(|(place, _)| place.number);
                 }
                 Step::Remove(_) | Step::Back(_) => {}
                 Step::Find(pattern, after) => {
                     let parsed = Pattern::parse(pattern.clone()).unwrap();
-                    let found: Vec<u64> = space.find(&parsed, after).map(|(number, _)| number).collect();
-                    let wanted = there.iter().filter(|(number, tuple)| after.is_none_or(|after| *number > after) && means(&pattern, tuple));
-                    prop_assert_eq!(found, wanted.map(|(number, _)| *number).collect::<Vec<_>>(), "{:?}", pattern);
+                    let found: Vec<u64> = space.find(&parsed, after).map(|(place, _)| place.number).collect();
+                    let wanted = there.iter().filter(|(place, tuple)| after.is_none_or(|after| place.number > after) && means(&pattern, tuple));
+                    prop_assert_eq!(found, wanted.map(|(place, _)| place.number).collect::<Vec<_>>(), "{:?}", pattern);
                 }
             }
             prop_assert_eq!(space.len(), there.len());
@@ -143,7 +144,7 @@ fn any_pattern_and_any_tuple_agree_with_the_index() {
         let Ok(tuple) = Tuple::parse(&tuple.to_string(), None) else { return };
         let Value::Array(pattern) = pattern else { return };
         let Ok(pattern) = Pattern::parse(pattern) else { return };
-        let elements: Vec<Value> = serde_json::from_str(&tuple.text).unwrap();
+        let elements: Vec<Value> = serde_json::from_str(tuple.text()).unwrap();
         assert_eq!(tuple.is_meant_by(&pattern), pattern.means(&elements), "a tuple that is meant has the hashes that are wanted");
         if pattern.means(&elements) {
             assert!(tuple.starts().any(|start| start == pattern.start), "and is found where the pattern looks");
