@@ -399,7 +399,8 @@ pub struct WasmConfig {
     /// Actors in memory at the same time.
     pub instances: u32,
     /// Resident memory of the node from which on actors that were used longest ago leave memory. Only those leave that lose nothing by it:
-    /// durable ones and those with an idle time-out, unless they are eager. No limit unless given.
+    /// durable ones and those with an idle time-out, unless they are eager. No limit unless given. What they leave behind, up to 4 MiB of
+    /// each, is kept for the actors that come: the node takes up what was needed at once at the most.
     pub memory_budget: Option<ByteSize>,
     /// An actor that has grown beyond this, and beyond twice its size at its start, gets a fresh instance with the same state.
     pub replace_at: ByteSize,
