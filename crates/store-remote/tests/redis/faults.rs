@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use plexspaces_store::conformance::faults::{
-    Told, finish, pause, surely_get, surely_put, two_nodes_lose_nothing_to_one_another, writers,
-};
+use plexspaces_store::conformance::faults::{Told, finish, pause, surely_get, surely_put, two_nodes_lose_nothing_to_one_another, writers};
 use plexspaces_store::conformance::{partition, put};
 use plexspaces_store::{Batch, Error, Partition, Store};
 use plexspaces_store_remote::Redis;

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use plexspaces_store::conformance::faults::{
-    Told, finish, pause, surely_get, surely_put, two_nodes_lose_nothing_to_one_another, writers,
-};
+use plexspaces_store::conformance::faults::{Told, finish, pause, surely_get, surely_put, two_nodes_lose_nothing_to_one_another, writers};
 use plexspaces_store::conformance::{partition, put};
 use plexspaces_store::{Error, Store};
 use plexspaces_store_sql::Postgres;
