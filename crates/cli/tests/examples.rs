@@ -150,7 +150,7 @@ async fn agent_loop() {
     let model = Server::start(&source.join("model.py"));
     let data = tempfile::tempdir().unwrap();
     let (node, http) = (Node::start(&data.path().join("node")), Http::new());
-    node.deploy_example_with("agent_loop", &[("http://127.0.0.1:9900", &model.url)]);
+    node.deploy_example_with("agent_loop", &[("http://127.0.0.1:9900", model.url.as_str())]);
     let run = format!("{}/api/v1/actors/agents/agent?actor_id=t-1&msg_type=workflow_run", node.url);
     let question = json!({"question": "What is 1 and 20 and 300 and 4000 and 50000?", "pause_ms": 20});
     assert_eq!(http.send(Method::POST, &run, &[], question.to_string()).await.unwrap().status, 202);

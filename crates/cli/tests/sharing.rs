@@ -249,7 +249,7 @@ async fn web_crawler() {
     let site = Server::start(&root().join("examples/python/web_crawler/small_site.py"));
     let data = tempfile::tempdir().unwrap();
     let (node, http) = (Node::start(data.path()), Http::new());
-    node.deploy_example_with("web_crawler", &[("http://127.0.0.1:9901", &site.url)]);
+    node.deploy_example_with("web_crawler", &[("http://127.0.0.1:9901", site.url.as_str())]);
     let crawler = async |body: Value| http.ask(&node, "crawl/crawler", body).await.body;
     assert_eq!(crawler(json!({"op": "crawl", "depth": 10})).await, json!({"begun": true}));
     until(async || crawler(json!({"op": "pages"})).await["complete"] == true).await;
