@@ -279,8 +279,8 @@ async fn logs_at_kafka_are_cut() {
         node.ask("unsubscribe", subscriber).await;
     }
     node.ask("subscribe", json!({"subscriber": "stays"})).await;
-    let first = async || server.offsets("plexspaces.places.default.default.work").map_or(0, |(first, _)| first);
-    eventually("what is not needed is gone", async || first().await >= 1000).await;
+    let first = || server.offsets("plexspaces.places.default.default.work").map_or(0, |(first, _)| first);
+    eventually("what is not needed is gone", async || first() >= 1000).await;
     let late = place.node().await;
     assert_eq!((node.status("subscribers").await, late.status("subscribers").await), (1, 1));
     assert_eq!(late.ask("next", json!({"subscriber": "stays"})).await["message"]["payload"]["n"], json!(1));
@@ -309,8 +309,8 @@ async fn a_message_that_waits_long_at_kafka_is_written_again() {
     for sending in sending {
         sending.await.unwrap();
     }
-    let next = async || server.offsets("plexspaces.queue.default.default.work").map_or(0, |(_, next)| next);
-    eventually("it is written again", async || next().await > 20_103).await;
+    let next = || server.offsets("plexspaces.queue.default.default.work").map_or(0, |(_, next)| next);
+    eventually("it is written again", async || next() > 20_103).await;
     let late = place.node().await;
     assert_eq!((node.status("ready").await, late.status("ready").await), (1, 1));
     let again = late.receive().await;
