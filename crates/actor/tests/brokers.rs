@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use plexspaces_actor::{Broker, BrokerRequest, Brokers, Config, Request, Runtime};
 use plexspaces_store::Memory;
 use plexspaces_types::{ActorId, Clock, Code, Failure, Payload};
-use scripts::{Node, Scripts, ctx, durable, name, until};
+use scripts::{Node, PATIENCE, Scripts, ctx, durable, name, until};
 use serde_json::{Value, json};
 
 #[derive(Default)]
@@ -83,8 +83,8 @@ async fn what_a_broker_has_not_acknowledged_is_sent_after_a_restart() {
     let before = node(&store, &broker, Some("mq"), &[]).await;
     before.ask("script/main", "run", json!({"steps": [send("work", "m1"), send("work", "m2")]})).await.unwrap();
     let began = Instant::now();
-    assert!(before.runtime.shutdown(Duration::from_secs(10)).await, "what waits for a broker holds nothing up");
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(before.runtime.shutdown(2 * PATIENCE).await, "what waits for a broker holds nothing up");
+    assert!(began.elapsed() < PATIENCE);
     assert_eq!(broker.heard(), Vec::<String>::new());
     broker.refusals.store(0, Ordering::SeqCst);
     let after = node(&store, &broker, Some("mq"), &[]).await;
@@ -146,6 +146,8 @@ async fn a_request_to_a_broker_ends_at_its_deadline() {
 #[derive(Default)]
 struct Distant {
     fails_at_times: bool,
+    /// It answers nobody before so many ask at a time.
+    gathers: usize,
     under_way: AtomicUsize,
     most: AtomicUsize,
     asked: AtomicUsize,
@@ -157,6 +159,10 @@ impl Broker for Distant {
     async fn ask(&self, _: &ActorId, request: BrokerRequest<'_>) -> Result<Payload, Failure> {
         let arguments: Value = serde_json::from_slice(request.payload.as_bytes()).unwrap();
         self.most.fetch_max(self.under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let deadline = Instant::now() + PATIENCE;
+        while self.most.load(Ordering::SeqCst) < self.gathers && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
         self.under_way.fetch_sub(1, Ordering::SeqCst);
         if self.fails_at_times && self.asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(7) {
@@ -169,7 +175,7 @@ impl Broker for Distant {
 
 #[tokio::test]
 async fn posts_of_several_senders_go_side_by_side_and_those_of_one_in_their_order() {
-    let (store, broker) = (Arc::new(Memory::new()), Arc::new(Distant { fails_at_times: true, ..Distant::default() }));
+    let (store, broker) = (Arc::new(Memory::new()), Arc::new(Distant { fails_at_times: true, gathers: 8, ..Distant::default() }));
     let node = node(&store, &broker, Some("mq"), &[]).await;
     for sender in 0..16 {
         let steps: Vec<Value> = (0..5).map(|number| send("work", &format!("{sender}/{number}"))).collect();
@@ -193,7 +199,7 @@ async fn posts_that_are_under_way_are_finished_before_the_node_ends() {
         let steps: Vec<Value> = (0..5).map(|number| send("work", &format!("{sender}/{number}"))).collect();
         node.ask(&format!("script/{sender}"), "run", json!({"steps": steps})).await.unwrap();
     }
-    assert!(node.runtime.shutdown(Duration::from_secs(10)).await);
+    assert!(node.runtime.shutdown(PATIENCE).await);
     assert_eq!(broker.heard.lock().unwrap().len(), 15);
 }
 
@@ -206,8 +212,8 @@ async fn posts_of_several_senders_that_wait_for_their_broker_hold_nothing_up() {
         node.ask(&format!("script/{sender}"), "run", json!({"steps": [send("work", "m1"), send("work", "m2")]})).await.unwrap();
     }
     let began = Instant::now();
-    assert!(node.runtime.shutdown(Duration::from_secs(10)).await);
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(node.runtime.shutdown(2 * PATIENCE).await);
+    assert!(began.elapsed() < PATIENCE);
     assert_eq!(broker.heard(), Vec::<String>::new());
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use plexspaces_actor::{RunStatus, Target};
 use plexspaces_store::Memory;
 use plexspaces_types::{Code, Payload};
-use scripts::{Cut, Node, ctx};
+use scripts::{Cut, Node, ctx, until};
 use serde_json::{Value, json};
 
 fn note(how: &str, n: &str) -> Value {
@@ -35,6 +35,11 @@ async fn recorded(node: &Node) -> Vec<String> {
     let mut notes: Vec<String> = serde_json::from_value(node.ask("script/recorder", "notes", json!({})).await.unwrap()).unwrap();
     notes.sort();
     notes
+}
+
+/// What has become of a run, where there is one.
+async fn status(node: &Node, key: &str) -> Option<RunStatus> {
+    node.runtime.workflow(&ctx(), Target { name: "flow", key: Some(key) }).await.ok().map(|run| run.status)
 }
 
 #[tokio::test]
@@ -84,7 +89,12 @@ async fn a_run_that_a_durable_actor_tells_to_begin_is_run_once() {
         let disk = Arc::new(Memory::new());
         let store = Cut::new(&disk, cut_at, after);
         let first = Node::on(store.clone()).await;
-        let _ = store.answer(first.keyed("script/main", "run", tells.clone(), Some("once"))).await;
+        let whole = async {
+            let _ = first.keyed("script/main", "run", tells.clone(), Some("once")).await;
+            until("the child's end", async || status(&first, "child").await == Some(RunStatus::Completed)).await;
+        };
+        store.answer(whole).await;
+        // What follows its end.
         tokio::time::sleep(Duration::from_millis(20)).await;
         if !store.gone.load(Ordering::SeqCst) {
             commits = cut_at;
@@ -103,19 +113,16 @@ async fn a_run_that_a_durable_actor_tells_to_begin_is_run_once() {
 #[tokio::test]
 async fn a_run_is_started_once_under_its_id() {
     let node = Node::on(Arc::new(Memory::new())).await;
-    let input = json!({"steps": [note("ask", "begun"), {"do": "sleep", "ms": 200}]});
+    let input = json!({"steps": [note("ask", "begun"), {"do": "sleep", "ms": 3000}]});
     let target = Target { name: "flow", key: Some("a") };
     let start = async |input: &Value| node.runtime.start_workflow(&ctx(), target, Payload::from_value(input)).await;
     start(&input).await.unwrap();
     // While it runs, and after its end.
-    let begun = tokio::time::Instant::now();
     start(&input).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_millis(150), "it does not wait for the end");
+    assert_eq!(status(&node, "a").await, Some(RunStatus::Running), "it does not wait for the end");
     let other = start(&json!({"steps": []})).await.unwrap_err();
     assert_eq!((other.code, other.message.as_str()), (Code::Conflict, "a run of default/flow/a is under way that was started otherwise"));
-    while node.runtime.workflow(&ctx(), target).await.unwrap().status != RunStatus::Completed {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("its end", async || status(&node, "a").await == Some(RunStatus::Completed)).await;
     start(&input).await.unwrap();
     assert_eq!(start(&json!({"steps": []})).await.unwrap_err().code, Code::Conflict);
     assert_eq!(recorded(&node).await, ["begun"]);

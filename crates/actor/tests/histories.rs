@@ -12,7 +12,7 @@ use std::time::Duration;
 use plexspaces_store::Memory;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use scripts::{Cut, Node};
+use scripts::{Cut, Node, PATIENCE, within};
 use serde_json::{Value, json};
 
 /// How many actors run a program.
@@ -107,13 +107,11 @@ async fn check(seed: u64) {
     for recorder in 0..2 {
         let expected: usize = programs.iter().map(|program| program.kept[recorder].len()).sum();
         let mut kept = Vec::new();
-        for _ in 0..500 {
+        let all = async || {
             kept = node.ask(&format!("script/recorder{recorder}"), "notes", json!({})).await.unwrap().as_array().unwrap().clone();
-            if kept.len() >= expected {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+            kept.len() >= expected
+        };
+        within(PATIENCE, all).await;
         for (number, program) in programs.iter().enumerate() {
             let of_this: Vec<Value> = kept.iter().filter(|id| id.as_str().unwrap().starts_with(&format!("{number}."))).cloned().collect();
             assert_eq!(of_this, program.kept[recorder], "seed {seed}: what recorder{recorder} has of {}", program.actor);

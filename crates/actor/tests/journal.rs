@@ -11,7 +11,7 @@ use std::time::Duration;
 use plexspaces_actor::{Exported, Moment, Profile, Spec, Target};
 use plexspaces_store::Memory;
 use plexspaces_types::Code;
-use scripts::{Cut, Node, Scripts, ctx};
+use scripts::{Cut, Node, Scripts, ctx, until};
 use serde_json::{Value, json};
 
 /// Tells, asks, keys, waits: each effect leaves a number with the recorder.
@@ -71,12 +71,7 @@ async fn a_run_goes_on_by_itself_when_the_node_comes_back() {
     let first = Node::on(store.clone()).await;
     let _ = store.answer(first.tell("flow/main", "workflow_run", program())).await;
     // It is told that the run is accepted before that is cut off.
-    let cut_off = async {
-        while !store.gone.load(Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), cut_off).await.unwrap();
+    until("it is cut off", async || store.gone.load(Ordering::SeqCst)).await;
     let second = Node::on(disk).await;
     // Nobody sends the workflow anything.
     second.notes("script/recorder", &json!([1, 2, 3, 4, 5, 6])).await;
@@ -123,7 +118,7 @@ async fn code_that_does_something_else_is_stopped_and_the_history_left() {
 async fn a_signal_reaches_a_run_at_its_next_wait_and_a_query_does_not_wait() {
     let disk: Arc<Memory> = Arc::new(Memory::new());
     let node = Node::on(disk).await;
-    let steps = json!({"steps": [{"do": "note", "payload": "begun"}, {"do": "sleep", "ms": 300}, {"do": "note", "payload": "done"}]});
+    let steps = json!({"steps": [{"do": "note", "payload": "begun"}, {"do": "sleep", "ms": 3000}, {"do": "note", "payload": "done"}]});
     node.tell("flow/a", "workflow_run", steps).await.unwrap();
     node.notes("flow/a", &json!(["begun"])).await;
     node.ask("flow/a", "workflow_signal:cancel", json!({"why": "late"})).await.unwrap();
@@ -134,7 +129,7 @@ async fn a_signal_reaches_a_run_at_its_next_wait_and_a_query_does_not_wait() {
 #[tokio::test]
 async fn a_signal_that_was_accepted_survives_a_crash() {
     let disk = Arc::new(Memory::new());
-    let steps = json!({"steps": [{"do": "sleep", "ms": 400}, {"do": "note", "payload": "done"}]});
+    let steps = json!({"steps": [{"do": "sleep", "ms": 3000}, {"do": "note", "payload": "done"}]});
     let store = Cut::new(&disk, usize::MAX, true);
     let first = Node::on(store.clone()).await;
     first.tell("flow/a", "workflow_run", steps).await.unwrap();
@@ -142,7 +137,7 @@ async fn a_signal_that_was_accepted_survives_a_crash() {
     first.ask("flow/a", "workflow_signal:x", json!(1)).await.unwrap();
     store.gone.store(true, Ordering::SeqCst);
     let second = Node::on(disk).await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_millis(3200)).await;
     // The pause was accepted too, so that the run does not go on until it is told to.
     assert_eq!(second.ask("flow/a", "workflow_query:notes", json!({})).await, Ok(json!([])));
     second.ask("flow/a", "workflow_resume", json!({})).await.unwrap();
@@ -167,7 +162,7 @@ async fn a_cancelled_run_can_clean_up_and_a_terminated_one_ends() {
 
     let run = node.ask("flow/b", "workflow_run", steps);
     let terminate = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        node.notes("flow/b", &json!(["begun"])).await;
         node.ask("flow/b", "workflow_terminate", json!({})).await.unwrap();
     };
     let (done, ()) = tokio::join!(run, terminate);

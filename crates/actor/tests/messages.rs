@@ -162,7 +162,7 @@ async fn a_shutdown_handles_what_was_accepted_and_refuses_the_rest() {
         lab.tell("a", "add", json!({})).await.unwrap();
     }
     let runtime = lab.runtime.clone();
-    let shutdown = tokio::spawn(async move { runtime.shutdown(Duration::from_secs(10)).await });
+    let shutdown = tokio::spawn(async move { runtime.shutdown(Duration::from_secs(60)).await });
     let refused = loop {
         match lab.tell("b", "get", json!({})).await {
             Ok(()) => tokio::task::yield_now().await,

@@ -26,7 +26,7 @@ async fn what_a_run_heard_while_it_stood_still_it_hears_at_the_same_place_again(
     let note = |text: &str| json!({"do": "note", "payload": text});
     let sleep = |ms: u64| json!({"do": "sleep", "ms": ms});
     let tell = json!({"do": "tell", "target": "script/recorder", "op": "note", "payload": "slept"});
-    let steps = json!({"steps": [sleep(50), note("after"), tell, sleep(300), note("done")]});
+    let steps = json!({"steps": [sleep(3000), note("after"), tell, sleep(2000), note("done")]});
     first.tell("flow/a", "workflow_run", steps).await.unwrap();
     first.ask("flow/a", "workflow_pause", json!({})).await.unwrap();
     // The sleep is over, and its result is written down.
@@ -63,7 +63,7 @@ async fn a_run_that_other_code_stopped_goes_on_by_itself_with_its_own() {
     let store = Cut::new(&disk, usize::MAX, true);
     let tell = |n: u32| json!({"do": "tell", "target": "script/recorder", "op": "note", "payload": n});
     let first = Node::of(store.clone(), &Scripts::new(1), &[]).await;
-    first.tell("flow/a", "workflow_run", json!({"steps": [tell(1), {"do": "sleep", "ms": 200}, tell(2)]})).await.unwrap();
+    first.tell("flow/a", "workflow_run", json!({"steps": [tell(1), {"do": "sleep", "ms": 3000}, tell(2)]})).await.unwrap();
     first.notes("script/recorder", &json!([1])).await;
     store.gone.store(true, Ordering::SeqCst);
     let two = Scripts::new(2);
@@ -101,7 +101,7 @@ async fn a_turn_that_is_run_again_writes_its_log_once() {
     let first = Node::on(store.clone()).await;
     let log = |line: &str| json!({"do": "log", "line": line});
     let put = json!({"do": "put", "key": "k", "value": "v"});
-    let steps = json!({"steps": [log("line one"), put, {"do": "note", "payload": 1}, {"do": "sleep", "ms": 100}, log("line two")]});
+    let steps = json!({"steps": [log("line one"), put, {"do": "note", "payload": 1}, {"do": "sleep", "ms": 2000}, log("line two")]});
     first.tell("flow/a", "workflow_run", steps).await.unwrap();
     first.notes("flow/a", &json!([1])).await;
     store.gone.store(true, Ordering::SeqCst);
@@ -172,7 +172,7 @@ async fn a_run_that_fails_after_a_crash_is_a_dead_letter() {
     let disk = Arc::new(Memory::new());
     let store = Cut::new(&disk, usize::MAX, true);
     let first = Node::on(store.clone()).await;
-    let steps = json!({"steps": [{"do": "note", "payload": "begun"}, {"do": "sleep", "ms": 100}, {"do": "fail"}]});
+    let steps = json!({"steps": [{"do": "note", "payload": "begun"}, {"do": "sleep", "ms": 2000}, {"do": "fail"}]});
     first.tell("flow/a", "workflow_run", steps).await.unwrap();
     first.notes("flow/a", &json!(["begun"])).await;
     store.gone.store(true, Ordering::SeqCst);
@@ -190,7 +190,7 @@ fn partition(text: &str) -> Partition {
 #[tokio::test]
 async fn what_is_known_of_senders_is_forgotten_when_they_keep_nothing_more() {
     let disk = Arc::new(Memory::new());
-    let profile = Profile { durable: true, idle_timeout: Some(Duration::from_millis(50)), ..Profile::default() };
+    let profile = Profile { durable: true, idle_timeout: Some(Duration::from_secs(1)), ..Profile::default() };
     let node = Node::with(disk.clone(), profile).await;
     let steps = json!({"steps": [{"do": "tell", "target": "script/hub", "op": "note", "payload": 1}]});
     for sender in 0..5 {

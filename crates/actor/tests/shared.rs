@@ -13,7 +13,7 @@ use bytes::Bytes;
 use plexspaces_actor::{Address, FacetSpec, Profile};
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{ActorId, Key};
-use scripts::{Cut, Node, ctx, name, until};
+use scripts::{Cut, Node, PATIENCE, ctx, name, until};
 use serde_json::{Value, json};
 
 fn step(service: &str, operation: &str, payload: Value) -> Value {
@@ -243,7 +243,7 @@ async fn a_node_ends_at_once_while_durable_turns_wait_and_they_go_on_in_the_next
     let disk = Arc::new(Memory::new());
     let node = Arc::new(Node::on(disk.clone()).await);
     let take = json!({"steps": [picked(step("tuples", "take", json!({"pattern": ["late"], "timeout_ms": 600_000})), "tuple")]});
-    let sleep = json!({"steps": [{"do": "sleep", "ms": 300}, {"do": "note", "payload": "slept"}]});
+    let sleep = json!({"steps": [{"do": "sleep", "ms": 2000}, {"do": "note", "payload": "slept"}]});
     for (target, operation, steps) in [("script/taker", "run", take.clone()), ("flow/sleeper", "workflow_run", sleep)] {
         let node = node.clone();
         tokio::spawn(async move { node.keyed(target, operation, steps, Some("once")).await });
@@ -251,8 +251,8 @@ async fn a_node_ends_at_once_while_durable_turns_wait_and_they_go_on_in_the_next
     until("it is so", async || node.handled.lock().unwrap().len() == 2).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
     let began = std::time::Instant::now();
-    assert!(node.runtime.shutdown(Duration::from_secs(20)).await);
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(node.runtime.shutdown(2 * PATIENCE).await);
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     let node = Node::on(disk).await;
     node.service("tuples", "default", "write", json!({"tuple": ["late"]})).await;
     node.notes("flow/sleeper", &json!(["slept"])).await;
@@ -344,7 +344,7 @@ async fn an_actor_is_asked_by_the_name_under_which_it_is_registered() {
 
 #[tokio::test]
 async fn actors_with_the_lock_of_a_facet_work_one_after_the_other() {
-    let config = json!({"key": "machine", "operations": ["run"], "wait": "5s"});
+    let config = json!({"key": "machine", "operations": ["run"], "wait": "60s"});
     // The clock of a durable turn stands still while a facet waits, so that its sleep would be over before.
     let volatile = Profile { durable: false, ..facet("lock", config) };
     let node = Arc::new(Node::with(Arc::new(Memory::new()), volatile).await);

@@ -14,7 +14,7 @@ use plexspaces_actor::{Config, RunStatus, Runtime, Target};
 use plexspaces_store::{Batch, Error, Limits, Page, Partition, Range, Store};
 use plexspaces_store_sql::{Sqlite, sqlite};
 use plexspaces_types::{Clock, Payload};
-use scripts::{Node, Scripts, ctx, durable, name};
+use scripts::{Node, PATIENCE, Scripts, ctx, durable, name, until, within};
 use serde_json::json;
 
 const DUE: usize = 40;
@@ -63,14 +63,6 @@ fn resident() -> usize {
     pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
-async fn within_a_minute(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds().await {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// Starts the runs with these numbers. A few sleep for a day, the others for ten and more.
 async fn start(node: &Arc<Node>, from: usize, to: usize) {
     let starts = (0..BESIDE).map(|part| {
@@ -101,12 +93,12 @@ async fn workflows_that_sleep_for_days_cost_disk_and_a_start_reads_those_that_ar
     let began = Instant::now();
     let half = sleepers / 2;
     start(&first, 0, half).await;
-    within_a_minute("all have left memory", async || first.runtime.actors() == 0).await;
+    assert!(within(3 * PATIENCE, async || first.runtime.actors() == 0).await, "{} are in memory", first.runtime.actors());
     // The first half has shown how much the process takes for the rush and for pages of the database. The second needs little more, whatever
     // the number: 100,000 that stayed in memory would take more than a gigabyte.
     let before = resident();
     start(&first, half, sleepers).await;
-    within_a_minute("all have left memory", async || first.runtime.actors() == 0).await;
+    assert!(within(3 * PATIENCE, async || first.runtime.actors() == 0).await, "{} are in memory", first.runtime.actors());
     let grown = resident().saturating_sub(before);
     println!("{sleepers} workflows took {:?}; the memory has grown by {} KiB with the second half of them", began.elapsed(), grown >> 10);
     assert!(grown < 96 << 20, "{grown} bytes more than with half as many");
@@ -123,12 +115,12 @@ async fn workflows_that_sleep_for_days_cost_disk_and_a_start_reads_those_that_ar
         let run = second.runtime.workflow(&ctx(), Target { name: "flow", key: Some(&key) }).await.unwrap();
         run.status == RunStatus::Completed
     };
-    within_a_minute("those that are due have gone on", async || second.handled.lock().unwrap().len() == DUE).await;
+    until("those that are due have gone on", async || second.handled.lock().unwrap().len() == DUE).await;
     let read = store.read.load(Ordering::SeqCst);
     println!("{read} rows were read for {DUE} that were due");
     assert!(read < DUE * 40 + 500, "{read} rows were read for {DUE} that were due");
     for run in 0..DUE {
-        within_a_minute("it has ended", async || completed(run).await).await;
+        until("it has ended", async || completed(run).await).await;
         second.notes(&format!("flow/{run}"), &json!(["woke"])).await;
     }
     // A signal brings one back long before its time, and a query looks at it without doing so.

@@ -22,6 +22,9 @@ use plexspaces_store::Memory;
 use plexspaces_types::{Clock, Name, Payload};
 use serde_json::Value;
 
+/// Within this everything comes to pass that does at all.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Tasks that send messages.
 const DRIVERS: u64 = 8;
 
@@ -48,15 +51,15 @@ fn nothing_is_left_of_what_lived_and_ended() {
         let before = heap::settled().await;
         wrong.extend(round(time, seed, Ending::AllEnd).await);
         wrong.extend(round(short, seed ^ 2, Ending::NodeEnds).await);
-        let after = heap::settled().await;
+        let after = heap::settled_at(before.bytes + HEAP_TOLERANCE).await;
         let (grown, objects) = (after.bytes - before.bytes, after.objects - before.objects);
         println!("heap: {} bytes in {} objects before, {grown:+} bytes and {objects:+} objects after", before.bytes, before.objects);
         if grown > HEAP_TOLERANCE {
             wrong.push(format!("{grown} bytes in {objects} objects are in use beyond those before"));
         }
-        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-        if tasks > 0 {
-            wrong.push(format!("{tasks} tasks live on"));
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        if !in_time(|| tasks() == 0).await {
+            wrong.push(format!("{} tasks live on", tasks()));
         }
         wrong
     });
@@ -96,7 +99,7 @@ async fn round(time: Duration, seed: u64, ending: Ending) -> Vec<String> {
     if ending == Ending::AllEnd {
         all_end(&runtime, &tally, &outcome, &mut wrong).await;
     }
-    if !runtime.shutdown(Duration::from_secs(20)).await {
+    if !runtime.shutdown(PATIENCE).await {
         wrong.push(format!("the node did not end in time: {:?}", runtime.census()));
     }
     if !in_time(|| runtime.census() == Census::default()).await {
@@ -141,10 +144,8 @@ async fn end_tasks(runtime: &Runtime) {
         }
         tasks.is_empty()
     };
-    for _ in 0..2000 {
-        if ended().await {
-            return;
-        }
+    let deadline = Instant::now() + PATIENCE;
+    while !ended().await && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -181,10 +182,8 @@ async fn check(runtime: &Runtime, tally: &Tally, outcome: &Outcome, wrong: &mut 
 }
 
 async fn in_time(holds: impl Fn() -> bool) -> bool {
-    for _ in 0..4000 {
-        if holds() {
-            return true;
-        }
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     holds()

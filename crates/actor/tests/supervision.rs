@@ -293,7 +293,7 @@ async fn a_child_whose_name_an_actor_of_a_removed_application_still_has_starts_w
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(!deploying.is_finished());
     lab.factory.gate.add_permits(1);
-    assert_eq!(tokio::time::timeout(Duration::from_secs(5), deploying).await.unwrap().unwrap(), Ok(()));
+    assert_eq!(tokio::time::timeout(Duration::from_secs(60), deploying).await.unwrap().unwrap(), Ok(()));
     assert_eq!(counts(&lab, &["a"]).await, [0]);
 }
 
@@ -303,7 +303,7 @@ async fn applications_are_removed_and_deployed_again_and_again() {
     let mut application = support::application(lab.factory.clone(), Profile::default(), Vec::new());
     application.supervisor.children = actors(&["a", "b", "c"]);
     for round in 0..300 {
-        let deployed = tokio::time::timeout(Duration::from_secs(5), lab.runtime.deploy(&application)).await;
+        let deployed = tokio::time::timeout(Duration::from_secs(60), lab.runtime.deploy(&application)).await;
         assert_eq!(deployed.unwrap_or_else(|_| panic!("round {round} was never deployed")), Ok(()));
         lab.runtime.undeploy(&application.tenant, &application.namespace, &application.name).await;
     }

@@ -19,7 +19,7 @@ use plexspaces_testkit::servers;
 use plexspaces_types::{ActorId, Code, Failure, Name, Payload};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use scripts::{Node, ctx, until};
+use scripts::{Node, PATIENCE, ctx, until, within};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -111,15 +111,16 @@ fn after(outcome: &Result<Value, Failure>) -> Times {
 
 /// Asks one node, then the other, until there is an answer.
 async fn insist(nodes: &[Node], first: usize, target: &str, operation: &str, payload: &Value, key: &str) {
-    for time in 0..200 {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    for time in 0.. {
         let node = &nodes[(first + time) % nodes.len()];
         match node.keyed(target, operation, payload.clone(), Some(key)).await {
             Ok(_) => return,
             Err(failure) => assert!(failure.code.retryable(), "{target} {operation} {failure}"),
         }
+        assert!(tokio::time::Instant::now() < deadline, "{target} {operation} never came to an end");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("{target} {operation} never came to an end");
 }
 
 /// One client's next operation.
@@ -206,7 +207,7 @@ async fn contend(store: &Arc<dyn Store>, seed: u64, clients: u64, operations: u6
     });
     futures::future::join_all(work).await;
     for node in &nodes {
-        node.runtime.shutdown(Duration::from_secs(5)).await;
+        node.runtime.shutdown(PATIENCE).await;
     }
     // What they have left undone is seen to by whoever comes next.
     let last = Node::on(store.clone()).await;
@@ -225,12 +226,7 @@ async fn contend(store: &Arc<dyn Store>, seed: u64, clients: u64, operations: u6
         }
         wrong
     };
-    for _ in 0..600 {
-        if wrong().await.is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    within(PATIENCE, async || wrong().await.is_empty()).await;
     assert_eq!(wrong().await, Vec::<String>::new(), "seed {seed}");
     // What an actor did and what it told of it are one.
     let recorded = notes("script/recorder").await;

@@ -30,7 +30,7 @@ async fn a_pinned_run_ends_with_the_version_that_it_began_with_also_in_a_new_nod
     let store = Cut::new(&disk, usize::MAX, true);
     let (one, two) = (Scripts::new(1), Scripts::new(2));
     let first = Node::of(store.clone(), &one, &[]).await;
-    first.tell("flow/a", "workflow_run", tells_and_sleeps(300)).await.unwrap();
+    first.tell("flow/a", "workflow_run", tells_and_sleeps(5000)).await.unwrap();
     first.notes("script/recorder", &json!([1])).await;
     let broken = first.runtime.would_break(&durable(&two, &[])).await.unwrap();
     assert_eq!(
@@ -123,7 +123,7 @@ async fn a_run_that_the_new_version_carries_on_begins_with_the_migrated_state() 
     let store = Cut::new(&disk, usize::MAX, true);
     let first = Node::of(store.clone(), &Scripts::new(1), &[]).await;
     first.ask("flow/a", "note", json!("old")).await.unwrap();
-    let steps = json!({"steps": [{"do": "note", "payload": "begun"}, {"do": "sleep", "ms": 200}, {"do": "note", "payload": "done"}]});
+    let steps = json!({"steps": [{"do": "note", "payload": "begun"}, {"do": "sleep", "ms": 2000}, {"do": "note", "payload": "done"}]});
     first.tell("flow/a", "workflow_run", steps).await.unwrap();
     store.gone.store(true, Ordering::SeqCst);
     let second = Node::of(disk.clone(), &Scripts::new(10), &[]).await;

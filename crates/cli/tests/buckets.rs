@@ -5,29 +5,16 @@ mod support;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use http::Method;
 use plexspaces_testkit::servers::Bucket;
-use support::{Http, Node, PLEXSPACES, cli, stdout};
+use support::{Http, Node, PLEXSPACES, cli, stdout, until};
 
 fn config(data: &Path, server: &Bucket) -> String {
-    let text = format!("[blobs]\nurl = \"{}/node\"\nendpoint = \"{}\"\ntimeout = \"5s\"\n", server.url(), server.endpoint());
+    let text = format!("[blobs]\nurl = \"{}/node\"\nendpoint = \"{}\"\ntimeout = \"20s\"\n", server.url(), server.endpoint());
     let path = data.join("node.toml");
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
-}
-
-async fn becomes(http: &Http, node: &Node, ready: u16) -> String {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let answer = http.get(node, "/health/ready").await;
-        if answer.status == ready {
-            return answer.body["message"].as_str().unwrap_or_default().to_owned();
-        }
-        assert!(Instant::now() < deadline, "{} {}", answer.status, answer.body);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,18 +47,18 @@ async fn comes_and_goes(mut server: Bucket) {
     let node = start();
     let blob = |node: &Node| format!("{}/api/v1/blobs/models%2Fa", node.url);
     let large = "0123456789".repeat(2_500_000);
-    assert!(becomes(&http, &node, 503).await.contains(&format!("the store of blobs ({}) does not answer", server.name())));
+    assert!(http.becomes(&node, 503).await.contains(&format!("the store of blobs ({}) does not answer", server.name())));
     let refused = http.send(Method::PUT, &blob(&node), &[], "text").await.unwrap();
     assert_eq!((refused.status, refused.body["reason"].as_str()), (503, Some("unavailable")), "{}", refused.body);
     // What needs no blobs goes on.
     assert_eq!(http.send(Method::PUT, &format!("{}/api/v1/kv/k", node.url), &[], r#"{"value":"v"}"#).await.unwrap().status, 200);
     server.again().unwrap();
-    becomes(&http, &node, 200).await;
+    http.becomes(&node, 200).await;
     let put = http.send(Method::PUT, &blob(&node), &[("content-type", "text/plain")], large.clone()).await.unwrap();
     assert_eq!((put.status, put.body["size"].as_u64()), (200, Some(25_000_000)), "{}", put.body);
     node.kill();
     let node = start();
-    becomes(&http, &node, 200).await;
+    http.becomes(&node, 200).await;
     let part = http.send(Method::GET, &blob(&node), &[("range", "bytes=10000005-10000014")], "").await.unwrap();
     assert_eq!((part.status, part.body.to_string()), (206, "5678901234".to_owned()));
     let got = http.send(Method::GET, &blob(&node), &[], "").await.unwrap();
@@ -88,11 +75,11 @@ async fn comes_and_goes(mut server: Bucket) {
     server.kill().unwrap();
     let failed = http.send(Method::GET, &blob(&node), &[], "").await.unwrap();
     assert_eq!((failed.status, failed.body["reason"].as_str()), (503, Some("unavailable")), "{}", failed.body);
-    becomes(&http, &node, 503).await;
+    http.becomes(&node, 503).await;
     server.again().unwrap();
-    becomes(&http, &node, 200).await;
+    http.becomes(&node, 200).await;
     assert_eq!(http.send(Method::DELETE, &blob(&node), &[], "").await.unwrap().status, 200);
-    assert_eq!(server.count().unwrap(), (0, 0));
+    until(async || server.count().unwrap() == (0, 0)).await;
     assert_eq!(node.terminate(), Some(0));
 }
 

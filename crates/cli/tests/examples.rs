@@ -55,10 +55,10 @@ async fn bank_account_survives_a_kill() {
 async fn supervised_workers() {
     let data = tempfile::tempdir().unwrap();
     let (node, http) = (Node::start(data.path()), Http::new());
-    node.deploy_example("supervised_workers");
+    // Long enough for a look at the open gate.
+    node.deploy_example_with("supervised_workers", &[("cool_down_ms = 2000", "cool_down_ms = 8000")]);
     let validate = async |node: &Node, text: &str| http.ask(node, "quality/validator", json!({"op": "validate", "text": text})).await.body;
-    let good = validate(&node, "ab abcd").await;
-    assert_eq!(good["score"], 3.0, "{good}");
+    until(async || validate(&node, "ab abcd").await["score"] == 3.0).await;
 
     // A text without words crashes a worker: its supervisor starts it anew, and the validator hears of it and watches it again.
     assert_eq!(validate(&node, "").await["code"], "handler_failed");
@@ -101,7 +101,8 @@ async fn supervised_workers() {
 async fn order_workflow() {
     let data = tempfile::tempdir().unwrap();
     let (node, http) = (Node::start(data.path()), Http::new());
-    node.deploy_example("order_workflow");
+    // Time enough for a cancellation and for the next start.
+    node.deploy_example_with("order_workflow", &[("packing_ms = 2000", "packing_ms = 15000")]);
     let start = async |node: &Node, order: &str, amount: u32| {
         let url = format!("{}/api/v1/actors/shop/order?actor_id={order}&msg_type=workflow_run", node.url);
         let told = http.send(Method::POST, &url, &[], json!({"amount": amount}).to_string()).await.unwrap();
@@ -149,7 +150,7 @@ async fn agent_loop() {
     let model = Server::start(&source.join("model.py"));
     let data = tempfile::tempdir().unwrap();
     let (node, http) = (Node::start(&data.path().join("node")), Http::new());
-    node.deploy_example_with("agent_loop", "http://127.0.0.1:9900", &model.url);
+    node.deploy_example_with("agent_loop", &[("http://127.0.0.1:9900", model.url.as_str())]);
     let run = format!("{}/api/v1/actors/agents/agent?actor_id=t-1&msg_type=workflow_run", node.url);
     let question = json!({"question": "What is 1 and 20 and 300 and 4000 and 50000?", "pause_ms": 20});
     assert_eq!(http.send(Method::POST, &run, &[], question.to_string()).await.unwrap().status, 202);

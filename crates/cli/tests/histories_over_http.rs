@@ -9,7 +9,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::Method;
 use plexspaces_testkit::histories::workload::{self, Client, Workload};
@@ -17,7 +17,7 @@ use plexspaces_testkit::histories::{Begun, History, Judged};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
-use support::{Http, Node};
+use support::{Http, Node, PATIENCE};
 use tokio::sync::watch;
 
 /// Services of several namespaces, so that each history is short enough to be judged.
@@ -28,9 +28,6 @@ const KILLS: u64 = 4;
 
 /// How late the end of a lease may be seen: a node that starts then has to come to life first.
 const LATE_MS: u64 = 2000;
-
-/// How often a client asks again before it is clear that nobody is going to answer.
-const ATTEMPTS: u32 = 2000;
 
 fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
@@ -127,9 +124,8 @@ async fn work(world: Arc<World>, place: Place, number: u64) {
         let is_keyed = request(workload.service, namespace, operation, &arguments).3;
         let key = format!("key-of-a-request-{name}-{call}");
         let begun = history.begin(&name, operation, &arguments, now_ms());
-        // Without a key it may have been carried out, and nobody will know.
-        let attempts = if is_keyed { ATTEMPTS } else { 1 };
-        for attempt in 1..=attempts {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
             if let Ok(reply) = world.ask(&place, begun, operation, &arguments, &key).await {
                 if let Ok(reply) = &reply {
                     client.learn(&arguments, reply);
@@ -137,8 +133,12 @@ async fn work(world: Arc<World>, place: Place, number: u64) {
                 history.end(begun, reply, now_ms());
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            assert!(!is_keyed || attempt < attempts, "{operation} {arguments} was never answered");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            // Without a key it may have been carried out, and nobody will know.
+            if !is_keyed {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{operation} {arguments} was never answered");
         }
         world.calls.fetch_add(1, Ordering::SeqCst);
     }

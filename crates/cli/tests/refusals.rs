@@ -151,7 +151,7 @@ class Fragile:
     .unwrap();
     let component = plexspaces_testkit::python::component(&source).unwrap();
     let config = directory.path().join("app-config.toml");
-    std::fs::write(&config, "[app]\nname = \"fragile\"\nnamespace = \"default\"\n[limits]\nturn_cpu = \"500ms\"\nmemory = \"64MiB\"\n[supervisor]\nmax_restarts = 100\n").unwrap();
+    std::fs::write(&config, "[app]\nname = \"fragile\"\nnamespace = \"default\"\n[limits]\nturn_cpu = \"3s\"\nmemory = \"64MiB\"\n[supervisor]\nmax_restarts = 100\n").unwrap();
     let data = tempfile::tempdir().unwrap();
     let (node, http) = (Node::start(data.path()), Http::new());
     let deployed = node.cli(&["deploy", "--wasm", component.to_str().unwrap(), "--config", config.to_str().unwrap()]);

@@ -72,7 +72,7 @@ fn the_commands_for_shared_things_go_round() {
     assert_eq!(said(&run("group publish all heard")), "sent");
     assert_eq!(said(&run("group leave all default/echo/bob")), "left");
 
-    let version = said(&run("lock acquire l --holder me"));
+    let version = said(&run("lock acquire l --holder me --ttl 10m"));
     assert_eq!(failed(&run("lock acquire l --holder you")), "error: the lock is held by me");
     assert!(said(&run("lock list")).contains("me") && said(&run("lock get l")).contains("me"));
     assert_eq!(said(&run(&format!("lock renew l {version} --ttl 1m"))), "renewed");
@@ -213,7 +213,7 @@ while True:
 async fn what_was_acknowledged_is_there_after_a_kill_and_a_subscriber_misses_nothing() {
     let data = tempfile::tempdir().unwrap();
     // The address is the same after the node is started again, so that the subscriber finds it.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let address = format!("127.0.0.1:{}", plexspaces_testkit::servers::free_port().unwrap());
     let start = || {
         let mut command = Command::new(PLEXSPACES);
         command.args(["start", "--listen-addr", &address, "--no-default-ports", "--data-dir"]).arg(data.path());

@@ -111,7 +111,7 @@ async fn a_python_actor_asks_a_service_whose_credential_it_never_sees() {
     let refused = stderr(&deploy(&node, &app_config(directory.path(), &url, "timeout_sec = 5")));
     assert!(refused.contains("unknown field `timeout_sec`") && refused.contains("did you mean `timeout_secs`?"), "{refused}");
     assert_eq!(stdout(&node.cli(&["list"])), "nothing is deployed\n");
-    let deployed = deploy(&node, &app_config(directory.path(), &url, "timeout_secs = 5"));
+    let deployed = deploy(&node, &app_config(directory.path(), &url, "timeout_secs = 60"));
     assert!(deployed.status.success(), "{}", stderr(&deployed));
 
     let ask = async |node: &Node, body: Value| http.ask(node, "agent/agent", body).await;

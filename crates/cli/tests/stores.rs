@@ -5,14 +5,14 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::Method;
 #[cfg(feature = "dynamodb")]
 use plexspaces_testkit::servers::DynamoDb;
 use plexspaces_testkit::servers::{Postgres, Redis};
 use serde_json::json;
-use support::{Http, Node, PLEXSPACES, cli, stderr, stdout};
+use support::{Http, Node, PATIENCE, PLEXSPACES, cli, stderr, stdout};
 
 /// A database that a node can have.
 trait Database {
@@ -87,7 +87,7 @@ database!(DynamoDb, "dynamodb", {
 /// Writes a node's configuration into a directory.
 fn config<D: Database>(data: &Path, server: &D) -> PathBuf {
     let file = data.join("node.toml");
-    let text = format!("[store]\nbackend = \"{}\"\npool_size = 4\ntimeout = \"3s\"\n{}", D::BACKEND, server.config());
+    let text = format!("[store]\nbackend = \"{}\"\npool_size = 4\ntimeout = \"10s\"\n{}", D::BACKEND, server.config());
     std::fs::write(&file, text).unwrap();
     file
 }
@@ -98,17 +98,6 @@ fn node<D: Database>(data: &Path, server: &D) -> Node {
     command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data);
     command.arg("--config").arg(config(data, server)).envs(server.environment());
     Node::spawn(command)
-}
-
-async fn becomes(http: &Http, node: &Node, ready: u16) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let answer = http.get(node, "/health/ready").await;
-        if answer.status == ready {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{} {}", answer.status, answer.body);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,7 +126,7 @@ async fn survives<D: Database>(mut server: D) {
     assert!(answer.body["message"].as_str().unwrap().contains(&format!("the store ({}) does not answer", D::BACKEND)), "{}", answer.body);
     assert_eq!(http.get(&running, "/api/v1/applications").await.status, 503);
     server.again();
-    becomes(&http, &running, 200).await;
+    http.becomes(&running, 200).await;
     running.line_with("plexspaces is ready on");
     running.deploy_example("bank_account");
 
@@ -150,10 +139,10 @@ async fn survives<D: Database>(mut server: D) {
                 let url = format!("{}/api/v1/actors/bank/bank_account?invocation=call", running.url);
                 let answer = http.send(Method::POST, &url, &[("idempotency-key", &format!("deposit-{n:012}"))], body).await.unwrap();
                 assert!(answer.status >= 500, "{}: {}", answer.status, answer.body);
-                becomes(&http, &running, 503).await;
+                http.becomes(&running, 503).await;
                 assert_eq!(http.get(&running, "/health/live").await.status, 200);
                 server.again();
-                becomes(&http, &running, 200).await;
+                http.becomes(&running, 200).await;
             }
             25 => {
                 running.kill();
@@ -161,7 +150,7 @@ async fn survives<D: Database>(mut server: D) {
             }
             _ => {}
         }
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let body = json!({"op": "deposit", "amount": 7}).to_string();
             let url = format!("{}/api/v1/actors/bank/bank_account?invocation=call", running.url);

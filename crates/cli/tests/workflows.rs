@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
-use support::{Answer, Http, Node, root, stderr, stdout};
+use support::{Answer, Http, Node, PATIENCE, root, stderr, stdout};
 
 /// The node with the workflows of `guests/flows`.
 fn flows(data: &std::path::Path) -> Node {
@@ -74,7 +74,7 @@ async fn notes(http: &Http, node: &Node) -> Vec<String> {
 async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let started = Instant::now();
     while !holds().await {
-        assert!(started.elapsed() < Duration::from_secs(60), "not in 60 s: {what}");
+        assert!(started.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -84,7 +84,7 @@ async fn a_run_does_its_steps_hears_signals_and_is_asked_meanwhile() {
     let data = tempfile::tempdir().unwrap();
     let (node, http) = (flows(data.path()), Http::new());
     let flow = Flow { http: &http, name: "steps/a" };
-    flow.start(&node, json!({"steps": 3, "pause_ms": 700})).await;
+    flow.start(&node, json!({"steps": 3, "pause_ms": 4000})).await;
     until("the second step", async || flow.query(&node, "status").await["step"] == 1).await;
     assert_eq!(flow.send(&node, "workflow_signal:word", json!({"text": "hello"})).await.status, 200);
     until("the signal", async || flow.query(&node, "status").await["heard"] == json!(["hello"])).await;
@@ -138,16 +138,16 @@ async fn a_run_is_paused_resumed_cancelled_and_terminated() {
     let data = tempfile::tempdir().unwrap();
     let (mut node, http) = (flows(data.path()), Http::new());
     let paused = Flow { http: &http, name: "steps/paused" };
-    paused.start(&node, json!({"steps": 4, "pause_ms": 300})).await;
+    paused.start(&node, json!({"steps": 4, "pause_ms": 2000})).await;
     until("the second step", async || paused.query(&node, "status").await["step"] == 1).await;
     assert_eq!(paused.send(&node, "workflow_pause", json!({})).await.status, 200);
     assert_eq!(paused.send(&node, "workflow_signal:word", json!({"text": "meanwhile"})).await.status, 200);
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     let step = paused.query(&node, "status").await["step"].clone();
     // It stands still through a crash as well, and hears the signals in the same place when it does its steps again.
     node.kill();
     node = Node::start(data.path());
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(paused.query(&node, "status").await["step"], step);
     assert_eq!(paused.send(&node, "workflow_resume", json!({})).await.status, 200);
     until("the next step", async || paused.query(&node, "status").await["step"].as_u64() > step.as_u64()).await;
@@ -247,15 +247,15 @@ async fn a_long_sleep_leaves_memory_and_goes_on_in_time() {
     let idle = instances(&http, &node).await;
     let long = Flow { http: &http, name: "long/one" };
     let begun = Instant::now();
-    long.start(&node, json!({"ms": 42_000})).await;
+    long.start(&node, json!({"ms": 50_000})).await;
     until("it sleeps", async || long.query(&node, "status").await == "sleeping").await;
     let asleep = instances(&http, &node).await;
     assert!(asleep > idle, "{asleep} {idle}");
     until("it has left memory", async || instances(&http, &node).await < asleep).await;
-    assert!(begun.elapsed() > Duration::from_secs(29) && begun.elapsed() < Duration::from_secs(41), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_secs(29) && begun.elapsed() < Duration::from_secs(49), "{:?}", begun.elapsed());
     assert_eq!(long.query(&node, "status").await, "sleeping", "a query does not wake it");
     until("it has slept", async || long.query(&node, "status").await == "done").await;
-    assert!(begun.elapsed() > Duration::from_secs(42) && begun.elapsed() < Duration::from_secs(55), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_secs(50) && begun.elapsed() < Duration::from_secs(80), "{:?}", begun.elapsed());
     assert_eq!(notes(&http, &node).await, ["before", "after"]);
 }
 
@@ -267,7 +267,7 @@ async fn code_that_does_something_else_stops_and_leaves_the_history_as_it_was() 
     deploy(&node, "flows");
     let idle = instances(&http, &node).await;
     let long = Flow { http: &http, name: "long/changed" };
-    long.start(&node, json!({"ms": 40_000})).await;
+    long.start(&node, json!({"ms": 55_000})).await;
     until("it sleeps", async || long.query(&node, "status").await == "sleeping").await;
     let asleep = instances(&http, &node).await;
     assert!(asleep > idle, "{asleep} {idle}");
@@ -335,7 +335,7 @@ async fn a_pinned_run_ends_with_its_version_and_what_begins_runs_the_new_one() {
     deploy(&node, "changed");
     deploy(&node, "flows");
     let old = Flow { http: &http, name: "long/old" };
-    old.start(&node, json!({"ms": 6000})).await;
+    old.start(&node, json!({"ms": 25_000})).await;
     until("it sleeps", async || old.query(&node, "status").await == "sleeping").await;
     let refused = try_deploy(&node, "changed", "abort");
     assert!(!refused.status.success() && stderr(&refused).contains("on_incompatible = \"pin\""), "{}", stderr(&refused));

@@ -9,7 +9,7 @@ use std::env;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ fn parent() {
     assert!(commits > u64::try_from(KILLS).unwrap() * 10, "only {commits} commits were acknowledged");
 }
 
-/// Starts the child, kills it at a random moment after its first commit, and notes the last number that each writer was told.
+/// Starts the child, kills it at a random moment after its first commits, and notes the last number that each writer was told.
 fn run_and_kill(path: &Path, random: &mut StdRng, acknowledged: &mut BTreeMap<usize, u64>) {
     let this = env::current_exe().unwrap();
     let arguments = ["--exact", "acknowledged_commits_survive_sigkill", "--nocapture"];
@@ -114,14 +114,23 @@ fn run_and_kill(path: &Path, random: &mut StdRng, acknowledged: &mut BTreeMap<us
     let begun = lines.by_ref().map_while(Result::ok).any(|line| note(&line));
     assert!(begun, "the child ended without a commit: {:?}", child.wait());
     let moment = Duration::from_micros(random.random_range(0..120_000));
+    // However slow the disk is, a few commits come first.
+    let mut first = random.random_range(0..40_u32);
+    let (enough, is_enough) = mpsc::channel::<()>();
+    let mut enough = Some(enough).filter(|_| first > 0);
     let kill = thread::spawn(move || {
         thread::sleep(moment);
+        // The other end is dropped when there are enough.
+        let _ = is_enough.recv();
         child.kill().unwrap();
         child.wait().unwrap()
     });
     for line in lines.map_while(Result::ok) {
         note(&line);
+        first = first.saturating_sub(1);
+        enough = enough.filter(|_| first > 0);
     }
+    drop(enough);
     let status = kill.join().unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "the child ended by itself: {status}");
 }

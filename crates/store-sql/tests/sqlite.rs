@@ -10,6 +10,7 @@ use plexspaces_store::conformance::{Fixture, partition, put, scan_all};
 use plexspaces_store::{Error, Range, Store};
 use plexspaces_store_sql::Sqlite;
 use plexspaces_store_sql::sqlite::Config;
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 struct InDirectory(TempDir);
@@ -58,11 +59,16 @@ async fn what_a_lone_caller_was_acknowledged_before_the_end_is_kept() {
 #[tokio::test]
 async fn the_only_thread_of_a_runtime_is_not_blocked() {
     let directory = TempDir::new().unwrap();
-    let store = Sqlite::open(Config::new(directory.path().join("store.db"))).unwrap();
+    let path = directory.path().join("store.db");
+    let store = Sqlite::open(Config::new(&path)).unwrap();
+    let other = Connection::open(&path).unwrap();
     for n in 0..50_u8 {
         let here = partition("here");
+        // While another has the file nothing is written, by whichever thread.
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let mut commit = pin!(put(&store, &here, vec![n], "v"));
         assert!(commit.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        other.execute_batch("ROLLBACK").unwrap();
         commit.await.unwrap();
     }
 }

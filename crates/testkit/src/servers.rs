@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,12 +39,16 @@ pub use redis::Redis;
 pub use s3::S3;
 pub use sqs::Sqs;
 
-/// How long a server may take to answer.
-const START: Duration = Duration::from_secs(60);
+/// How long a server may take to answer. Several that run on Java may start at once on a machine that has other things to do.
+const START: Duration = Duration::from_secs(180);
 
-/// Runs a server until the end of the shell's input and stops it with a signal. Its directory goes too, unless a line came before the end.
+/// Runs a server until the end of the shell's input and stops it with a signal, also one that is held. Its directory goes too, unless a line
+/// came before the end.
 const KEEPER: &str = r#"signal=$1; directory=$2; shift 2; "$@" >&2 & server=$!; echo $server; exec >/dev/null
-read -r _; keep=$?; kill -s "$signal" $server; wait $server; [ $keep = 0 ] || rm -rf "$directory""#;
+read -r _; keep=$?; kill -s "$signal" $server; kill -s CONT $server; wait $server; [ $keep = 0 ] || rm -rf "$directory""#;
+
+/// Below it there are ports that programs are known by.
+const FIRST_PORT: u32 = 12_000;
 
 /// What a server writes, in its directory.
 const LOG: &str = "log";
@@ -157,6 +162,20 @@ fn run(command: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn free_port() -> Result<u16> {
+/// A free port of the loopback interface, which the system gives to nobody who asks for any port: what is stopped finds it free when it is
+/// started again.
+pub fn free_port() -> Result<u16> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first: u32 = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768);
+    let others = first.saturating_sub(FIRST_PORT);
+    for _ in 0..others {
+        // Processes that run at the same time begin at different ones.
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST_PORT + number % others)?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

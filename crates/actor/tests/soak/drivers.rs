@@ -68,7 +68,7 @@ impl Outcome {
 
 /// A caller's context with a deadline that nothing here needs.
 pub fn ctx() -> RequestContext {
-    within(Duration::from_secs(30))
+    within(Duration::from_secs(120))
 }
 
 fn within(time: Duration) -> RequestContext {

@@ -3,7 +3,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 struct Counting;
 
@@ -40,16 +40,28 @@ pub struct Heap {
     pub objects: isize,
 }
 
-/// What is in use when nothing changes any more.
+/// What is in use when nothing changes any more: not for several looks, since a machine that has other things to do lets us stand still too.
 pub async fn settled() -> Heap {
-    let mut last = 0;
-    for _ in 0..200 {
+    let (mut last, mut calm) = (0, 0);
+    for _ in 0..500 {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let bytes = BYTES.load(Relaxed);
-        if (bytes - last).abs() < 4096 {
+        calm = if (bytes - last).abs() < 4096 { calm + 1 } else { 0 };
+        if calm >= 5 {
             break;
         }
         last = bytes;
     }
     Heap { bytes: BYTES.load(Relaxed), objects: OBJECTS.load(Relaxed) }
+}
+
+/// The same, when no more than so many bytes are in use or a minute is over.
+pub async fn settled_at(most: isize) -> Heap {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let heap = settled().await;
+        if heap.bytes <= most || Instant::now() >= deadline {
+            return heap;
+        }
+    }
 }

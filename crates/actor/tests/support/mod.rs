@@ -274,7 +274,7 @@ impl Lab {
     pub fn ctx(&self) -> RequestContext {
         let scope = Name::default_scope();
         RequestContext::external(scope.clone(), scope, "test")
-            .with_deadline(tokio::time::Instant::now().into_std() + Duration::from_secs(10))
+            .with_deadline(tokio::time::Instant::now().into_std() + Duration::from_secs(60))
     }
 
     pub async fn ask(&self, key: &str, operation: &str, payload: Value) -> Result<Value, Failure> {

@@ -17,6 +17,9 @@ use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Sto
 use plexspaces_types::{Clock, Code, Failure, Message, Name, Payload, RequestContext};
 use serde_json::{Value, json};
 
+/// Within this everything comes to pass that does at all, however much the machine has to do besides.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Runs a list of steps as one turn.
 pub struct Script {
     state: Value,
@@ -100,7 +103,7 @@ impl Script {
             turn.publish(Payload::from_value(&self.state))?;
             let result = match text("do").as_str() {
                 "ask" => {
-                    let reply = turn.ask(&text("target"), &text("op"), payload, Duration::from_secs(5)).await?;
+                    let reply = turn.ask(&text("target"), &text("op"), payload, PATIENCE).await?;
                     serde_json::from_slice(&reply).unwrap()
                 }
                 "tell" => {
@@ -120,7 +123,7 @@ impl Script {
                     Value::Null
                 }
                 "start" => {
-                    let reply = turn.ask(&text("target"), "workflow_start", payload, Duration::from_secs(5)).await?;
+                    let reply = turn.ask(&text("target"), "workflow_start", payload, PATIENCE).await?;
                     let reply: Value = serde_json::from_slice(&reply).unwrap();
                     if reply["ended"] == true {
                         self.ended.insert(reply["id"].as_str().unwrap().to_owned(), reply.clone());
@@ -392,13 +395,12 @@ impl Node {
     /// Waits until an actor's notes are these.
     pub async fn notes(&self, target: &str, wanted: &Value) {
         let operation = if target.starts_with("flow") { "workflow_query:notes" } else { "notes" };
-        for _ in 0..1000 {
-            if self.ask(target, operation, json!({})).await.as_ref() == Ok(wanted) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        panic!("{:?} are not the notes {wanted}", self.ask(target, operation, json!({})).await);
+        let mut found = Ok(Value::Null);
+        let is_so = async || {
+            found = self.ask(target, operation, json!({})).await;
+            found.as_ref() == Ok(wanted)
+        };
+        assert!(within(PATIENCE, is_so).await, "{found:?} are not the notes {wanted} of {target}");
     }
 }
 
@@ -424,17 +426,25 @@ fn application(factory: Arc<Scripts>, earlier: Vec<Arc<dyn Factory>>, profile: &
 
 pub fn ctx() -> RequestContext {
     let scope = Name::default_scope();
-    let deadline = tokio::time::Instant::now().into_std() + Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now().into_std() + PATIENCE;
     RequestContext::external(scope.clone(), scope, "test").with_deadline(deadline)
 }
 
 /// Waits until something is so.
-pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..1000 {
+pub async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    assert!(within(PATIENCE, holds).await, "not in time: {what}");
+}
+
+/// Whether something becomes so within a time, which is that of the runtime.
+pub async fn within(time: Duration, mut holds: impl AsyncFnMut() -> bool) -> bool {
+    let deadline = tokio::time::Instant::now() + time;
+    loop {
         if holds().await {
-            return;
+            return true;
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return false;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("not in time: {what}");
 }

@@ -150,5 +150,5 @@ async fn sockets_end_cleanly_when_the_node_stops_and_it_waits_for_them() {
     node.services.shutdown.cancel();
     assert_eq!(socket.closed().await, 1001);
     drop(socket);
-    tokio::time::timeout(Duration::from_secs(10), node.served).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), node.served).await.unwrap().unwrap();
 }

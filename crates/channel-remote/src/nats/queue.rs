@@ -211,7 +211,8 @@ impl Nats {
     /// A message that comes within a time.
     async fn pull_waiting(&self, name: &str, wait: Duration) -> Result<Option<async_nats::Message>, Failure> {
         let body = format!(r#"{{"batch":1,"expires":{}}}"#, wait.as_nanos());
-        Ok(self.pull_with(name, body, wait + Duration::from_millis(500)).await?.flatten())
+        // The server says when it is over. A message that comes when nobody listens any more would be away until the server asks for it.
+        Ok(self.pull_with(name, body, wait + PATIENCE).await?.flatten())
     }
 
     /// The outer `None` means that the server has said nothing. A message comes under its own subject, so a request of the client does not

@@ -34,9 +34,9 @@ async fn nodes_of_a_cluster_with_its_secret_hear_each_other_and_nobody_else() {
         stranger.ask("publish", json!({"payload": "noise"})).await;
     }
     one.ask("publish", json!({"payload": 1})).await;
-    assert_eq!((heard(&one, 0).await, heard(&other, 20_000).await), (json!(1), json!(1)));
+    assert_eq!((heard(&one, 0).await, heard(&other, 60_000).await), (json!(1), json!(1)));
     other.ask("publish", json!({"payload": 2})).await;
-    assert_eq!((heard(&other, 0).await, heard(&one, 20_000).await), (json!(2), json!(2)));
+    assert_eq!((heard(&other, 0).await, heard(&one, 60_000).await), (json!(2), json!(2)));
     assert_eq!((heard(&one, 200).await, heard(&other, 0).await), (Value::Null, Value::Null), "each once, and nothing else");
     for stranger in &strangers {
         assert_eq!((heard(stranger, 0).await, heard(stranger, 200).await), (json!("noise"), Value::Null), "its own");
@@ -48,7 +48,7 @@ async fn a_message_of_almost_a_datagram_arrives_and_a_larger_one_is_refused_with
     let config = udp();
     let (one, other) = (subscribed(config.clone()).await, subscribed(config).await);
     one.ask("publish", json!({"payload": "x".repeat(65_000)})).await;
-    assert_eq!(heard(&other, 20_000).await.as_str().unwrap().len(), 65_000);
+    assert_eq!(heard(&other, 60_000).await.as_str().unwrap().len(), 65_000);
     let (code, field, message) = one.refused("publish", json!({"payload": "x".repeat(65_507)})).await;
     assert_eq!((code, field.as_deref()), ("payload_too_large", Some("payload")), "{message}");
     assert!(message.contains("a datagram holds 65507"), "{message}");
@@ -74,7 +74,7 @@ async fn a_datagram_that_is_sent_again_or_changed_is_not_taken() {
     listener.set_reuse_address(true).unwrap();
     listener.bind(&std::net::SocketAddrV4::new(config.group, config.port).into()).unwrap();
     listener.join_multicast_v4(&config.group, &Ipv4Addr::LOCALHOST).unwrap();
-    listener.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    listener.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let listener: UdpSocket = listener.into();
     let sender = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
     sender.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
@@ -82,7 +82,7 @@ async fn a_datagram_that_is_sent_again_or_changed_is_not_taken() {
 
     let (one, other) = (subscribed(config.clone()).await, subscribed(config.clone()).await);
     one.ask("publish", json!({"payload": "1000 EUR"})).await;
-    assert_eq!(heard(&other, 20_000).await, json!("1000 EUR"));
+    assert_eq!(heard(&other, 60_000).await, json!("1000 EUR"));
     let mut bytes = vec![0; 65_536];
     let length = listener.recv(&mut bytes).unwrap();
     let text = String::from_utf8(bytes[..length].to_vec()).unwrap();
@@ -98,7 +98,7 @@ async fn a_datagram_that_is_sent_again_or_changed_is_not_taken() {
         sender.send_to(forged.as_bytes(), (config.group, config.port)).unwrap();
     }
     one.ask("publish", json!({"payload": "the next"})).await;
-    assert_eq!(heard(&other, 20_000).await, json!("the next"), "what was forged came before it");
+    assert_eq!(heard(&other, 60_000).await, json!("the next"), "what was forged came before it");
     assert_eq!(heard(&one, 0).await, json!("1000 EUR"));
     assert_eq!(heard(&one, 0).await, json!("the next"));
 }

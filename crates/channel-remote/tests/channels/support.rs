@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plexspaces_actor::{Broker, Brokers, Config, Request, Runtime};
 use plexspaces_channel_remote::{Kafka, Nats, NatsConfig, Redis, RedisConfig, Sqs, Udp, UdpConfig, kafka, sqs};
@@ -13,6 +13,9 @@ use plexspaces_testkit::servers;
 use plexspaces_types::{Clock, Failure, Name, Payload, RequestContext};
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// Within this everything comes to pass that does at all, however much the machine has to do besides.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where a test's channel is.
 pub(crate) struct Place {
@@ -191,13 +194,18 @@ impl Node {
 
     /// Asks until the broker answers.
     pub(crate) async fn surely(&self, operation: &str, arguments: Value) -> Value {
-        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        self.surely_keyed(operation, arguments, None).await
+    }
+
+    /// The same under a key, so that an answer that was lost comes again.
+    pub(crate) async fn surely_keyed(&self, operation: &str, arguments: Value, key: Option<&str>) -> Value {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.try_ask(operation, arguments.clone()).await {
+            match self.keyed(operation, arguments.clone(), key).await {
                 Ok(reply) => return reply,
                 Err(failure) => {
                     assert_eq!(failure.code.name(), "unavailable", "{failure}");
-                    assert!(std::time::Instant::now() < deadline, "{failure}");
+                    assert!(Instant::now() < deadline, "{failure}");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
@@ -208,9 +216,9 @@ impl Node {
         self.ask("send", serde_json::json!({"payload": {"n": number}, "msg_type": "job"})).await["msg_id"].clone()
     }
 
-    /// The next message, for which it waits.
+    /// The next message, for which it waits. It is not given out again before the end of the test.
     pub(crate) async fn receive(&self) -> Value {
-        self.ask("receive", serde_json::json!({"timeout_ms": 20_000})).await["message"].clone()
+        self.ask("receive", serde_json::json!({"timeout_ms": 60_000, "visibility_ms": 600_000})).await["message"].clone()
     }
 
     /// The next message if there is one now.
@@ -243,12 +251,16 @@ pub(crate) fn beside(node: &Node, operation: &'static str, arguments: Value) -> 
     tokio::spawn(async move { node.ask(operation, arguments).await })
 }
 
+/// The same until the broker answers.
+pub(crate) fn surely_beside(node: &Node, operation: &'static str, arguments: Value) -> tokio::task::JoinHandle<Value> {
+    let node = node.clone();
+    tokio::spawn(async move { node.surely(operation, arguments).await })
+}
+
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..2000 {
-        if holds().await {
-            return;
-        }
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "it never came to pass that {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("it never came to pass that {what}");
 }

@@ -61,8 +61,8 @@ async fn subscribers_that_wait_are_all_told(place: &Place) {
     for subscriber in ["a", "b", "c"] {
         node.ask("subscribe", json!({"subscriber": subscriber})).await;
     }
-    let waiting = ["a", "b", "c"].map(|name| beside(&node, "next", json!({"subscriber": name, "timeout_ms": 20_000})));
-    let tailing = beside(&node, "tail", json!({"after": after, "timeout_ms": 20_000}));
+    let waiting = ["a", "b", "c"].map(|name| beside(&node, "next", json!({"subscriber": name, "timeout_ms": 60_000})));
+    let tailing = beside(&node, "tail", json!({"after": after, "timeout_ms": 60_000}));
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     node.ask("publish", json!({"payload": "news"})).await;
     for waiter in waiting {
@@ -88,7 +88,7 @@ async fn a_topic_is_read_by_position_from_now_on(place: &Place) {
     let rest = node.ask("tail", json!({"after": first["next"]})).await;
     assert_eq!(numbers(&rest), [3, 4, 5]);
     assert_eq!(numbers(&node.ask("tail", json!({"after": 0})).await), [1, 2, 3, 4, 5]);
-    let waiting = beside(&node, "tail", json!({"after": rest["next"], "timeout_ms": 20_000}));
+    let waiting = beside(&node, "tail", json!({"after": rest["next"], "timeout_ms": 60_000}));
     publish(&node, 6).await;
     assert_eq!(numbers(&waiting.await.unwrap()), [6]);
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -16,6 +16,9 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 pub const PLEXSPACES: &str = env!("CARGO_BIN_EXE_plexspaces");
+
+/// Within this everything comes to pass that does at all, however much the machine has to do besides.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub fn root() -> PathBuf {
     plexspaces_testkit::repository().canonicalize().unwrap()
@@ -58,7 +61,7 @@ impl Node {
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
         let mut node = Self { child, url: String::new(), lines };
         loop {
-            match node.lines.recv_timeout(Duration::from_secs(120)) {
+            match node.lines.recv_timeout(2 * PATIENCE) {
                 Ok(line) => {
                     let found = line.split_whitespace().find_map(|word| word.strip_prefix("http://"));
                     if let Some(address) = found {
@@ -77,7 +80,7 @@ impl Node {
     /// The next line on standard output that holds a text.
     pub fn line_with(&self, text: &str) -> String {
         loop {
-            let line = self.lines.recv_timeout(Duration::from_secs(120)).unwrap_or_else(|_| panic!("no line with {text:?}"));
+            let line = self.lines.recv_timeout(2 * PATIENCE).unwrap_or_else(|_| panic!("no line with {text:?}"));
             if line.contains(text) {
                 return line;
             }
@@ -109,12 +112,15 @@ impl Node {
         self.deploy_as(name, &root().join(format!("examples/python/{name}/app-config.toml")));
     }
 
-    /// Deploys an example with a part of its configuration replaced.
-    pub fn deploy_example_with(&self, name: &str, part: &str, by: &str) {
-        let text = std::fs::read_to_string(root().join(format!("examples/python/{name}/app-config.toml"))).unwrap();
-        assert!(text.contains(part), "{text}");
+    /// Deploys an example with parts of its configuration replaced.
+    pub fn deploy_example_with(&self, name: &str, changes: &[(&str, &str)]) {
+        let mut text = std::fs::read_to_string(root().join(format!("examples/python/{name}/app-config.toml"))).unwrap();
+        for (part, by) in changes {
+            assert!(text.contains(part), "{text}");
+            text = text.replace(part, by);
+        }
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text.replace(part, by)).unwrap();
+        std::fs::write(file.path(), text).unwrap();
         self.deploy_as(name, file.path());
     }
 
@@ -162,9 +168,9 @@ impl Drop for Server {
 
 /// Waits until something is so.
 pub async fn until(holds: impl AsyncFn() -> bool) {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     while !holds().await {
-        assert!(started.elapsed() < Duration::from_secs(30), "it did not become so in 30 s");
+        assert!(started.elapsed() < PATIENCE, "it did not become so in {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -218,5 +224,18 @@ impl Http {
 
     pub async fn get(&self, node: &Node, path: &str) -> Answer {
         self.send(Method::GET, &format!("{}{path}", node.url), &[], "").await.unwrap()
+    }
+
+    /// Waits until a node says with this status whether it is ready; gives the message.
+    pub async fn becomes(&self, node: &Node, ready: u16) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.get(node, "/health/ready").await;
+            if answer.status == ready {
+                return answer.body["message"].as_str().unwrap_or_default().to_owned();
+            }
+            assert!(Instant::now() < deadline, "{} {}", answer.status, answer.body);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }

@@ -146,7 +146,7 @@ async fn a_message_that_fails_too_often_is_a_dead_letter() {
 #[tokio::test]
 async fn a_delayed_message_comes_later() {
     let node = channel();
-    node.ask("send", json!({"payload": 1, "delay_ms": 40})).await;
+    node.ask("send", json!({"payload": 1, "delay_ms": 2000})).await;
     send(&node, 2).await;
     assert_eq!(receive(&node).await["payload"]["n"], json!(2));
     assert_eq!(receive(&node).await, Value::Null);

@@ -26,7 +26,7 @@ async fn pairs_are_kept_over_a_restart_until_they_are_deleted() {
 #[tokio::test]
 async fn a_pair_with_a_time_to_live_goes() {
     let node = Node::new("kv");
-    node.ask("put", json!({"key": "a", "value": "1", "ttl_ms": 30})).await;
+    node.ask("put", json!({"key": "a", "value": "1", "ttl_ms": 2000})).await;
     assert_eq!(get(&node, "a").await, json!("1"));
     eventually("it is gone", async || get(&node, "a").await.is_null()).await;
     node.ask("put", json!({"key": "a", "value": "2", "ttl_ms": 20})).await;

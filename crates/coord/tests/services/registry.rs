@@ -25,8 +25,8 @@ async fn a_name_stands_for_one_target_until_it_is_unregistered() {
 #[tokio::test]
 async fn an_entry_that_is_not_renewed_goes() {
     let node = Node::new("registry");
-    node.ask("register", json!({"name": "a", "target": "x", "ttl_ms": 40})).await;
-    node.ask("register", json!({"name": "b", "target": "x", "ttl_ms": 40})).await;
+    node.ask("register", json!({"name": "a", "target": "x", "ttl_ms": 2000})).await;
+    node.ask("register", json!({"name": "b", "target": "x", "ttl_ms": 2000})).await;
     assert_eq!(node.ask("renew", json!({"name": "b", "ttl_ms": 60_000})).await, json!({"renewed": true}));
     eventually("it is gone", async || node.ask("lookup", json!({"name": "a"})).await["entry"].is_null()).await;
     assert!(node.ask("lookup", json!({"name": "b"})).await["entry"].is_object());

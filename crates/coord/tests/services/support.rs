@@ -1,7 +1,7 @@
 //! A node with services and nothing else.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plexspaces_actor::{Config, Request, Runtime};
 use plexspaces_store::{Memory, Store};
@@ -71,11 +71,9 @@ pub(crate) fn beside(node: &Arc<Node>, operation: &'static str, arguments: Value
 }
 
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..1000 {
-        if holds().await {
-            return;
-        }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "it never came to pass that {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("it never came to pass that {what}");
 }

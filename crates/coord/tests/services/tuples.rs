@@ -124,7 +124,7 @@ async fn a_wait_ends_in_time_with_nothing() {
     let node = Node::new("tuples");
     let began = std::time::Instant::now();
     assert_eq!(node.ask("take", json!({"pattern": ["never"], "timeout_ms": 50})).await, json!({"tuple": null}));
-    assert!(began.elapsed() >= Duration::from_millis(50) && began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_millis(50) && began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn what_is_taken_for_a_time_comes_back_unless_it_is_confirmed() {
     node.ask("release", json!({"lease": first["lease"]})).await;
     assert_eq!(read(&node, json!(["task", null])).await, json!(["task", 1]), "it is as old as it was");
     let short = node.ask("take", json!({"pattern": ["task", 1], "lease_ms": 30})).await;
-    let back = node.ask("take", json!({"pattern": ["task", 1], "timeout_ms": 10_000, "lease_ms": 60_000})).await;
+    let back = node.ask("take", json!({"pattern": ["task", 1], "timeout_ms": 60_000, "lease_ms": 60_000})).await;
     assert_eq!(back["tuple"], json!(["task", 1]));
     let (code, field, _) = node.refused("confirm", json!({"lease": short["lease"]})).await;
     assert_eq!((code, field.as_deref()), ("conflict", Some("lease")));
@@ -165,7 +165,7 @@ async fn what_is_taken_for_a_time_comes_back_unless_it_is_confirmed() {
 #[tokio::test]
 async fn a_tuple_with_a_time_to_live_goes() {
     let node = Node::new("tuples");
-    node.ask("write", json!({"tuple": ["brief"], "ttl_ms": 30})).await;
+    node.ask("write", json!({"tuple": ["brief"], "ttl_ms": 2000})).await;
     assert_eq!(read(&node, json!(["brief"])).await, json!(["brief"]));
     support::eventually("it is gone", async || read(&node, json!(["brief"])).await.is_null()).await;
     let (_, field, _) = node.refused("write", json!({"tuple": ["brief"], "ttl_ms": 0})).await;

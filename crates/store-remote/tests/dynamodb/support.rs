@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -45,8 +46,9 @@ impl Table {
         config(shared().url(), &self.name)
     }
 
+    /// A store with much time, also for a server that has much to do.
     pub(crate) fn store(&self) -> DynamoDb {
-        DynamoDb::open(&self.config()).unwrap()
+        DynamoDb::open(&Config { timeout: Duration::from_secs(60), ..self.config() }).unwrap()
     }
 }
 

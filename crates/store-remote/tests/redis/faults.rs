@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use plexspaces_store::conformance::faults::{Told, finish, two_nodes_lose_nothing_to_one_another, writers};
+use plexspaces_store::conformance::faults::{Told, finish, pause, surely_get, surely_put, two_nodes_lose_nothing_to_one_another, writers};
 use plexspaces_store::conformance::{partition, put};
 use plexspaces_store::{Batch, Error, Partition, Store};
 use plexspaces_store_remote::Redis;
@@ -18,13 +18,18 @@ use tokio::time::timeout_at;
 
 use crate::support::{Place, connect, server, tell};
 
+/// Within this everything comes to pass, however much the machine has to do besides.
+const LONG: Duration = Duration::from_secs(240);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_outcome_is_unknown_while_only_connections_are_killed() {
     let server = server().await;
-    let (store, told) = (Arc::new(Redis::open(&Config::new(server.url())).unwrap()), Arc::new(Told::default()));
+    // Enough time for a machine that has much to do: an outcome is unknown only when it is over.
+    let timeout = Duration::from_secs(60);
+    let (store, told) = (Arc::new(Redis::open(&Config { timeout, ..Config::new(server.url()) }).unwrap()), Arc::new(Told::default()));
     let writers = writers(&store, &told);
     let killer = connect(&server.url()).await;
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + LONG;
     let mut killed = 0;
     while killed < 400 || told.acknowledged() < 2_000 {
         assert!(Instant::now() < deadline && !writers.is_empty(), "{killed} killed, {} acknowledged", told.acknowledged());
@@ -51,7 +56,7 @@ async fn acknowledged_batches_survive_a_redis_that_is_killed_and_one_that_is_sto
             // Long enough that nobody waits for the outcome any more.
             let before = told.unknown();
             while told.unknown() == before {
-                tokio::task::yield_now().await;
+                pause().await;
             }
         }
         tokio::task::block_in_place(|| server.again().unwrap());
@@ -69,16 +74,18 @@ async fn two_nodes_on_one_redis_lose_nothing_to_one_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_stands_still_is_unknown_in_time_and_settled_before_the_next_read() {
     let server = server().await;
-    let timeout = Duration::from_millis(400);
+    let timeout = Duration::from_secs(1);
     let store = Arc::new(Redis::open(&Config { connections: 2, timeout, ..Config::new(server.url()) }).unwrap());
+    let patient = Redis::open(&Config::new(server.url())).unwrap();
     let here = partition("here");
     for round in 0..4_u32 {
-        put(&*store, &here, "k", "before").await.unwrap();
+        surely_put(&*store, &here, "k", "before").await;
         server.hold(true).unwrap();
         let began = Instant::now();
         let outcome = put(&*store, &here, "k", "after").await;
         assert!(matches!(outcome, Err(Error::Unknown(_))), "round {round}: {outcome:?}");
-        assert!(began.elapsed() < 3 * timeout, "{:?}", began.elapsed());
+        // Less than the time that a store has where none is given.
+        assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
         // Nobody may look, and nobody may write, while it may still happen.
         let mut tasks = JoinSet::new();
         for n in 0..100 {
@@ -91,14 +98,14 @@ async fn a_redis_that_stands_still_is_unknown_in_time_and_settled_before_the_nex
             let outcome = outcome.unwrap();
             assert!(matches!(outcome, Err(Error::Unavailable(_))), "round {round}: {outcome:?}");
         }
-        assert!(began.elapsed() < 6 * timeout, "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
         server.hold(false).unwrap();
         let settled = read(&store, &here).await;
         assert!(settled == "before" || settled == "after");
-        assert_eq!(store.get(&here, b"other").await.unwrap(), None);
+        assert_eq!(surely_get(&*store, &here, "other").await, None);
         let mut batch = Batch::new(here.clone());
         batch.require("k", Some(settled)).put("k", "again");
-        store.commit(batch).await.unwrap();
+        patient.commit(batch).await.unwrap();
     }
 }
 
@@ -154,12 +161,12 @@ impl Passage {
 async fn a_group_that_arrives_late_is_not_written() {
     let server = server().await;
     let passage = Passage::to(&server.url()).await;
-    let timeout = Duration::from_millis(400);
+    let timeout = Duration::from_secs(1);
     let store = Redis::open(&Config { timeout, ..Config::new(passage.url.clone()) }).unwrap();
     let here = partition("here");
     let operator = connect(&server.url()).await;
     for round in 0..5 {
-        put(&store, &here, "k", "before").await.unwrap();
+        surely_put(&store, &here, "k", "before").await;
         passage.hold(true);
         let outcome = put(&store, &here, "k", "after").await;
         assert!(matches!(outcome, Err(Error::Unknown(_))), "round {round}: {outcome:?}");
@@ -168,7 +175,7 @@ async fn a_group_that_arrives_late_is_not_written() {
         passage.hold(false);
         // It arrives, and the server runs it.
         while evalshas(&operator).await == before {
-            tokio::task::yield_now().await;
+            pause().await;
         }
         assert_eq!(read(&store, &here).await, "before");
     }
@@ -179,18 +186,18 @@ async fn a_group_that_arrives_late_is_not_written() {
 async fn acknowledged_batches_survive_groups_that_arrive_late() {
     let server = server().await;
     let passage = Passage::to(&server.url()).await;
-    let timeout = Duration::from_millis(200);
+    let timeout = Duration::from_millis(500);
     let store = Arc::new(Redis::open(&Config { timeout, ..Config::new(passage.url.clone()) }).unwrap());
     let told = Arc::new(Told::default());
     let writers = writers(&store, &told);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + LONG;
     for _ in 0..10 {
         told.more(50).await;
         let before = told.unknown();
         passage.hold(true);
         while told.unknown() == before {
             assert!(Instant::now() < deadline && !writers.is_empty());
-            tokio::task::yield_now().await;
+            pause().await;
         }
         told.more(20).await;
         passage.hold(false);
@@ -200,13 +207,7 @@ async fn acknowledged_batches_survive_groups_that_arrive_late() {
 
 /// What is there, as soon as there is an answer.
 async fn read(store: &Redis, here: &Partition) -> bytes::Bytes {
-    loop {
-        match store.get(here, b"k").await {
-            Ok(value) => return value.unwrap(),
-            Err(Error::Unavailable(_)) => tokio::task::yield_now().await,
-            Err(other) => panic!("{other}"),
-        }
-    }
+    surely_get(store, here, "k").await.unwrap()
 }
 
 /// Scripts that the server has run.
@@ -245,8 +246,8 @@ async fn a_redis_that_has_lost_what_it_acknowledged_is_found_out() {
         }
         let error = loop {
             match put(&store, &here, "k", "v").await.unwrap_err() {
-                // It was on its way when the server ended.
-                Error::Unknown(_) => {}
+                // It was on its way when the server ended, or the server begins.
+                Error::Unknown(_) | Error::Unavailable(_) => pause().await,
                 other => break other,
             }
         };

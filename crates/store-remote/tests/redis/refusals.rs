@@ -1,7 +1,6 @@
 //! Servers that cannot hold a store, and places that hold something else.
 
-use std::net::{Ipv4Addr, TcpListener};
-
+use plexspaces_store::conformance::faults::pause;
 use plexspaces_store::conformance::{partition, put};
 use plexspaces_store::{Durability as Promise, Error, Store};
 use plexspaces_store_remote::Redis;
@@ -43,7 +42,7 @@ async fn a_redis_that_would_lose_what_it_acknowledges_is_refused() {
     outcome(&config).await.unwrap();
     // It does not stop while it begins its file.
     while tell::<String>(&operator, "INFO persistence").await.contains("aof_rewrite_in_progress:1") {
-        tokio::task::yield_now().await;
+        pause().await;
     }
 }
 
@@ -125,7 +124,7 @@ async fn a_connection_to_redis_is_encrypted_with_a_server_whose_certificate_is_t
     let [ca_file, key_file] = ["ca.pem", "key.pem"].map(|name| directory.path().join(name));
     std::fs::write(&ca_file, own.cert.pem()).unwrap();
     std::fs::write(&key_file, own.signing_key.serialize_pem()).unwrap();
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let port = servers::free_port().unwrap();
     let operator = connect(&server.url()).await;
     let (certificate, key) = (ca_file.display(), key_file.display());
     let settings = format!("tls-auth-clients no tls-cert-file {certificate} tls-key-file {key} tls-ca-cert-file {certificate}");

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use plexspaces_store_remote::Redis;
 use plexspaces_store_remote::redis::Config;
@@ -49,7 +50,8 @@ impl Place {
         Config { prefix: self.prefix.clone(), ..Config::new(shared().url()) }
     }
 
+    /// A store with much time, also for a server that has much to do.
     pub(crate) fn store(&self) -> Redis {
-        Redis::open(&self.config()).unwrap()
+        Redis::open(&Config { timeout: Duration::from_secs(60), ..self.config() }).unwrap()
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use plexspaces_store::conformance::faults::{Told, finish, two_nodes_lose_nothing_to_one_another, writers};
+use plexspaces_store::conformance::faults::{Told, finish, pause, surely_get, surely_put, two_nodes_lose_nothing_to_one_another, writers};
 use plexspaces_store::conformance::{partition, put};
 use plexspaces_store::{Error, Store};
 use plexspaces_store_sql::Postgres;
@@ -21,7 +21,7 @@ async fn acknowledged_batches_survive_connections_that_are_killed() {
     let writers = writers(&store, &told);
     let killer = connect(&schema.url).await;
     let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1";
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(240);
     while told.unknown() < 100 || told.acknowledged() < 2_000 {
         assert!(Instant::now() < deadline && !writers.is_empty());
         killer.query_one(kill, &[&schema.application]).await.unwrap();
@@ -52,7 +52,13 @@ async fn acknowledged_batches_survive_a_server_that_is_killed_and_one_that_is_st
         server.stop();
         server.again().unwrap();
     });
-    let error = put(&*store, &partition("here"), "k", "v").await.unwrap_err();
+    let error = loop {
+        match put(&*store, &partition("here"), "k", "v").await.unwrap_err() {
+            // It was on its way when the server ended, or the server begins.
+            Error::Unknown(_) | Error::Unavailable(_) => pause().await,
+            other => break other,
+        }
+    };
     assert!(matches!(&error, Error::Failed(text) if text.contains("fsync = off")), "{error}");
 }
 
@@ -69,7 +75,7 @@ async fn what_waits_for_a_busy_server_is_refused_in_time_and_nothing_of_it_is_ke
     let timeout = Duration::from_millis(1_000);
     let store = Arc::new(Postgres::open(&Config { connections: 2, timeout, ..schema.config() }).unwrap());
     let here = partition("here");
-    put(&*store, &here, "k", "1").await.unwrap();
+    surely_put(&*store, &here, "k", "1").await;
 
     let other = connect(&schema.url).await;
     other.batch_execute("BEGIN; LOCK TABLE plexspaces_entries IN ACCESS EXCLUSIVE MODE").await.unwrap();
@@ -87,24 +93,25 @@ async fn what_waits_for_a_busy_server_is_refused_in_time_and_nothing_of_it_is_ke
         assert!(matches!(error, Error::Unavailable(_)), "{error}");
         texts.push(error.to_string());
     }
-    assert!(began.elapsed() < 2 * timeout + timeout / 2, "{:?}", began.elapsed());
+    // Less than the time that a store has where none is given.
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
     assert!(texts.iter().any(|text| text.contains("all 2 connections to the database are in use")), "{texts:?}");
     assert!(texts.iter().any(|text| text.contains("the database took too long")), "{texts:?}");
     other.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(store.get(&here, b"k").await.unwrap().unwrap(), "1");
-    put(&*store, &here, "k", "3").await.unwrap();
+    assert_eq!(surely_get(&*store, &here, "k").await.unwrap(), "1");
+    surely_put(&*store, &here, "k", "3").await;
 }
 
 /// A server's process that stands still: whether its transaction will be committed cannot be known, until it is known for good.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_without_an_answer_is_unknown_in_time_and_settled_before_the_next_read() {
     let schema = Schema::new().await;
-    let timeout = Duration::from_millis(500);
+    let timeout = Duration::from_secs(1);
     let store = Postgres::open(&Config { timeout, ..schema.config() }).unwrap();
     let here = partition("here");
     let operator = connect(&schema.url).await;
     for round in 0..5_u32 {
-        put(&store, &here, "k", "before").await.unwrap();
+        surely_put(&store, &here, "k", "before").await;
         let all = "SELECT pid FROM pg_stat_activity WHERE application_name = $1";
         let pids: Vec<i32> = operator.query(all, &[&schema.application]).await.unwrap().iter().map(|row| row.get(0)).collect();
         assert!(!pids.is_empty());
@@ -112,20 +119,14 @@ async fn a_commit_without_an_answer_is_unknown_in_time_and_settled_before_the_ne
         let began = Instant::now();
         let outcome = put(&store, &here, "k", "after").await;
         assert!(matches!(outcome, Err(Error::Unknown(_))), "round {round}: {outcome:?}");
-        assert!(began.elapsed() < 3 * timeout, "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
         // Nobody may look, and nobody may write, while it may still happen.
         let looked = store.get(&here, b"k").await;
         assert!(matches!(looked, Err(Error::Unavailable(_))), "round {round}: {looked:?}");
         let written = put(&store, &here, "other", "1").await;
         assert!(matches!(written, Err(Error::Unavailable(_))), "round {round}: {written:?}");
         pids.iter().for_each(|pid| servers::Postgres::signal(*pid, "CONT").unwrap());
-        let settled = loop {
-            match store.get(&here, b"k").await {
-                Ok(value) => break value.unwrap(),
-                Err(Error::Unavailable(_)) => tokio::task::yield_now().await,
-                Err(other) => panic!("{other}"),
-            }
-        };
+        let settled = surely_get(&store, &here, "k").await.unwrap();
         let left: i64 = operator.query_one("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)", &[&pids]).await.unwrap().get(0);
         assert!(settled == "before" || settled == "after");
         assert!(usize::try_from(left).unwrap() < pids.len(), "the connection whose outcome was unknown is still there");
@@ -197,7 +198,7 @@ async fn a_connection_is_encrypted_with_a_server_whose_certificate_is_trusted() 
     let error = loop {
         match outcome(&Config::new(&secure)).await.unwrap_err() {
             Error::Failed(text) if text.contains("certificate") => break text,
-            _ => tokio::task::yield_now().await,
+            _ => pause().await,
         }
     };
     assert!(error.contains("UnknownIssuer"), "{error}");

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use plexspaces_store_sql::Postgres;
 use plexspaces_store_sql::postgres::Config;
@@ -39,7 +40,8 @@ impl Schema {
         Config::new(format!("{}&application_name={}", self.url, self.application))
     }
 
+    /// A store with much time, also for a server that has much to do.
     pub(crate) fn store(&self) -> Postgres {
-        Postgres::open(&self.config()).unwrap()
+        Postgres::open(&Config { timeout: Duration::from_secs(60), ..self.config() }).unwrap()
     }
 }

@@ -38,5 +38,6 @@ fn restarts(children: u32) -> Duration {
 #[test]
 fn a_restart_costs_the_same_with_a_hundred_thousand_siblings() {
     let (few, many) = (restarts(1_000), restarts(100_000));
-    assert!(many < few * 3, "1000 restarts took {few:?} with 1000 children and {many:?} with 100000");
+    // A hundred times as many would take a hundred times as long; memory that is farther away takes a few times as long.
+    assert!(many < few * 20, "1000 restarts took {few:?} with 1000 children and {many:?} with 100000");
 }
