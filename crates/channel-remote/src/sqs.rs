@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use plexspaces_actor::{Broker, BrokerRequest};
+use plexspaces_aws::shown;
+pub use plexspaces_aws::{Credentials, Token};
 use plexspaces_coord::channels::From;
 use plexspaces_types::{ActorId, Code, Failure, Payload};
 use serde_json::{Value, json};
@@ -51,7 +53,7 @@ const MAX_KNOWN: usize = 10_000;
 const RETENTION_SECS: u64 = 14 * 24 * 60 * 60;
 
 /// How a channel's queues are reached.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// The region, such as `eu-west-1`.
     pub region: String,
@@ -62,43 +64,20 @@ pub struct Config {
     /// Whether each message of a channel waits until the one before it is done.
     pub ordered: bool,
     /// Who asks.
-    pub keys: Keys,
+    pub credentials: Credentials,
 }
 
-impl Config {
-    fn endpoint(&self) -> String {
-        self.endpoint.clone().unwrap_or_else(|| format!("https://sqs.{}.amazonaws.com", self.region))
-    }
-}
-
-/// The keys of a user of AWS.
-#[derive(Clone)]
-pub struct Keys {
-    id: String,
-    secret: String,
-    token: Option<String>,
-}
-
-impl Keys {
-    /// Those with an access key, its secret and possibly a session's token.
-    pub fn new(id: impl Into<String>, secret: impl Into<String>, token: Option<String>) -> Self {
-        Self { id: id.into(), secret: secret.into(), token }
-    }
-
-    /// Those of the environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for a session, `AWS_SESSION_TOKEN`.
-    pub fn from_env() -> Result<Self, Failure> {
-        let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let missing = |name: &str| {
-            Failure::invalid("channels.sqs", format!("[channels.sqs] needs the environment variable {name}, which is not set"))
-        };
-        let needed = |name: &str| value(name).ok_or_else(|| missing(name));
-        Ok(Self::new(needed("AWS_ACCESS_KEY_ID")?, needed("AWS_SECRET_ACCESS_KEY")?, value("AWS_SESSION_TOKEN")))
-    }
-}
-
-impl std::fmt::Debug for Keys {
+impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keys").field("id", &self.id).finish_non_exhaustive()
+        let Self { region, endpoint, prefix, ordered, credentials } = self;
+        let endpoint = endpoint.as_deref().map(shown);
+        f.debug_struct("Config")
+            .field("region", region)
+            .field("endpoint", &endpoint)
+            .field("prefix", prefix)
+            .field("ordered", ordered)
+            .field("credentials", credentials)
+            .finish()
     }
 }
 

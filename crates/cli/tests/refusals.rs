@@ -52,6 +52,24 @@ fn a_wrong_configuration_is_refused_with_its_line_and_the_nearest_key() {
     assert!(stderr(&checked).contains("app-config.toml, line 3: invalid type: string \"many\", expected u32"), "{}", stderr(&checked));
 }
 
+/// The credentials are in the environment, and half of them are none.
+#[cfg(feature = "sqs")]
+#[test]
+fn a_start_without_the_whole_credentials_for_sqs_ends_and_does_not_tell_them() {
+    let data = tempfile::tempdir().unwrap();
+    let config = data.path().join("node.toml");
+    std::fs::write(&config, "[channels.sqs]\nregion = \"eu-west-1\"\nendpoint = \"http://127.0.0.1:1\"\n").unwrap();
+    for (there, missing) in [("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")] {
+        let mut command = Command::new(support::PLEXSPACES);
+        command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data.path());
+        command.arg("--config").arg(&config).env(there, "s3cret").env_remove(missing);
+        let output = command.output().unwrap();
+        let said = stderr(&output);
+        assert!(output.status.code() == Some(1) && !said.contains("s3cret"), "{said}");
+        assert!(said.contains(&format!("[channels.sqs]: the environment variable {missing} is not set")), "{said}");
+    }
+}
+
 #[test]
 fn a_damaged_or_foreign_database_is_refused_with_what_to_do() {
     let data = tempfile::tempdir().unwrap();

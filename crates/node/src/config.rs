@@ -277,7 +277,7 @@ pub struct ChannelsConfig {
     /// A server of Redis, version 6.2 or newer.
     pub redis: Option<RedisConfig>,
     /// Queues of Amazon SQS. The credentials are `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, for a session, `AWS_SESSION_TOKEN` of the
-    /// environment.
+    /// environment, else those of the role of the container or machine.
     pub sqs: Option<SqsConfig>,
     /// Datagrams to the other nodes of a cluster: topics without a server, whose messages may be lost.
     pub udp: Option<UdpConfig>,

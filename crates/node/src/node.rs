@@ -240,7 +240,9 @@ fn open_kafka(config: &crate::config::KafkaConfig) -> Result<plexspaces_channel_
 fn open_sqs(config: &crate::config::SqsConfig) -> Result<plexspaces_channel_remote::Sqs, Failure> {
     use plexspaces_channel_remote::{Sqs, sqs};
     let crate::config::SqsConfig { region, endpoint, prefix, ordered } = config.clone();
-    Sqs::open(&sqs::Config { region, endpoint, prefix, ordered, keys: sqs::Keys::from_env()? })
+    let credentials = sqs::Credentials::from_env();
+    let credentials = credentials.map_err(|error| Failure::new(error.code(), format!("[channels.sqs]: {error}")))?;
+    Sqs::open(&sqs::Config { region, endpoint, prefix, ordered, credentials })
 }
 
 fn outbound_config(config: &Config) -> outbound::Config {

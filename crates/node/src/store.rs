@@ -72,7 +72,9 @@ impl OpenStore {
             }
             #[cfg(feature = "dynamodb")]
             StoreBackend::DynamoDb => {
-                let mut settings = dynamodb::Config::new(region(config)?, dynamodb::Credentials::from_env()?);
+                let credentials = dynamodb::Credentials::from_env();
+                let credentials = credentials.map_err(|error| plexspaces_store::Error::Failed(error.to_string()))?;
+                let mut settings = dynamodb::Config::new(region(config)?, credentials);
                 settings.endpoint.clone_from(&config.store.endpoint);
                 settings.ca_file.clone_from(&config.store.ca_file);
                 if let Some(table) = &config.store.table {

@@ -13,7 +13,6 @@
 mod client;
 mod commit;
 mod config;
-mod credentials;
 mod fault;
 mod handle;
 mod head;
@@ -26,5 +25,5 @@ mod sweep;
 mod table;
 
 pub use config::Config;
-pub use credentials::{Credentials, Token};
 pub use handle::DynamoDb;
+pub use plexspaces_aws::{Credentials, Token};

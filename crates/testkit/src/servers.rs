@@ -3,8 +3,8 @@
 //! A server ends with the process that started it, however that ends: a shell waits for the end of its standard input, which that process
 //! holds, and then stops the server by its number.
 
-use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -160,6 +160,16 @@ fn run(command: &[String]) -> Result<()> {
         bail!("{command:?} failed: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
+}
+
+/// Whether an answer to a request of HTTP for a path begins so.
+fn answers_http(port: u16, path: &str, beginning: &str) -> Result<bool> {
+    let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+    connection.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = vec![0; beginning.len()];
+    connection.read_exact(&mut answer)?;
+    Ok(answer == beginning.as_bytes())
 }
 
 /// A free port of the loopback interface, which the system gives to nobody who asks for any port: what is stopped finds it free when it is

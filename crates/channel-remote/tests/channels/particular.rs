@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use plexspaces_actor::BrokerRequest;
-use plexspaces_channel_remote::{Kafka, kafka};
+use plexspaces_channel_remote::{Kafka, Sqs, kafka, sqs};
 use plexspaces_testkit::servers;
-use plexspaces_types::{ActorId, Key, Name, Payload};
+use plexspaces_types::{ActorId, Code, Key, Name, Payload};
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Place, eventually};
+use crate::support::{PATIENCE, Place, eventually, sqs_config};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_stream_of_nats_holds_senders_back_and_its_configuration_is_left() {
@@ -193,6 +193,30 @@ async fn what_was_sent_lately_to_sqs_is_not_sent_again_though_it_is_done() {
             let message = node.receive().await;
             node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_in_the_way_of_sqs_is_told_without_the_secret() {
+    let config = sqs_config("http://127.0.0.1:1");
+    for endpoint in ["ftp://here", "here:9324", "https://plex:s3cret@here", "https://here/path"] {
+        let config = sqs::Config { endpoint: Some(endpoint.to_owned()), ..config.clone() };
+        let failure = Sqs::open(&config).err().unwrap();
+        assert!(failure.message.contains("[channels.sqs]: the endpoint") && failure.message.contains("expected http://"), "{failure}");
+        assert!(!format!("{failure:?} {config:?}").contains("s3cret"), "{failure:?} {config:?}");
+    }
+    let channel = ActorId::new(Name::default_scope(), Name::default_scope(), name("plexspaces.channels"), Key::new("work").unwrap());
+    let role = sqs::Credentials::container("http://127.0.0.1:1/s3cret", None);
+    let role = sqs::Config { credentials: role, ..config.clone() };
+    let unfit = sqs::Config { credentials: sqs::Credentials::new("plex", "s3cret", Some("s3cret\n".to_owned())), ..config.clone() };
+    let cases = [(config, "does not answer: "), (role, "cannot be asked: AWS_ACCESS_KEY_ID is not set"), (unfit, "cannot be asked: ")];
+    for (config, why) in cases {
+        let payload = Payload::from_value(&json!({"payload": 1}));
+        let request = BrokerRequest { operation: "send", payload: &payload, sender: None, idempotency_key: None };
+        let failure = plexspaces_actor::Broker::ask(&Sqs::open(&config).unwrap(), &channel, request).await.unwrap_err();
+        assert_eq!(failure.code, Code::Unavailable, "{failure}");
+        assert!(failure.message.contains(why), "{failure}");
+        assert!(!format!("{failure:?} {config:?}").contains("s3cret"), "{failure:?} {config:?}");
     }
 }
 

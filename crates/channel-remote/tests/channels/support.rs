@@ -126,11 +126,7 @@ impl Place {
                 let config = kafka::Config { bootstrap, prefix, replicas: -1, tls: false, ca_file, login };
                 Some(Arc::new(Kafka::open(&config).unwrap()))
             }
-            Kind::Sqs { url, ordered } => {
-                let (region, keys) = ("eu-west-1".to_owned(), sqs::Keys::new("plex", "s3cret", None));
-                let config = sqs::Config { region, endpoint: Some(url.clone()), prefix: "plexspaces".to_owned(), ordered: *ordered, keys };
-                Some(Arc::new(Sqs::open(&config).unwrap()))
-            }
+            Kind::Sqs { url, ordered } => Some(Arc::new(Sqs::open(&sqs::Config { ordered: *ordered, ..sqs_config(url) }).unwrap())),
             Kind::Nats(url) => Some(Arc::new(Nats::open(&NatsConfig::new(url)).await.unwrap())),
             Kind::Redis(url) => Some(Arc::new(Redis::open(&RedisConfig::new(url)).unwrap())),
             Kind::Udp(config) => Some(Arc::new(Udp::open(config).unwrap())),
@@ -229,6 +225,12 @@ impl Node {
     pub(crate) async fn status(&self, field: &str) -> u64 {
         self.ask("status", serde_json::json!({})).await[field].as_u64().unwrap()
     }
+}
+
+/// A service of SQS, whose user it does not check.
+pub(crate) fn sqs_config(url: &str) -> sqs::Config {
+    let (region, credentials) = ("eu-west-1".to_owned(), sqs::Credentials::new("plex", "s3cret", None));
+    sqs::Config { region, endpoint: Some(url.to_owned()), prefix: "plexspaces".to_owned(), ordered: false, credentials }
 }
 
 /// A cluster of one test, on this machine.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use plexspaces_aws::{Credentials, shown};
 use plexspaces_store::{Durability, Limits};
 
-use super::credentials::Credentials;
 use super::item::KEY;
 
 /// How a table is reached.
@@ -45,7 +45,7 @@ impl Config {
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // One with credentials is refused, and may be shown before.
-        let endpoint = self.endpoint.as_deref().map(|endpoint| if endpoint.contains('@') { "(hidden)" } else { endpoint });
+        let endpoint = self.endpoint.as_deref().map(shown);
         f.debug_struct("Config")
             .field("table", &self.table)
             .field("region", &self.region)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use plexspaces_aws::{Answer, Refusal};
 use plexspaces_store::Error;
 use serde_json::Value;
 
@@ -41,14 +42,23 @@ impl Place {
         &self.0
     }
 
+    /// There is no answer.
+    pub(super) fn unanswered(&self, fault: plexspaces_aws::Fault) -> Fault {
+        use plexspaces_aws::Fault as Of;
+        match fault {
+            // It may last, so that it is told at once.
+            Of::NoKeys(what) | Of::Unreachable(what) => Fault::Unreachable(what),
+            Of::Unsigned(what) => Fault::Refused(self.failed(&what)),
+            Of::Untrusted(what) => Fault::Refused(self.failed(&format!("no encrypted connection: {what}"))),
+            Of::Lost(what) => Fault::Passing { what, sent: true },
+        }
+    }
+
     /// An answer that is no success.
-    pub(super) fn fault(&self, status: u16, body: &[u8]) -> Fault {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
-        let kind = text("__type").rsplit('#').next().unwrap_or_default();
-        let message = if text("message").is_empty() { text("Message") } else { text("message") };
+    pub(super) fn fault(&self, answer: &Answer) -> Fault {
+        let (Refusal { kind, message, body }, status) = (answer.refusal(), answer.status);
         let what = format!("{kind} {message}").trim().to_owned();
-        match kind {
+        match kind.as_str() {
             // The second is what a table gives that is there already.
             "ConditionalCheckFailedException" | "ResourceInUseException" => Fault::Condition { again: false },
             "TransactionCanceledException" => self.cancelled(&body, &what),
@@ -117,7 +127,7 @@ mod tests {
     #[test]
     fn answers_are_told_apart() {
         let place = Place::new("dynamodb://eu-west-1/table");
-        let fault = |status, body: &str| place.fault(status, body.as_bytes());
+        let fault = |status, body: &str| place.fault(&Answer { status, body: body.as_bytes().to_vec().into() });
         let cancelled = |codes: &str| format!(r#"{{"__type":"x#TransactionCanceledException","CancellationReasons":[{codes}]}}"#);
         assert!(matches!(fault(400, &cancelled(r#"{"Code":"None"},{"Code":"ConditionalCheckFailed"}"#)), Fault::Condition { .. }));
         assert!(matches!(fault(400, &cancelled(r#"{"Code":"TransactionConflict"}"#)), Fault::Passing { sent: false, .. }));

@@ -4,7 +4,6 @@
 mod faults;
 mod parts;
 mod refusals;
-mod roles;
 mod support;
 
 use std::sync::Arc;

@@ -20,6 +20,13 @@ async fn what_stands_in_the_way_of_dynamodb_is_told_without_the_secret() {
     };
     let error = outcome(Config { endpoint: Some("http://127.0.0.1:1".to_owned()), ..table.config() }).await;
     assert!(matches!(&error, Error::Unavailable(text) if text.contains("refused")), "{error}");
+    // It does not encrypt, so that no certificate can be trusted.
+    let (own, directory) = (rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap(), tempfile::tempdir().unwrap());
+    let ca_file = directory.path().join("ca.pem");
+    std::fs::write(&ca_file, own.cert.pem()).unwrap();
+    let endpoint = table.config().endpoint.map(|url| url.replace("http:", "https:"));
+    let error = outcome(Config { endpoint, ca_file: Some(ca_file), ..table.config() }).await;
+    assert!(matches!(&error, Error::Failed(text) if text.contains("no encrypted connection")), "{error}");
     for endpoint in ["ftp://here", "here:8000", "http://", "https://plex:s3cret@here", "https://here/path"] {
         let error = outcome(Config { endpoint: Some(endpoint.to_owned()), ..table.config() }).await;
         assert!(matches!(&error, Error::Failed(text) if text.contains("expected http://host:port")), "{endpoint}: {error}");
@@ -30,6 +37,9 @@ async fn what_stands_in_the_way_of_dynamodb_is_told_without_the_secret() {
     let credentials = Credentials::new("not-a-key", "s3cret", Some("s3cret".to_owned()));
     let error = outcome(Config { credentials, ..table.config() }).await;
     assert!(matches!(&error, Error::Failed(text) if text.contains("Exception")), "{error}");
+    let credentials = Credentials::container("http://127.0.0.1:1/s3cret", None);
+    let error = outcome(Config { credentials, ..table.config() }).await;
+    assert!(matches!(&error, Error::Unavailable(text) if text.contains("no keys of a role")), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,12 +1,8 @@
 //! DynamoDB Local.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
-use std::time::Duration;
-
 use anyhow::Result;
 
-use super::{Server, jvm};
+use super::{Server, answers_http, jvm};
 
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -55,7 +51,7 @@ impl DynamoDb {
             command.extend(["-port".to_owned(), server.port.to_string()]);
             Ok(command)
         };
-        self.server.start("TERM", command, |server| answers(server.port).unwrap_or(false))
+        self.server.start("TERM", command, |server| answers_http(server.port, "/", "HTTP/").unwrap_or(false))
     }
 
     /// Stops it: connections are ended, and what was acknowledged is kept.
@@ -67,13 +63,4 @@ impl DynamoDb {
     pub fn hold(&self, held: bool) -> Result<()> {
         self.server.hold(held)
     }
-}
-
-fn answers(port: u16) -> Result<bool> {
-    let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    connection.set_read_timeout(Some(Duration::from_secs(5)))?;
-    connection.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-    let mut answer = [0; 5];
-    connection.read_exact(&mut answer)?;
-    Ok(&answer == b"HTTP/")
 }

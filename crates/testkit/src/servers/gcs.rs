@@ -68,7 +68,7 @@ impl Gcs {
             let port = server.port.to_string();
             Ok(["node", &script.display().to_string(), &port, &backend, S3::KEY, S3::SECRET, &directory].map(str::to_owned).into())
         };
-        self.front.start("TERM", command, |server| super::s3::answers(server.port).unwrap_or(false))
+        self.front.start("TERM", command, |server| super::s3::is_healthy(server.port))
     }
 
     /// Stops it: connections are ended, and what was written is kept.

@@ -1,14 +1,11 @@
 //! An object store that speaks the protocol of Amazon S3.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Server, go};
+use super::{Server, answers_http, go};
 
 /// VersityGW, which keeps objects as files and checks signatures, with one user and the bucket `blobs`.
 pub struct S3 {
@@ -94,7 +91,7 @@ impl S3 {
             .map(str::to_owned)
             .into())
         };
-        self.server.start("TERM", command, |server| answers(server.port).unwrap_or(false))
+        self.server.start("TERM", command, |server| is_healthy(server.port))
     }
 
     /// Stops it: connections are ended, and what was written is kept.
@@ -113,11 +110,7 @@ impl S3 {
     }
 }
 
-pub(super) fn answers(port: u16) -> Result<bool> {
-    let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    connection.set_read_timeout(Some(Duration::from_secs(1)))?;
-    connection.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-    let mut answer = [0; 12];
-    connection.read_exact(&mut answer)?;
-    Ok(&answer == b"HTTP/1.1 200")
+/// Whether a server, or a front of it, says that it can be used.
+pub(super) fn is_healthy(port: u16) -> bool {
+    answers_http(port, "/health", "HTTP/1.1 200").unwrap_or(false)
 }

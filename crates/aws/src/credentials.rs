@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
-use plexspaces_store::Error;
 use serde_json::Value;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::client::{Http, innermost};
+use crate::Error;
+use crate::client::{Http, innermost};
 
 /// Where a container and a machine are told of their role.
 const CONTAINER: &str = "http://169.254.170.2";
@@ -45,17 +45,24 @@ pub enum Token {
 }
 
 #[derive(Clone)]
-pub(super) struct Keys {
-    pub(super) id: String,
-    pub(super) secret: String,
-    pub(super) token: Option<String>,
+pub(crate) struct Keys {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+    pub(crate) token: Option<String>,
     until: Option<SystemTime>,
+}
+
+impl Keys {
+    /// Those that do not end.
+    pub(crate) fn new(id: impl Into<String>, secret: impl Into<String>, token: Option<String>) -> Self {
+        Self { id: id.into(), secret: secret.into(), token, until: None }
+    }
 }
 
 impl Credentials {
     /// Those with an access key, its secret and possibly a session's token.
     pub fn new(id: impl Into<String>, secret: impl Into<String>, token: Option<String>) -> Self {
-        Self(Source::Own(Keys { id: id.into(), secret: secret.into(), token, until: None }))
+        Self(Source::Own(Keys::new(id, secret, token)))
     }
 
     /// Those of a container's role, which are told at a URI.
@@ -72,13 +79,12 @@ impl Credentials {
     /// container's, if it says where they are told; else the machine's.
     pub fn from_env() -> Result<Self, Error> {
         let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let missing = |name: &str| Error::Failed(format!("the environment variable {name} is not set"));
         if let Some(id) = value("AWS_ACCESS_KEY_ID") {
-            let secret = value("AWS_SECRET_ACCESS_KEY").ok_or_else(|| missing("AWS_SECRET_ACCESS_KEY"))?;
+            let secret = value("AWS_SECRET_ACCESS_KEY").ok_or(Error::NotSet("AWS_SECRET_ACCESS_KEY"))?;
             return Ok(Self::new(id, secret, value("AWS_SESSION_TOKEN")));
         }
         if value("AWS_SECRET_ACCESS_KEY").is_some() {
-            return Err(missing("AWS_ACCESS_KEY_ID"));
+            return Err(Error::NotSet("AWS_ACCESS_KEY_ID"));
         }
         let own = || value("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(Token::Own);
         let token = value("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(|path| Token::File(path.into())).or_else(own);
@@ -89,7 +95,7 @@ impl Credentials {
             return Ok(Self::container(uri, token));
         }
         if value("AWS_EC2_METADATA_DISABLED").is_some_and(|disabled| disabled.eq_ignore_ascii_case("true")) {
-            return Err(missing("AWS_ACCESS_KEY_ID"));
+            return Err(Error::NotSet("AWS_ACCESS_KEY_ID"));
         }
         Ok(Self::machine(value("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or_else(|| MACHINE.to_owned())))
     }
@@ -108,7 +114,7 @@ impl std::fmt::Debug for Credentials {
 }
 
 /// Gives the keys that are good at present.
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     source: Source,
     http: Http,
     held: Mutex<Held>,
@@ -122,15 +128,18 @@ struct Held {
 }
 
 impl Keeper {
-    pub(super) fn new(credentials: &Credentials, http: Http) -> Self {
+    pub(crate) fn new(credentials: &Credentials, http: Http) -> Self {
         Self { source: credentials.0.clone(), http, held: Mutex::default() }
     }
 
-    pub(super) async fn keys(&self) -> Result<Keys, String> {
+    /// The keys, or why there are none by then.
+    pub(crate) async fn keys(&self, deadline: Instant) -> Result<Keys, String> {
         if let Source::Own(keys) = &self.source {
             return Ok(keys.clone());
         }
-        let mut held = self.held.lock().await;
+        let none = |why: String| format!("AWS_ACCESS_KEY_ID is not set, and there are no keys of a role: {why}");
+        let late = |_| none("others that ask for them had no answer in time".to_owned());
+        let mut held = timeout_at(deadline, self.held.lock()).await.map_err(late)?;
         let now = SystemTime::now();
         let good_for = |keys: &Keys, time: Duration| keys.until.is_none_or(|until| until > now + time);
         let waits = held.failed.is_some_and(|failed| failed.elapsed() < PAUSE);
@@ -139,7 +148,8 @@ impl Keeper {
         {
             return Ok(keys.clone());
         }
-        match timeout(PATIENCE, self.ask()).await.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}"))) {
+        let patience = deadline.saturating_duration_since(Instant::now()).min(PATIENCE);
+        match timeout(patience, self.ask()).await.unwrap_or_else(|_| Err(format!("no answer within {patience:?}"))) {
             Ok(keys) => {
                 *held = Held { keys: Some(keys.clone()), failed: None };
                 Ok(keys)
@@ -147,7 +157,7 @@ impl Keeper {
             Err(why) => {
                 held.failed = Some(Instant::now());
                 let left = held.keys.as_ref().filter(|keys| good_for(keys, Duration::ZERO));
-                left.cloned().ok_or_else(|| format!("AWS_ACCESS_KEY_ID is not set, and there are no keys of a role: {why}"))
+                left.cloned().ok_or_else(|| none(why))
             }
         }
     }
@@ -161,40 +171,44 @@ impl Keeper {
                     Some(Token::Own(token)) => Some(token.clone()),
                     Some(Token::File(path)) => {
                         let read = tokio::fs::read_to_string(path).await;
-                        Some(read.map_err(|error| format!("{}: {error}", path.display()))?.trim().to_owned())
+                        Some(read.map_err(|error| format!("the file of the container's token cannot be read: {error}"))?.trim().to_owned())
                     }
                 };
                 let header = token.as_deref().map(|token| ("authorization", token));
-                self.fetch(Method::GET, uri, header).await?
+                self.fetch(Method::GET, uri, "keys", header).await?
             }
             Source::Machine { endpoint } => {
                 let endpoint = endpoint.trim_end_matches('/');
                 let time = Some(("x-aws-ec2-metadata-token-ttl-seconds", "300"));
-                let token = self.fetch(Method::PUT, &format!("{endpoint}/latest/api/token"), time).await?;
+                let token = self.fetch(Method::PUT, &format!("{endpoint}/latest/api/token"), "a token", time).await?;
                 let header = Some(("x-aws-ec2-metadata-token", text(&token)?));
                 let roles = format!("{endpoint}/latest/meta-data/iam/security-credentials/");
-                let found = self.fetch(Method::GET, &roles, header).await?;
+                let found = self.fetch(Method::GET, &roles, "the machine's role", header).await?;
                 let role = text(&found)?.lines().next().filter(|role| !role.is_empty()).ok_or("the machine has none")?;
-                self.fetch(Method::GET, &format!("{roles}{role}"), header).await?
+                self.fetch(Method::GET, &format!("{roles}{role}"), "keys", header).await?
             }
         };
         // What cannot be read is not told: it may hold a secret.
         read(&answer).ok_or_else(|| "the answer holds no keys".to_owned())
     }
 
-    async fn fetch(&self, method: Method, uri: &str, header: Option<(&str, &str)>) -> Result<Bytes, String> {
+    /// Asks who tells of roles. Whoever has the path of a container's address gets its keys, so that it is not told.
+    async fn fetch(&self, method: Method, uri: &str, what: &str, header: Option<(&str, &str)>) -> Result<Bytes, String> {
+        let uri: Uri = uri.parse().map_err(|_| format!("{what} cannot be asked for: the address is no URI"))?;
+        let place = uri.authority().and_then(|authority| authority.as_str().rsplit('@').next()).unwrap_or_default().to_owned();
+        let failed = |why: String| format!("{place} was asked for {what}: {why}");
         let mut request = Request::builder().method(method).uri(uri);
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
-        let request = request.body(Full::new(Bytes::new())).map_err(|_| format!("{uri} cannot be asked"))?;
-        let response = self.http.request(request).await.map_err(|error| format!("{uri}: {}", innermost(&error)))?;
+        let request = request.body(Full::new(Bytes::new())).map_err(|_| failed("the token does not fit into a header".to_owned()))?;
+        let response = self.http.request(request).await.map_err(|error| failed(innermost(&error)))?;
         let status = response.status();
         if !status.is_success() {
-            return Err(format!("{uri}: status {status}"));
+            return Err(failed(format!("status {status}")));
         }
         let body = Limited::new(response.into_body(), ANSWER).collect().await;
-        Ok(body.map_err(|error| format!("{uri}: {}", innermost(&*error)))?.to_bytes())
+        Ok(body.map_err(|error| failed(innermost(&*error)))?.to_bytes())
     }
 }
 
