@@ -87,6 +87,8 @@ struct Past {
     restarts: Restarts,
     /// Messages of durable actors since their numbers were last looked through.
     heard: u32,
+    /// What it is looked after for when its supervisor has started it.
+    put_off: Vec<Due>,
 }
 
 impl Body {
@@ -148,7 +150,7 @@ pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>, plac
             Work::Drained => actor.drained(),
         };
         if let Fate::Leaves(exit) = fate {
-            return actor.leave(exit.as_ref());
+            return Box::pin(actor.leave(exit.as_ref())).await;
         }
         steps = steps.wrapping_add(1);
         if steps.is_multiple_of(STEPS_IN_A_ROW) && actor.cell.mailbox.len() > 0 {
@@ -176,6 +178,10 @@ impl Actor {
             Control::Replace(kind) => return self.replace(kind).await,
             Control::Facets(revision) => return self.revise_facets(*revision).await,
             Control::Passivate => return self.passivate().await,
+            Control::Keep(permit) => {
+                self.keep().await;
+                drop(permit);
+            }
             Control::Signal(signal) => return self.signal(*signal).await,
             Control::Inbox => return self.take_inbox().await,
             Control::LookAfter(due) => return self.look_after(&due).await,
@@ -219,7 +225,11 @@ impl Actor {
             }
             Err(Unfinished::Refused(failure)) => {
                 self.body.kind.metrics.rejected.increment(1);
-                envelope.answer(Err(failure));
+                if self.stands_still(&failure) && envelope.reply.is_none() {
+                    Box::pin(self.leave_undone(envelope, &failure)).await;
+                } else {
+                    envelope.answer(Err(failure));
+                }
                 Fate::Stays
             }
             Err(Unfinished::Undone(failure)) => {
@@ -261,7 +271,7 @@ impl Actor {
         if again && !self.cell.mailbox.has_ended() && (envelope.failures < ATTEMPTS || envelope.reminder.is_some()) {
             return self.cell.mailbox.put_back(envelope);
         }
-        self.runtime.bury(&self.cell.id, *envelope, &failure).await;
+        self.bury(envelope, &failure).await;
     }
 
     fn count_turn(&mut self, started: Instant) {
@@ -542,6 +552,9 @@ impl Actor {
                 if self.cell.inbox.as_ref().is_some_and(|inbox| !inbox.is_empty()) {
                     self.runtime.control(&self.cell, Control::Inbox);
                 }
+                for due in self.body.past.as_mut().map(|past| std::mem::take(&mut past.put_off)).unwrap_or_default() {
+                    self.runtime.control(&self.cell, Control::LookAfter(Box::new(due)));
+                }
                 Fate::Stays
             }
             Err(Unfinished::Refused(failure) | Unfinished::Undone(failure)) => self.end(Exit::Error(failure.message)),
@@ -585,6 +598,8 @@ impl Actor {
         let made = guard(&self.cell, self.body.profile.limits.turn_time, made).await;
         let made = made.and_then(|made| made.map_err(Cut::Fault));
         let (instance, facets, turn) = made.map_err(|cut| self.unfinished(cut, ctx.trace))?;
+        let unkept = activation.as_ref().is_some_and(|held| held.lock().has_unkept_turns());
+        self.cell.unkept.store(unkept, Ordering::Relaxed);
         let live = self.body.live.insert(Live { instance, activation, facets, present, _room: room });
         let profile = &self.body.profile;
         let may_leave = (profile.durable || profile.idle_timeout.is_some()) && !profile.eager && !profile.temporary;

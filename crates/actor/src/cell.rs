@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use parking_lot::Mutex;
 use plexspaces_durable::Due;
 use plexspaces_types::{ActorId, Failure, Message, Payload, RequestContext};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::time::delay_queue;
 
 use crate::actor::Body;
@@ -81,6 +81,8 @@ pub(crate) enum Control {
     Facets(Box<Revision>),
     /// Leave memory, unless there is work.
     Passivate,
+    /// Keep the state if turns since the last kept one would have to be run again. The permit is given back when that is done.
+    Keep(OwnedSemaphorePermit),
     /// There is something in the inbox.
     Inbox,
     /// See to what a turn may have left undone.
@@ -115,6 +117,8 @@ pub(crate) struct Cell {
     pub(crate) parked: AtomicBool,
     /// Until when, in milliseconds since the Unix epoch, the node's index knows that the actor may have left something undone.
     pub(crate) watched_until: AtomicU64,
+    /// Whether its journal has turns that the last kept state does not know.
+    pub(crate) unkept: AtomicBool,
 }
 
 /// What is counted for each actor. Only its runner writes.
@@ -141,6 +145,7 @@ impl Cell {
             arrived: Mutex::default(),
             parked: AtomicBool::new(false),
             watched_until: AtomicU64::new(0),
+            unkept: AtomicBool::new(false),
         }
     }
 }

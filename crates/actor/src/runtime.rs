@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use plexspaces_store::Store;
 use plexspaces_types::{ActorId, Clock, Code, Failure, Key, Message, MessageKind, Name, Payload, RequestContext};
 use serde_json::{Map, Value};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -53,6 +53,15 @@ const SHARDS: usize = 64;
 
 /// How long a durable tell from outside waits for its commit when its sender set no deadline.
 const DURABLE_TELL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long it takes until it is tried again to keep a message as a dead letter.
+pub(crate) const BURIED_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How many actors keep their states at the same time.
+const KEPT_AT_ONCE: u32 = 64;
+
+/// How long a sender waits for an actor that is closed until it looks again.
+const MAKES_WAY: Duration = Duration::from_millis(50);
 
 /// How often a node that ends looks whether anybody is still at work.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
@@ -158,6 +167,8 @@ struct Inner {
     /// Types that were replaced, while actors of theirs still run.
     retired: Mutex<Vec<Weak<Kind>>>,
     earlier_ended: Arc<Notify>,
+    /// An actor has left its place.
+    removed: Notify,
     /// The chain of a message for which nobody waits.
     nobody: Arc<[ActorId]>,
 }
@@ -189,6 +200,7 @@ impl Runtime {
             guardians: Mutex::default(),
             retired: Mutex::default(),
             earlier_ended: Arc::default(),
+            removed: Notify::new(),
             nobody: Arc::from([]),
             config,
         }))
@@ -283,11 +295,18 @@ impl Runtime {
         self.0.cells.len()
     }
 
-    /// Refuses messages from outside, handles what was accepted, then ends all actors. Returns whether all was handled within `grace`.
+    /// Refuses messages from outside, handles what was accepted, lets actors keep their states, then ends all of them. Returns whether all was
+    /// handled within `grace`.
     pub async fn shutdown(&self, grace: Duration) -> bool {
         self.0.draining.store(true, Ordering::SeqCst);
         self.0.running.close();
+        let began = crate::now();
         let drained = tokio::time::timeout(grace, self.drained()).await.is_ok();
+        // The next start may be with other code, which need not do what this one did.
+        let left = grace.saturating_sub(crate::now().saturating_duration_since(began));
+        if tokio::time::timeout(left, self.keep_states(self.unkept())).await.is_err() {
+            tracing::warn!("not all actors have kept their states in time; their last turns will be run again");
+        }
         self.0.stop.cancel();
         self.0.background.close();
         let ended = tokio::time::timeout(Duration::from_secs(1), self.0.background.wait()).await.is_ok();
@@ -309,6 +328,24 @@ impl Runtime {
         while self.0.running.len() > self.0.waiting.load(Ordering::SeqCst) {
             tokio::time::sleep(DRAIN_LOOK).await;
         }
+    }
+
+    /// The actors with turns that their last kept state does not know, as far as they are in memory.
+    pub(crate) fn unkept(&self) -> Vec<Arc<Cell>> {
+        let mut found = Vec::new();
+        self.0.cells.each(|cell| found.extend(cell.unkept.load(Ordering::Relaxed).then(|| cell.clone())));
+        found
+    }
+
+    /// Lets actors keep their states; returns when they have, as far as they can.
+    pub(crate) async fn keep_states(&self, cells: Vec<Arc<Cell>>) {
+        let permits = Arc::new(Semaphore::new(KEPT_AT_ONCE as usize));
+        for cell in cells {
+            // One that has ended gives its permit back.
+            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            self.control(&cell, Control::Keep(permit));
+        }
+        let _ = permits.acquire_many(KEPT_AT_ONCE).await;
     }
 
     /// A turn waits that can be cut off.
@@ -413,16 +450,33 @@ impl Runtime {
         }
     }
 
-    /// Keeps a message that is given up.
+    /// Keeps a message that is given up. For one that its sender keeps that is tried until it works or the node ends: a later one must not be
+    /// heard before it comes again.
     pub(crate) async fn bury(&self, id: &ActorId, envelope: Envelope, failure: &Failure) {
+        let mut envelope = Box::new(envelope);
+        while let Err(back) = self.try_bury(id, envelope, failure).await {
+            envelope = back;
+            let waiting = self.waiting();
+            tokio::select! {
+                () = waiting.stopped() => return,
+                () = tokio::time::sleep(BURIED_AGAIN_AFTER) => {}
+            }
+        }
+    }
+
+    /// The same once: gives back what its sender keeps and of which the store has taken no letter.
+    pub(crate) async fn try_bury(&self, id: &ActorId, envelope: Box<Envelope>, failure: &Failure) -> Result<(), Box<Envelope>> {
         let trace_id = envelope.ctx.trace.trace_id_text();
-        let receipt = envelope.receipt;
-        let letter = DeadLetter::new(id, envelope.message, envelope.failures, failure, self.0.config.clock.now_ms());
-        tracing::warn!(actor_id = %id, tenant = %id.tenant, operation = letter.operation, trace_id, letter = letter.id, "a message was given up: {failure}");
+        let letter = DeadLetter::new(id, envelope.message.clone(), envelope.failures, failure, self.0.config.clock.now_ms());
         match self.0.dead_letters.add(&id.tenant, &id.namespace, &letter).await {
-            Ok(()) => receipt.iter().for_each(|receipt| receipt.sign()),
-            Err(failure) => {
-                tracing::error!(actor_id = %id, tenant = %id.tenant, operation = letter.operation, trace_id, "a dead letter could not be kept: {failure}");
+            Ok(()) => {
+                tracing::warn!(actor_id = %id, tenant = %id.tenant, operation = letter.operation, trace_id, letter = letter.id, "a message was given up: {failure}");
+                envelope.answer(Err(failure.clone()));
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(actor_id = %id, tenant = %id.tenant, operation = letter.operation, trace_id, %error, "a dead letter could not be kept of a message that was given up: {failure}");
+                if envelope.receipt.is_some() { Err(envelope) } else { Ok(()) }
             }
         }
     }
@@ -573,15 +627,18 @@ impl Runtime {
     pub(crate) fn remove(&self, cell: &Arc<Cell>) {
         if self.0.cells.remove(&cell.id, cell) {
             self.0.live.decrement(1.0);
+            self.0.removed.notify_waiters();
         }
     }
 
     /// Lets a sender go on to an actor's successor. One that is closed is still at work, so the sender waits for it a moment.
     async fn make_way(&self, cell: &Arc<Cell>) {
+        let mut removed = std::pin::pin!(self.0.removed.notified());
+        removed.as_mut().enable();
         if cell.mailbox.has_ended() {
             self.remove(cell);
         } else {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            let _ = tokio::time::timeout(MAKES_WAY, removed).await;
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use plexspaces_actor::Profile;
+use plexspaces_actor::{Profile, Target};
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{ActorId, Code, Name};
 use serde_json::json;
@@ -138,6 +138,59 @@ async fn a_message_whose_commit_the_store_does_not_take_is_tried_again() {
         // Nor does it come twice.
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!((lab.count("b").await, lost().await), (count, letters));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_which_no_dead_letter_can_be_written_is_not_let_go() {
+    let store = Arc::new(Faulty::default());
+    let lab = Lab::on(store.clone(), durable(), Vec::new()).await;
+    let letters = Partition::namespace(&Name::default_scope(), &Name::default_scope(), "dead-letters");
+    *store.refused.lock() = Some((letters, 5));
+    lab.ask("a", "tell", json!({"target": "probe/b", "op": "crash"})).await.unwrap();
+    lab.ask("a", "tell", json!({"target": "probe/b", "op": "add"})).await.unwrap();
+    let lost = async || lab.runtime.dead_letters(&lab.ctx(), None, 10).await.unwrap().0;
+    while lost().await.is_empty() {
+        // What came later waits for it.
+        assert_eq!(lab.factory.watch.handled.lock().unwrap().iter().filter(|operation| *operation == "add").count(), 0);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((lost().await.len(), lost().await[0].operation.as_str()), (1, "crash"));
+    assert_eq!(lab.count("b").await, 1);
+}
+
+#[tokio::test]
+async fn what_is_told_to_an_actor_that_is_stopped_or_killed_is_a_dead_letter() {
+    for kill in [false, true] {
+        let store: Arc<dyn Store> = Arc::new(Memory::new());
+        let lab = Lab::on(store, durable(), Vec::new()).await;
+        let target = Target { name: "probe", key: Some("b") };
+        lab.ask("a", "tell", json!({"target": "probe/b", "op": "hold"})).await.unwrap();
+        while !lab.factory.watch.handled.lock().unwrap().iter().any(|operation| operation == "hold") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for _ in 0..2 {
+            lab.ask("a", "tell", json!({"target": "probe/b", "op": "add"})).await.unwrap();
+        }
+        if kill {
+            assert!(lab.runtime.kill_actor(&lab.ctx(), target).unwrap());
+        } else {
+            assert!(lab.runtime.stop_actor(&lab.ctx(), target).unwrap());
+            lab.factory.gate.add_permits(1);
+        }
+        // The message of the turn that was killed is one too.
+        let lost = async || lab.runtime.dead_letters(&lab.ctx(), None, 10).await.unwrap().0;
+        while lost().await.len() < 2 + usize::from(kill) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let lost = lost().await;
+        assert_eq!(lost.iter().filter(|letter| letter.operation == "add").count(), 2);
+        // What comes later is its successor's.
+        lab.ask("a", "tell", json!({"target": "probe/b", "op": "add"})).await.unwrap();
+        while lab.count("b").await == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(lab.count("b").await, 1);
     }
 }
 

@@ -98,12 +98,11 @@ async fn code_that_does_something_else_is_stopped_and_the_history_left() {
     let disk: Arc<Memory> = Arc::new(Memory::new());
     let mut profile = Profile { durable: true, ..Profile::default() };
     profile.keeping.interval = Some(10);
-    let first = Node::with(disk.clone(), profile.clone()).await;
+    let first = Node::with(disk.clone(), profile).await;
     let steps = json!({"steps": [{"do": "tell", "target": "script/recorder", "op": "note", "payload": 1}]});
     first.ask("script/a", "note", json!(0)).await.unwrap();
     first.ask("script/a", "run", steps.clone()).await.unwrap();
-    let second = Node::with(disk.clone(), profile.clone()).await;
-    second.version.store(2, Ordering::SeqCst);
+    let second = Node::of(disk, &Scripts::new(2), &[]).await;
     let failure = second.ask("script/a", "notes", json!({})).await.unwrap_err();
     assert_eq!(failure.code, Code::NonDeterministic);
     let message =

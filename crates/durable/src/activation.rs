@@ -107,6 +107,8 @@ pub struct Activation {
     kept: Option<(u64, usize, Option<Payload>)>,
     /// What recovery would run again.
     weight: usize,
+    /// The last turn that was done. Recovery runs it again unless a state is kept from it on.
+    last_done: u64,
     oldest_answer_ms: Option<u64>,
 }
 
@@ -136,6 +138,7 @@ impl Activation {
             since_anchor: 0,
             kept: None,
             weight: 0,
+            last_done: 0,
             oldest_answer_ms: None,
         };
         for (key, value) in entries {
@@ -188,6 +191,7 @@ impl Activation {
         }
         let past = Past::of(history);
         self.weight = past.turns.len() * TURN_WEIGHT;
+        self.last_done = past.turns.last().map_or(0, |last| last.turn);
         Ok(past)
     }
 
@@ -228,7 +232,13 @@ impl Activation {
     /// Whether there are turns that the last kept state does not know.
     #[must_use]
     pub fn has_unkept_turns(&self) -> bool {
-        self.chunks == 0 && !self.in_doubt && self.turn > 0 && self.kept.as_ref().is_none_or(|(turn, ..)| *turn < self.turn)
+        !self.in_doubt && self.leaves_unkept_turns()
+    }
+
+    /// The same when the batch that was made last is committed.
+    #[must_use]
+    pub fn leaves_unkept_turns(&self) -> bool {
+        self.chunks == 0 && self.last_done > self.kept.as_ref().map_or(0, |(turn, ..)| *turn)
     }
 
     /// Whether no state of the actor was ever kept.
@@ -448,6 +458,9 @@ impl Activation {
             Some(Entry::End(end)) => Some(end.state.clone()),
             _ => None,
         };
+        if let Some(Entry::End(journal::End { outcome: journal::Outcome::Done { .. }, .. })) = entries.last() {
+            self.last_done = self.turn;
+        }
         if let Some(Some(_)) = &end {
             entries.retain(|entry| !matches!(entry, Entry::Base(_)));
         }

@@ -78,7 +78,7 @@ impl Actor {
             return Fate::Stays;
         }
         self.forget().await;
-        self.keep_state().await;
+        self.keep().await;
         self.drop_code();
         if self.cell.mailbox.end_if_empty() { Fate::Leaves(None) } else { Fate::Stays }
     }

@@ -8,6 +8,7 @@ use plexspaces_store::{Batch, Partition};
 
 use super::*;
 use crate::children::{self, START};
+use crate::runtime::BURIED_AGAIN_AFTER;
 use crate::runtime::reminders::announcements;
 use crate::runtime::workflows::{is_run, listing};
 use crate::turn::log::{Held, Log};
@@ -21,6 +22,18 @@ const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Messages that have not arrived and are read at once.
 const OUTGOING_AT_ONCE: usize = 500;
 
+/// Messages that have arrived and are removed in one commit.
+const ARRIVED_AT_ONCE: usize = 1000;
+
+/// Senders that are forgotten in one commit.
+const SENDERS_AT_ONCE: usize = 1000;
+
+/// What a commit may hold beside what its turn wrote and sent: its journal, its answer, what is old and removed with it.
+const BESIDE_THE_TURN: usize = 512;
+
+/// An actor that was not used for so long rests.
+const RESTS_MS: u64 = 30_000;
+
 impl Actor {
     /// What is known of a durable actor.
     pub(super) async fn recover(&mut self) -> Result<(Activation, Past), Failure> {
@@ -33,7 +46,11 @@ impl Actor {
             return Ok(());
         }
         self.keep_state().await;
-        if self.held().is_some_and(|held| held.lock().has_unkept_turns()) {
+        let is_kept = |held: Held| {
+            let journal = held.lock();
+            !journal.is_in_doubt() && !journal.has_unkept_turns()
+        };
+        if !self.held().is_some_and(is_kept) {
             self.drop_code();
             return Err(Unfinished::Undone(Failure::new(Code::Unavailable, "a state could not be kept for the present version")));
         }
@@ -174,6 +191,28 @@ impl Actor {
         }
     }
 
+    /// Keeps its state before others go on with it, so that nobody needs to see to it any more.
+    pub(super) async fn keep(&mut self) {
+        self.keep_state().await;
+        let Some(held) = self.held() else { return };
+        if held.lock().is_in_doubt() {
+            return self.drop_code();
+        }
+        let is_watched = self.cell.watched_until.load(Ordering::Relaxed) > 0;
+        if is_watched
+            && self.body.pending.is_none()
+            && !self.cell.unkept.load(Ordering::Relaxed)
+            && let Err(failure) = self.runtime.unwatch(&self.cell).await
+        {
+            tracing::debug!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "an actor is looked after though it need not be");
+        }
+    }
+
+    /// Whether it does not live because its code did not do what its journal says. What it was sent was not handled.
+    pub(super) fn stands_still(&self, failure: &Failure) -> bool {
+        failure.code == Code::NonDeterministic && self.body.live.is_none()
+    }
+
     /// Writes down that a turn failed, so that it is not taken up again.
     pub(super) async fn note_failure(&mut self, message: &Message, failure: &Failure) {
         let Some(held) = self.held() else { return };
@@ -260,7 +299,21 @@ impl Actor {
     pub(super) async fn leave_undone(&mut self, envelope: Box<Envelope>, failure: &Failure) {
         // The node's index has a reminder, and brings it again.
         if envelope.reminder.is_none() {
-            self.runtime.bury(&self.cell.id, *envelope, failure).await;
+            self.bury(envelope, failure).await;
+        }
+    }
+
+    /// Keeps a message that is given up. One that its sender keeps is held here until that has worked: were it let go, a later one would be
+    /// heard before it comes again.
+    pub(super) async fn bury(&mut self, mut envelope: Box<Envelope>, failure: &Failure) {
+        while let Err(back) = self.runtime.try_bury(&self.cell.id, envelope, failure).await {
+            envelope = back;
+            let (waiting, mailbox) = (self.runtime.waiting(), &self.cell.mailbox);
+            tokio::select! {
+                () = waiting.stopped() => return,
+                () = std::future::poll_fn(|context| mailbox.poll_urgent(context)) => return mailbox.put_back(envelope),
+                () = tokio::time::sleep(BURIED_AGAIN_AFTER) => {}
+            }
         }
     }
 
@@ -279,14 +332,14 @@ impl Actor {
         let Some(held) = self.held().filter(|held| !held.lock().has_begun()) else { return Ok(()) };
         self.past().heard = 0;
         // Whoever has messages of this actor forgets its number when it keeps none of them any more.
-        self.runtime.commit(&self.cell, &held, Changes::default()).await?;
+        self.runtime.remove_arrived(&self.cell, &held).await?;
         let store = self.runtime.config().store.clone();
         let (partition, own) = (Partition::actor(&self.cell.id), self.cell.id.to_string());
         let mut unheard = Vec::new();
         let mut range = Some(heard_range());
         while let Some(wanted) = range.take() {
             let page = store.scan(&partition, wanted.clone(), OUTGOING_AT_ONCE).await?;
-            range = page.entries.last().filter(|_| page.more).map(|(last, _)| wanted.after(last));
+            range = page.entries.last().filter(|_| page.more && unheard.len() < SENDERS_AT_ONCE).map(|(last, _)| wanted.after(last));
             for (key, value) in page.entries {
                 let last = decode_heard(&value).map_err(|error| unreadable(&self.cell, &error))?;
                 let Some(sender) = sender_of(&key).and_then(|sender| ActorId::parse(&self.cell.id.tenant, sender)) else { continue };
@@ -328,6 +381,14 @@ impl Actor {
 
     /// Sees to what a turn may have left undone: messages that have not arrived, a turn that was under way.
     pub(super) async fn look_after(&mut self, due: &Due) -> Fate {
+        if self.is_down() {
+            // Its supervisor starts it, others before it; then it is looked after.
+            let put_off = &mut self.past().put_off;
+            if !put_off.contains(due) {
+                put_off.push(due.clone());
+            }
+            return Fate::Stays;
+        }
         if due.name == LOOK_AFTER && self.cell.parked.load(Ordering::Relaxed) {
             // It was due before the turn left memory. Another entry says when that goes on, and nothing else is left undone.
             self.runtime.reminded(due).await;
@@ -340,23 +401,41 @@ impl Actor {
                 self.drop_code();
             }
         }
+        let is_woken = self.body.live.is_none();
         if let Err(Unfinished::Ended(_, exit)) = self.bring_to_life().await {
             return self.end_if_up(exit);
         }
         let fate = self.go_on().await;
         if let Some(held) = self.held() {
-            let arrived = std::mem::take(&mut *self.cell.arrived.lock());
-            if !arrived.is_empty() {
-                let changes = Changes { arrived, ..Changes::default() };
-                if let Err(failure) = self.runtime.commit(&self.cell, &held, changes).await {
-                    tracing::warn!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "messages that have arrived are kept on");
-                    self.drop_code();
-                }
+            if let Err(failure) = self.runtime.remove_arrived(&self.cell, &held).await {
+                tracing::warn!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "messages that have arrived are kept on");
+                self.drop_code();
+            }
+            // One that is in use keeps its state when that is due.
+            let rested_ms = self.runtime.age_ms(crate::now()).saturating_sub(self.cell.counters.used_ms.load(Ordering::Relaxed));
+            if is_woken || rested_ms >= RESTS_MS {
+                self.keep_state().await;
+            }
+            if self.held().is_some_and(|held| held.lock().is_in_doubt()) {
+                self.drop_code();
             }
         }
-        // A turn that could not go on is looked after again, at the latest when there is other code for it.
-        if self.body.live.is_some() || matches!(fate, Fate::Leaves(_)) {
-            self.runtime.reminded(due).await;
+        let stays = matches!(fate, Fate::Stays);
+        if stays && self.body.live.is_none() {
+            // A turn that could not go on is looked after again, at the latest when there is other code for it.
+            return fate;
+        }
+        match self.runtime.watch_on(&self.cell, due).await {
+            Ok(is_undone) => {
+                self.runtime.reminded(due).await;
+                if stays && is_woken && !is_undone && self.cell.evictable.load(Ordering::Relaxed) {
+                    // It came for this only.
+                    return Box::pin(self.passivate()).await;
+                }
+            }
+            Err(failure) => {
+                tracing::warn!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, %failure, "what an actor may have left undone is looked after later");
+            }
         }
         fate
     }
@@ -384,6 +463,15 @@ impl Actor {
 fn watch(cell: &Cell, now: u64) -> Option<Due> {
     let is_due = cell.watched_until.load(Ordering::Relaxed) <= now;
     is_due.then(|| Due { at_ms: now.saturating_add(WATCH_MS), actor: cell.id.clone(), name: LOOK_AFTER.to_owned() })
+}
+
+/// Lets a commit remove messages that have arrived, as far as it has room for them beside what it is for.
+fn take_arrived(cell: &Cell, changes: &mut Changes, batch_items: usize) {
+    let turn = changes.outgoing.len() + changes.key_values.len() + changes.reminders.len() + changes.unheard.len();
+    let room = batch_items.saturating_sub(turn + BESIDE_THE_TURN).clamp(1, ARRIVED_AT_ONCE);
+    let mut arrived = cell.arrived.lock();
+    let taken = arrived.len().min(room);
+    changes.arrived.extend(arrived.drain(..taken));
 }
 
 /// Why a commit of an actor was not taken.
@@ -449,26 +537,37 @@ impl Runtime {
         }
         let mut due: Vec<Due> = changes.reminders.iter().filter_map(|(name, reminder)| due(&cell.id, name, reminder.as_ref())).collect();
         let under_way = changes.entries.last().is_some_and(|entry| !matches!(entry, Entry::End(_)));
-        let watch = if under_way || !changes.outgoing.is_empty() { watch(cell, now) } else { None };
+        let sends = !changes.outgoing.is_empty();
+        let begins_run = changes.entries.iter().any(|entry| matches!(entry, Entry::Begin(begin) if is_run(begin)));
+        take_arrived(cell, &mut changes, config.store.limits().batch_items);
+        let (outcome, unkept) = {
+            let mut journal = held.lock();
+            let outcome = journal.commit(changes, now);
+            (outcome, journal.leaves_unkept_turns())
+        };
+        let Outcome::Commit(batch) = outcome else { return Ok(()) };
+        let watch = if under_way || sends || unkept { watch(cell, now) } else { None };
         let watched_until = watch.as_ref().map(|watch| watch.at_ms);
         due.extend(watch);
         // The indexes first: an entry too many is found to be one, a missing one would not be missed.
         let mut first: Vec<Batch> = announcements(&due).collect();
-        let begins_run = changes.entries.iter().any(|entry| matches!(entry, Entry::Begin(begin) if is_run(begin)));
         first.extend((begins_run && cell.inbox.is_some()).then(|| listing(&cell.id)));
-        let arrived = std::mem::take(&mut *cell.arrived.lock());
-        changes.arrived.extend(arrived);
-        let outcome = held.lock().commit(changes, now);
-        let kept = match outcome {
-            Outcome::Unchanged => Ok(()),
-            Outcome::Commit(batch) => config.store.commit_after(first, batch).await,
-        };
+        let kept = config.store.commit_after(first, batch).await;
         // Also what a failed commit may have left in the indexes is looked after.
         self.arm(due);
         kept.map_err(|error| untaken(&cell.id, error))?;
         held.lock().committed();
+        cell.unkept.store(unkept, Ordering::Relaxed);
         if let Some(until) = watched_until {
             cell.watched_until.store(until, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Removes what has arrived of an actor's messages.
+    async fn remove_arrived(&self, cell: &Arc<Cell>, held: &Held) -> Result<(), Failure> {
+        while !cell.arrived.lock().is_empty() {
+            self.commit(cell, held, Changes::default()).await?;
         }
         Ok(())
     }
@@ -510,14 +609,47 @@ impl Runtime {
 
     /// Before a turn leaves memory: it need not be looked after unless a message of its actor has not arrived.
     pub(crate) async fn leave_alone(&self, cell: &Arc<Cell>, held: &Held) -> Result<(), Failure> {
-        self.commit(cell, held, Changes::default()).await?;
-        let (partition, range) = (Partition::actor(&cell.id), Outgoing::range());
-        if self.config().store.scan(&partition, range, 1).await?.entries.is_empty() {
+        self.remove_arrived(cell, held).await?;
+        if self.unwatch(cell).await? {
             cell.parked.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// An actor need not be looked after any more unless a message of it has not arrived; whether that is so.
+    async fn unwatch(&self, cell: &Cell) -> Result<bool, Failure> {
+        let is_alone = !self.keeps_messages(&cell.id).await?;
+        if is_alone {
             let at_ms = cell.watched_until.swap(0, Ordering::Relaxed);
             self.disarm(&Due { at_ms, actor: cell.id.clone(), name: LOOK_AFTER.to_owned() }).await;
         }
-        Ok(())
+        Ok(is_alone)
+    }
+
+    /// Whether messages of an actor have not arrived.
+    async fn keeps_messages(&self, id: &ActorId) -> Result<bool, Failure> {
+        Ok(!self.config().store.scan(&Partition::actor(id), Outgoing::range(), 1).await?.entries.is_empty())
+    }
+
+    /// Lets an actor be looked after again when it leaves something undone after this time; whether it does.
+    async fn watch_on(&self, cell: &Cell, due: &Due) -> Result<bool, Failure> {
+        let is_undone = self.keeps_messages(&cell.id).await? || cell.unkept.load(Ordering::Relaxed);
+        let (now, until) = (self.config().clock.now_ms(), cell.watched_until.load(Ordering::Relaxed));
+        let is_last = until <= now || (due.name == LOOK_AFTER && due.at_ms == until);
+        if !is_last {
+            return Ok(is_undone);
+        }
+        let mut next = 0;
+        if is_undone {
+            // Another entry than this one, though the clock may have been set back.
+            let this = if due.name == LOOK_AFTER { due.at_ms } else { 0 };
+            next = now.saturating_add(WATCH_MS).max(this.saturating_add(1));
+            let due = Due { at_ms: next, actor: cell.id.clone(), name: LOOK_AFTER.to_owned() };
+            self.announce_reminders(std::slice::from_ref(&due)).await?;
+            self.arm(vec![due]);
+        }
+        cell.watched_until.store(next, Ordering::Relaxed);
+        Ok(is_undone)
     }
 
     /// Delivers what a durable actor has committed to send.

@@ -1,5 +1,7 @@
 //! How an actor's incarnations end, and how it leaves the node.
 
+use std::collections::VecDeque;
+
 use super::*;
 use crate::registry::Life;
 use crate::runtime::{not_spawned, over};
@@ -78,15 +80,21 @@ impl Actor {
     }
 
     /// The actor has no place in the node any more.
-    pub(super) fn leave(mut self, exit: Option<&Exit>) {
+    pub(super) async fn leave(mut self, exit: Option<&Exit>) {
         // The code goes before a successor can come.
         self.drop_code();
-        let Self { runtime, cell, body, mut succeeded, .. } = self;
-        if body.profile.temporary {
+        let (runtime, cell) = (self.runtime.clone(), self.cell.clone());
+        if self.body.profile.temporary {
             runtime.attachments().restore(&cell.id, None);
         }
+        if exit.is_some() {
+            // Whoever sends something waits meanwhile: a successor must not hear it before what its sender has sent earlier is a dead letter.
+            cell.mailbox.close();
+            let messages = cell.mailbox.empty();
+            self.lay_down(messages, exit).await;
+        }
         let (mut messages, controls) = cell.mailbox.end();
-        succeeded |= controls.iter().any(|control| matches!(control, Control::Start));
+        let succeeded = self.succeeded || controls.iter().any(|control| matches!(control, Control::Start));
         // It is told of after it can be found no more: who ties itself to it later sees that it has ended.
         if let Some(exit) = exit {
             runtime.announce(&cell.id, exit);
@@ -101,12 +109,19 @@ impl Actor {
             // Where that is impossible its supervisor has ended.
             let _ = runtime.order(&cell.id, Control::Start);
         }
-        for envelope in messages {
-            let failure = unhandled(&cell.id, &body, exit);
-            if envelope.reply.is_some() {
-                envelope.answer(Err(failure));
-            } else {
-                tracing::warn!(actor_id = %cell.id, tenant = %cell.id.tenant, operation = envelope.message.operation, "a message was dropped: {failure}");
+        self.lay_down(messages, exit).await;
+    }
+
+    /// What waited when the actor ended, and nobody will handle: who asked is told, the rest are dead letters.
+    async fn lay_down(&mut self, messages: VecDeque<Box<Envelope>>, exit: Option<&Exit>) {
+        let (asked, told): (Vec<_>, Vec<_>) = messages.into_iter().partition(|envelope| envelope.reply.is_some());
+        for envelope in asked {
+            envelope.answer(Err(unhandled(&self.cell.id, &self.body, exit)));
+        }
+        for envelope in told {
+            // A reminder is in the node's index; of the end of a run whoever started it hears when it goes on. Both come again.
+            if envelope.reminder.is_none() && envelope.message.operation != children::ENDED {
+                self.runtime.bury(&self.cell.id, *envelope, &unhandled(&self.cell.id, &self.body, exit)).await;
             }
         }
     }

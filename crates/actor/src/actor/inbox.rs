@@ -62,8 +62,14 @@ impl Actor {
             Unfinished::Ended(failure, exit) => (failure, Some(exit)),
             Unfinished::Parked => return self.park(),
         };
+        let unheard = exit.is_some() || self.stands_still(&failure);
         while let Some(envelope) = cell.inbox.as_ref().and_then(|inbox| inbox.take()) {
-            envelope.answer(Err(failure.clone()));
+            if envelope.reply.is_some() || !unheard {
+                envelope.answer(Err(failure.clone()));
+            } else if envelope.message.operation != children::ENDED {
+                self.leave_undone(envelope, &failure).await;
+            }
+            // Of the end of a run that it has started its run hears when it goes on: the sender keeps that.
         }
         exit.map_or(Fate::Stays, |exit| self.end_if_up(exit))
     }

@@ -13,12 +13,17 @@ const AT_ONCE: usize = 500;
 /// How many breaks are looked for.
 const ENOUGH: usize = 10;
 
+/// How long actors may take to keep their states before it is looked what would break.
+const KEPT_WITHIN: Duration = Duration::from_secs(5);
+
 impl Runtime {
     /// Runs what is under way again with the code of a new version of its application, as far as it has come, and says for whom that does
     /// something else: at most ten of them. What goes on with an earlier version that the application keeps is not broken, unless its type
-    /// is gone. Nothing is changed.
+    /// is gone. Actors that are in memory keep their states first, as they do when their code is replaced; nothing else is changed.
     pub async fn would_break(&self, application: &Application) -> Result<Vec<(ActorId, Failure)>, Failure> {
         let mut broken = Vec::new();
+        let own = self.unkept().into_iter().filter(|cell| self.is_of(application, &cell.id)).collect();
+        let _ = tokio::time::timeout(KEPT_WITHIN, self.keep_states(own)).await;
         for id in self.indexed(application).await? {
             if let Err(failure) = self.carries_on(application, &id).await {
                 broken.push((id, failure));
@@ -32,20 +37,28 @@ impl Runtime {
 
     /// The turns of an application that are under way, with the version of the code that began each.
     pub async fn under_way(&self, application: &Application) -> Result<Vec<(ActorId, u64)>, Failure> {
+        let unfinished = self.unfinished(application).await?;
+        Ok(unfinished.into_iter().filter(|(.., under_way)| *under_way).map(|(id, code, _)| (id, code)).collect())
+    }
+
+    /// The actors of an application whose last turns have to be run again or go on, with the version of the code that is for, and whether
+    /// one of the turns is under way.
+    async fn unfinished(&self, application: &Application) -> Result<Vec<(ActorId, u64, bool)>, Failure> {
         let mut found = Vec::new();
         for id in self.indexed(application).await? {
             if !self.is_of(application, &id) {
                 continue;
             }
             let (past, _) = self.past(&id).await?;
-            found.extend(past.pending.as_ref().and(past.code()).map(|code| (id, code)));
+            found.extend(past.code().map(|code| (id, code, past.pending.is_some())));
         }
         Ok(found)
     }
 
     /// Forgets the earlier versions of an application that nothing goes on with any more; says which are left.
     pub async fn release_earlier(&self, application: &Application) -> Result<Vec<u64>, Failure> {
-        let mut used: std::collections::HashSet<u64> = self.under_way(application).await?.into_iter().map(|(_, code)| code).collect();
+        let unfinished = self.unfinished(application).await?;
+        let mut used: std::collections::HashSet<u64> = unfinished.into_iter().map(|(_, code, _)| code).collect();
         // A turn that was begun before the present version came may not have waited yet.
         self.0.retired.lock().retain(|kind| kind.strong_count() > 0);
         used.extend(self.0.retired.lock().iter().filter_map(Weak::upgrade).map(|kind| kind.factory.code()));
@@ -65,7 +78,7 @@ impl Runtime {
         self.0.earlier_ended.clone()
     }
 
-    /// The actors in an application's namespace that may have a turn under way.
+    /// The actors in an application's namespace that may have a turn under way, or turns that have to be run again.
     async fn indexed(&self, application: &Application) -> Result<Vec<ActorId>, Failure> {
         let mut seen = std::collections::HashSet::new();
         let mut range = Some(Range::all());
@@ -87,7 +100,8 @@ impl Runtime {
     }
 
     fn is_of(&self, application: &Application, id: &ActorId) -> bool {
-        self.0.registry.kind(id).is_some_and(|kind| kind.application.name == application.name)
+        let is_there = id.tenant == application.tenant && id.namespace == application.namespace;
+        is_there && self.0.registry.kind(id).is_some_and(|kind| kind.application.name == application.name)
     }
 
     async fn carries_on(&self, application: &Application, id: &ActorId) -> Result<(), Failure> {
