@@ -65,7 +65,7 @@ impl Turn {
         };
         let wait = Duration::from_millis(until_ms.saturating_sub(self.clock.now_ms()));
         if wait > LONGEST {
-            return Err(Failure::invalid("until", "a sleep of more than ten years"));
+            return self.told_nothing(call, Err(Failure::invalid("until", "a sleep of more than ten years")));
         }
         self.suspend().await?;
         let ended = if self.course.signals.is_empty() {
