@@ -1,6 +1,6 @@
 //! Channels on brokers: the trait by which their messages leave the node, and which channel is where.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -70,12 +70,14 @@ impl Brokers {
 /// A channel: tenant, namespace, name.
 type ChannelKey = (Name, Name, String);
 
+/// What applications have selected for a channel, and which.
+type Selected = (String, BTreeSet<Name>);
+
 /// Which channel is where.
 #[derive(Default)]
 pub(crate) struct Selections {
     brokers: Brokers,
-    /// What applications have selected: which application, and what.
-    selected: RwLock<HashMap<ChannelKey, (Name, String)>>,
+    selected: RwLock<HashMap<ChannelKey, Selected>>,
 }
 
 impl Selections {
@@ -93,7 +95,7 @@ impl Selections {
             return Home::Node;
         }
         let key = (id.tenant.clone(), id.namespace.clone(), id.key.as_str().to_owned());
-        match selected.get(&key).map(|(_, name)| name).or(self.brokers.default.as_ref()) {
+        match selected.get(&key).map(|(name, _)| name).or(self.brokers.default.as_ref()) {
             Some(name) if name == GROUP => Home::Group,
             Some(name) => self.brokers.named(name).cloned().map_or(Home::Node, Home::Broker),
             None => Home::Node,
@@ -111,9 +113,9 @@ impl Selections {
                 return Err(Failure::invalid(field, message));
             }
             let key = (application.tenant.clone(), application.namespace.clone(), channel.clone());
-            if let Some((other, backend)) = selected.get(&key)
-                && *other != application.name
+            if let Some((backend, applications)) = selected.get(&key)
                 && backend != wanted
+                && let Some(other) = applications.iter().find(|other| **other != application.name)
             {
                 let message =
                     format!("the application {other} of this namespace has the channel {channel:?} on {backend}, not on {wanted}");
@@ -125,17 +127,28 @@ impl Selections {
 
     /// Takes what an application selects in place of what it has selected before.
     pub(crate) fn take(&self, application: &Application) {
-        let mut selected = self.selected.write();
         let Application { tenant, namespace, name, .. } = application;
-        selected.retain(|(owner, place, _), (app, _)| owner != tenant || place != namespace || app != name);
+        let mut selected = self.selected.write();
+        release(&mut selected, tenant, namespace, name);
         for (channel, backend) in &application.channels {
             let key = (tenant.clone(), namespace.clone(), channel.clone());
-            selected.entry(key).or_insert_with(|| (name.clone(), backend.clone()));
+            let (_, applications) = selected.entry(key).or_insert_with(|| (backend.clone(), BTreeSet::new()));
+            applications.insert(name.clone());
         }
     }
 
     /// Forgets what an application has selected.
     pub(crate) fn forget(&self, tenant: &Name, namespace: &Name, name: &Name) {
-        self.selected.write().retain(|(owner, place, _), (app, _)| owner != tenant || place != namespace || app != name);
+        release(&mut self.selected.write(), tenant, namespace, name);
     }
+}
+
+/// What an application has selected stays where another has selected it too.
+fn release(selected: &mut HashMap<ChannelKey, Selected>, tenant: &Name, namespace: &Name, application: &Name) {
+    selected.retain(|(owner, place, _), (_, applications)| {
+        if owner == tenant && place == namespace {
+            applications.remove(application);
+        }
+        !applications.is_empty()
+    });
 }

@@ -108,6 +108,8 @@ pub(crate) struct Cell {
     pub(crate) idle_look: Mutex<Option<delay_queue::Key>>,
     /// Whether its code is in memory and may leave it without loss.
     pub(crate) evictable: AtomicBool,
+    /// Whether it was told to make room and has not seen to that yet.
+    pub(crate) told: AtomicBool,
     pub(crate) counters: Counters,
     /// Of a workflow.
     pub(crate) inbox: Option<Box<Inbox>>,
@@ -140,6 +142,7 @@ impl Cell {
             mailbox: Mailbox::new(body, capacity, held),
             idle_look: Mutex::default(),
             evictable: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             counters: Counters::default(),
             inbox: is_workflow.then(Box::default),
             arrived: Mutex::default(),

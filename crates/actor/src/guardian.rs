@@ -72,7 +72,8 @@ impl Handle {
 
 struct Guardian {
     runtime: Runtime,
-    application: Name,
+    /// Tenant, namespace and name.
+    application: (Name, Name, Name),
     tree: Tree<Post>,
     posts: HashMap<NodeId, Post>,
     /// Who waits for the first start.
@@ -119,7 +120,7 @@ pub(crate) fn start(
     let abandoned = Arc::new(Mutex::new(false));
     let guardian = Guardian {
         runtime: runtime.clone(),
-        application: application.name.clone(),
+        application: (application.tenant.clone(), application.namespace.clone(), application.name.clone()),
         tree,
         posts,
         ready: Some(ready),
@@ -222,7 +223,8 @@ impl Guardian {
             }
         }
         if let Some(until) = self.tree.degraded_until() {
-            self.runtime.degrade(&self.application, until);
+            let (tenant, namespace, application) = &self.application;
+            self.runtime.degrade(tenant, namespace, application, until);
         }
         stopped
     }

@@ -317,9 +317,11 @@ impl Registry {
     }
 
     /// The application counts as degraded until then.
-    pub(crate) fn degrade(&self, application: &Name, until_ms: u64) {
+    pub(crate) fn degrade(&self, tenant: &Name, namespace: &Name, application: &Name, until_ms: u64) {
         let scopes = self.scopes.read();
-        for kind in scopes.values().flat_map(|scope| scope.types.values()).filter(|kind| kind.application.name == *application) {
+        let scope = scopes.get(&(tenant.clone(), namespace.clone()));
+        let kinds = scope.into_iter().flat_map(|scope| scope.types.values());
+        for kind in kinds.filter(|kind| kind.application.name == *application) {
             kind.application.degraded_until_ms.fetch_max(until_ms, Ordering::Relaxed);
         }
     }

@@ -132,6 +132,31 @@ async fn an_application_says_where_its_channels_are() {
 }
 
 #[tokio::test]
+async fn a_channel_of_several_applications_stays_where_it_is_until_the_last_of_them_goes() {
+    let (store, broker) = (Arc::new(Memory::new()), Arc::new(Stubborn::default()));
+    let lab = node(&store, &broker, None, &[("shared", "mq")]).await;
+    let first = durable(&Scripts::new(1), &[]);
+    let mut other = first.clone();
+    (other.name, other.types) = (name("other"), Vec::new());
+    other.channels = BTreeMap::from([("shared".to_owned(), "mq".to_owned())]);
+    lab.runtime.deploy(&other).await.unwrap();
+    let send = async |id: &str| drop(lab.service("channels", "shared", "send", json!({"payload": 1, "msg_id": id})).await);
+    lab.runtime.undeploy(&first.tenant, &first.namespace, &first.name).await;
+    send("m1").await;
+    assert_eq!(broker.heard(), ["shared send m1"]);
+    // The other says where it is from now on.
+    other.channels = BTreeMap::from([("shared".to_owned(), "store".to_owned())]);
+    lab.runtime.deploy(&other).await.unwrap();
+    send("m2").await;
+    other.channels = BTreeMap::from([("shared".to_owned(), "mq".to_owned())]);
+    lab.runtime.deploy(&other).await.unwrap();
+    lab.runtime.undeploy(&other.tenant, &other.namespace, &other.name).await;
+    send("m3").await;
+    assert_eq!(broker.heard().len(), 1);
+    assert_eq!(lab.service("channels", "shared", "status", json!({})).await["ready"], json!(2));
+}
+
+#[tokio::test]
 async fn a_request_to_a_broker_ends_at_its_deadline() {
     let (store, broker) = (Arc::new(Memory::new()), Arc::new(Stubborn::default()));
     let node = node(&store, &broker, Some("mq"), &[]).await;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use plexspaces_actor::{HttpResponse, Outbound, Outgoing, Profile};
+use plexspaces_actor::{HttpResponse, Moment, Outbound, Outgoing, Profile, Target};
 use plexspaces_types::{Code, Failure};
 use serde_json::json;
 use support::{Lab, limits};
@@ -47,6 +47,23 @@ async fn each_request_has_an_idempotency_key_its_actors_or_one_that_is_made() {
     assert!(keys[0].len() == 32 && keys[1].len() == 32 && keys[0] != keys[1], "{keys:?}");
     assert_eq!(keys[2], "order-7");
     assert_eq!(seen[0].request.idempotency_key, None, "who has no key of its own vouches for nothing");
+}
+
+#[tokio::test]
+async fn the_requests_of_a_fork_are_its_own() {
+    let (lab, recorder) = linked(Profile { durable: true, ..Profile::default() }).await;
+    lab.ask("a", "fetch", json!({"link": "api"})).await.unwrap();
+    // It begins the turn anew, with the seed of the first.
+    lab.runtime.fork(&lab.ctx(), Target { name: "probe", key: Some("a") }, Moment::Turn(0), Some(0), None, "b").await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while recorder.0.lock().unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .unwrap();
+    let seen = recorder.0.lock().unwrap();
+    assert_ne!(seen[0].idempotency_key, seen[1].idempotency_key);
 }
 
 #[tokio::test]

@@ -8,11 +8,65 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use plexspaces_actor::{Exported, Moment, Profile, Spec, Target};
-use plexspaces_store::Memory;
-use plexspaces_types::Code;
+use async_trait::async_trait;
+use bytes::Bytes;
+use plexspaces_actor::journal::Entry;
+use plexspaces_actor::{Exported, Moment, Profile, RunFilter, Spec, Target};
+use plexspaces_durable::key_value_prefix;
+use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
+use plexspaces_types::{Code, Name};
 use scripts::{Cut, Node, Scripts, ctx, until};
 use serde_json::{Value, json};
+
+/// A store of which private pairs cannot be read.
+struct Unreadable(Arc<Cut>);
+
+impl Unreadable {
+    fn check(key: &[u8]) -> Result<(), Error> {
+        let is_pair = key.starts_with(&key_value_prefix(""));
+        if is_pair { Err(Error::Failed("no pair can be read".into())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Store for Unreadable {
+    fn backend(&self) -> &'static str {
+        self.0.backend()
+    }
+    fn limits(&self) -> &Limits {
+        self.0.limits()
+    }
+    async fn get(&self, partition: &Partition, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        Self::check(key)?;
+        self.0.get(partition, key).await
+    }
+    async fn scan(&self, partition: &Partition, range: Range, limit: usize) -> Result<Page, Error> {
+        Self::check(&range.start)?;
+        self.0.scan(partition, range, limit).await
+    }
+    async fn commit(&self, batch: Batch) -> Result<(), Error> {
+        self.0.commit(batch).await
+    }
+}
+
+#[tokio::test]
+async fn a_turn_that_gets_over_an_error_of_its_pairs_gets_over_it_again() {
+    let disk = Arc::new(Memory::new());
+    let store = Cut::new(&disk, usize::MAX, true);
+    let first = Node::on(Arc::new(Unreadable(store.clone()))).await;
+    let tried = |op: &str| json!({"do": "try_pairs", "op": op, "key": "k", "value": "v"});
+    let note = |text: &str| json!({"do": "note", "payload": text});
+    let tries = ["get", "delete", "set", "list"].map(tried);
+    let steps: Vec<Value> = tries.into_iter().chain([note("half"), json!({"do": "sleep", "ms": 100}), note("done")]).collect();
+    first.tell("flow/a", "workflow_run", json!({"steps": steps})).await.unwrap();
+    first.notes("flow/a", &json!(["half"])).await;
+    store.gone.store(true, Ordering::SeqCst);
+    let second = Node::on(disk).await;
+    second.notes("flow/a", &json!(["half", "done"])).await;
+    let (turns, _) = second.runtime.history(&ctx(), target("flow/a"), 0, 10).await.unwrap();
+    let failed = |entry: &&Entry| matches!(entry, Entry::Step(step) if step.result.is_err());
+    assert_eq!(turns[0].entries.iter().filter(failed).count(), 4);
+}
 
 /// Tells, asks, keys, waits: each effect leaves a number with the recorder.
 fn program() -> Value {
@@ -236,6 +290,83 @@ async fn a_run_can_be_forked_in_the_middle() {
     // What the first run did up to there is not done again; what came after is.
     node.notes("script/recorder", &json!([1, 2, 3, 4, 5, 6, 3, 4, 5, 6])).await;
     node.notes("flow/b", &json!(["half"])).await;
+}
+
+#[tokio::test]
+async fn a_turn_that_is_under_way_does_not_hide_the_state_before_it() {
+    let mut profile = Profile { durable: true, ..Profile::default() };
+    profile.keeping.interval = Some(10);
+    let node = Node::with(Arc::new(Memory::new()), profile).await;
+    // The state is kept after the first.
+    for n in 1..=5 {
+        node.ask("flow/a", "note", json!(n)).await.unwrap();
+    }
+    let steps = json!({"steps": [{"do": "note", "payload": "half"}, {"do": "sleep", "ms": 60_000}]});
+    node.tell("flow/a", "workflow_run", steps).await.unwrap();
+    node.notes("flow/a", &json!([1, 2, 3, 4, 5, "half"])).await;
+    for moment in [Moment::Last, Moment::Turn(6), Moment::Turn(5)] {
+        let (number, state) = node.runtime.state_at(&ctx(), target("flow/a"), moment).await.unwrap();
+        assert_eq!((number, serde_json::from_slice::<Value>(&state).unwrap()), (5, json!({"notes": [1, 2, 3, 4, 5]})));
+    }
+    node.runtime.fork(&ctx(), target("flow/a"), Moment::Last, None, None, "b").await.unwrap();
+    node.notes("flow/b", &json!([1, 2, 3, 4, 5])).await;
+    // Who runs the history again compares also what is under way.
+    let exported = node.runtime.export(&ctx(), target("flow/a")).await.unwrap();
+    let id = plexspaces_types::ActorId::parse(&exported.tenant, &exported.actor).unwrap();
+    let spec = Spec { id, guest_type: exported.guest_type, config: exported.config, limits: plexspaces_actor::Limits::default() };
+    let again = plexspaces_actor::rerun(&*Scripts::new(1), &spec, exported.turns, true).await.unwrap();
+    assert_eq!((again.turns, serde_json::from_slice::<Value>(&again.state).unwrap()), (6, json!({"notes": [1, 2, 3, 4, 5]})));
+}
+
+#[tokio::test]
+async fn a_fork_in_the_middle_that_is_cut_off_anywhere_is_not_there_or_goes_on_by_itself() {
+    let mut commits = 0;
+    for (cut_at, after) in (1..50).flat_map(|n| [(n, false), (n, true)]) {
+        let disk = Arc::new(Memory::new());
+        let first = Node::on(disk.clone()).await;
+        first.ask("flow/a", "workflow_run", program()).await.unwrap();
+        first.notes("script/recorder", &json!([1, 2, 3, 4, 5, 6])).await;
+        first.runtime.shutdown(Duration::from_secs(5)).await;
+        let store = Cut::new(&disk, cut_at, after);
+        let second = Node::on(store.clone()).await;
+        let (turns, _) = second.runtime.history(&ctx(), target("flow/a"), 0, 10).await.unwrap();
+        let mut entries = turns[0].entries.iter().filter(|entry| !matches!(entry, Entry::Base(_)));
+        let entry = entries.position(|entry| format!("{entry:?}").contains("ask script/recorder")).unwrap();
+        let forked = store.answer(second.runtime.fork(&ctx(), target("flow/a"), Moment::Turn(0), Some(entry), None, "b")).await;
+        let whole = forked.is_some_and(|forked| forked.is_ok());
+        store.gone.store(true, Ordering::SeqCst);
+        let third = Node::on(disk).await;
+        let (turns, _) = third.runtime.history(&ctx(), target("flow/b"), 0, 10).await.unwrap();
+        let (listed, _) = third.runtime.workflows(&Name::default_scope(), &RunFilter::default(), None, 10).await.unwrap();
+        let listed: Vec<String> = listed.iter().map(|run| run.id.key.to_string()).collect();
+        if turns.len() == 2 {
+            assert_eq!(listed, ["a", "b"], "cut off at commit {cut_at}, after it: {after}");
+            // Nobody sends it anything.
+            third.notes("script/recorder", &json!([1, 2, 3, 4, 5, 6, 3, 4, 5, 6])).await;
+        } else {
+            assert_eq!((listed.as_slice(), whole), (["a".to_owned()].as_slice(), false), "cut off at commit {cut_at}, after it: {after}");
+        }
+        if whole {
+            commits = cut_at;
+            break;
+        }
+    }
+    assert!(commits > 2, "only {commits} commits");
+}
+
+#[tokio::test]
+async fn what_is_named_by_the_node_after_a_crash_is_not_named_as_before_it() {
+    let disk = Arc::new(Memory::new());
+    let store = Cut::new(&disk, usize::MAX, true);
+    let first = Node::on(store.clone()).await;
+    let remind = |n: u32| json!({"do": "remind", "ms": 300, "op": "note", "payload": n});
+    let begun = json!({"do": "note", "payload": "begun"});
+    let steps = json!({"steps": [begun, remind(1), {"do": "sleep", "ms": 100}, remind(2)]});
+    first.tell("flow/a", "workflow_run", steps).await.unwrap();
+    first.notes("flow/a", &json!(["begun"])).await;
+    store.gone.store(true, Ordering::SeqCst);
+    let second = Node::on(disk).await;
+    second.notes("flow/a", &json!(["begun", 1, 2])).await;
 }
 
 #[tokio::test]

@@ -55,6 +55,56 @@ async fn who_comes_waits_for_a_place_and_so_the_budget_holds() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
+/// Lets actors begin turns that last until the gate is opened.
+async fn keep_busy(lab: &Arc<Lab>, keys: std::ops::Range<usize>) {
+    let count = keys.len();
+    for key in keys {
+        let lab = lab.clone();
+        tokio::spawn(async move { lab.ask(&key.to_string(), "hold", json!({})).await });
+    }
+    while lab.runtime.census().live < count {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_while_nobody_can_leave_finds_what_there_is() {
+    for what in ["turns", "timers"] {
+        let lab = Arc::new(crowded(Profile { durable: true, ..Profile::default() }).await);
+        if what == "turns" {
+            keep_busy(&lab, 0..10).await;
+        } else {
+            for key in 0..10 {
+                lab.ask(&key.to_string(), "timer", json!({"every": 3_600_000, "op": "get"})).await.unwrap();
+            }
+        }
+        let began = tokio::time::Instant::now();
+        for key in 10..20 {
+            lab.ask(&key.to_string(), "add", json!({"by": key})).await.unwrap();
+            assert!(lab.runtime.census().live <= 12, "those that can leave do");
+        }
+        assert!(began.elapsed() < Duration::from_secs(1), "{what}: {:?}", began.elapsed());
+        lab.factory.gate.add_permits(10);
+        for key in 10..20 {
+            assert_eq!(lab.count(&key.to_string()).await, key);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_can_leave_goes_before_those_that_cannot() {
+    let lab = Arc::new(crowded(Profile { durable: true, ..Profile::default() }).await);
+    // They were used longest ago.
+    keep_busy(&lab, 0..9).await;
+    lab.ask("9", "add", json!({})).await.unwrap();
+    let began = tokio::time::Instant::now();
+    for key in 10..20 {
+        lab.ask(&key.to_string(), "add", json!({})).await.unwrap();
+        assert!(lab.runtime.census().live <= 10);
+    }
+    assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn actors_that_would_lose_their_state_and_eager_ones_stay() {
     for profile in [Profile::default(), Profile { durable: true, eager: true, ..Profile::default() }] {

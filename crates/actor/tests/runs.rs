@@ -8,7 +8,7 @@ mod scripts;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plexspaces_actor::supervision::Restart;
 use plexspaces_actor::{Child, ChildSpec, Profile};
@@ -110,6 +110,26 @@ async fn a_turn_that_is_run_again_writes_its_log_once() {
     until("the second line", async || count("line two") == 1).await;
     assert!(second.handled.lock().unwrap().contains(&"workflow_run".to_owned()));
     assert_eq!(count("line one"), 1);
+}
+
+#[tokio::test]
+async fn a_run_that_stands_still_keeps_no_node_from_ending() {
+    let disk = Arc::new(Memory::new());
+    let first = Node::on(disk.clone()).await;
+    let steps = json!({"steps": [{"do": "sleep", "ms": 50}, {"do": "note", "payload": "done"}]});
+    first.tell("flow/a", "workflow_run", steps).await.unwrap();
+    first.ask("flow/a", "workflow_pause", json!({})).await.unwrap();
+    let over = async || {
+        let target = plexspaces_actor::Target { name: "flow", key: Some("a") };
+        first.runtime.workflow(&ctx(), target).await.unwrap().last_step.is_some()
+    };
+    until("the sleep is over", over).await;
+    let began = Instant::now();
+    assert!(first.runtime.shutdown(Duration::from_secs(10)).await);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let second = Node::on(disk).await;
+    second.ask("flow/a", "workflow_resume", json!({})).await.unwrap();
+    second.notes("flow/a", &json!(["done"])).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use plexspaces_actor::supervision::{Happening, Intensity, Restart, Strategy};
-use plexspaces_actor::{ActorFilter, Child, ChildSpec, Profile, SupervisorSpec, Target};
+use plexspaces_actor::{ActorFilter, Application, Child, ChildSpec, Profile, SupervisorSpec, Target};
 use plexspaces_types::{Code, Failure, Name};
 use serde_json::{Value, json};
-use support::{Lab, child};
+use support::{Lab, child, name};
 use tokio::task::JoinHandle;
 
 fn resident() -> Profile {
@@ -356,6 +356,25 @@ async fn a_root_that_gives_up_degrades_the_application_and_the_whole_tree_comes_
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(counts(&lab, &["a", "b"]).await, [0, 0]);
+}
+
+#[tokio::test]
+async fn an_application_of_the_same_name_elsewhere_is_not_degraded_with_it() {
+    let lab = tree(Strategy::OneForOne, actors(&["a"])).await;
+    let app = &lab.application;
+    let elsewhere = [(name("other"), app.namespace.clone()), (app.tenant.clone(), name("other"))];
+    for (tenant, namespace) in elsewhere.clone() {
+        lab.runtime.deploy(&Application { tenant, namespace, ..app.clone() }).await.unwrap();
+    }
+    for _ in 0..4 {
+        lab.ask("a", "crash", json!({})).await.unwrap_err();
+    }
+    while !lab.runtime.is_degraded(&app.tenant, &app.namespace, &app.name) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for (tenant, namespace) in &elsewhere {
+        assert!(!lab.runtime.is_degraded(tenant, namespace, &app.name), "{tenant}/{namespace}");
+    }
 }
 
 #[tokio::test]

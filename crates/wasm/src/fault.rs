@@ -45,11 +45,20 @@ pub(crate) fn of_call(error: &wasmtime::Error) -> Fault {
 pub(crate) fn of_guest(failure: guest::Failure) -> Fault {
     let guest::Failure { kind, code, message, field, trace } = failure;
     match kind {
-        guest::FailureKind::Rejected => {
-            let mut failure = Failure::new(code.parse().unwrap_or(Code::Internal), message);
-            failure.field = field;
-            Fault::Rejected(failure)
-        }
+        guest::FailureKind::Rejected => match code.parse() {
+            Ok(code @ (Code::InvalidArgument | Code::UnknownOperation | Code::HandlerFailed)) => {
+                Fault::Rejected(Failure { field, ..Failure::new(code, message) })
+            }
+            // The others say what only the node can know.
+            _ => {
+                let code: String = code.chars().take(64).collect();
+                let message = format!(
+                    "the actor's code broke the contract: it refused a message with the code {code:?}, expected invalid_argument or \
+                     unknown_operation: {message}"
+                );
+                Fault::Crashed { failure: Failure::new(Code::HandlerFailed, message), trace }
+            }
+        },
         guest::FailureKind::Failed => {
             let code = if code == Code::Cancelled.name() { Code::Cancelled } else { Code::HandlerFailed };
             let mut failure = Failure::new(code, message);

@@ -64,8 +64,16 @@ impl Actor {
 
     /// Leaves memory unless it was used of late or has timers that would end with it.
     pub(super) async fn passivate(&mut self) -> Fate {
+        let fate = self.leave_unless_needed().await;
+        self.cell.told.store(false, Ordering::Relaxed);
+        fate
+    }
+
+    async fn leave_unless_needed(&mut self) -> Fate {
         let now = crate::now();
         if self.body.pending.is_some() {
+            // Others are told to make room before it is again.
+            self.cell.counters.used_ms.store(self.runtime.age_ms(now), Ordering::Relaxed);
             if let Some(idle) = self.body.profile.idle_timeout {
                 self.runtime.watch_idle(&self.cell, idle);
             }

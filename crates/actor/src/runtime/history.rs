@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 use plexspaces_durable::journal::{self, Begin, End, Entry, Outcome, Recorded};
-use plexspaces_durable::{Activation, Changes, Keeping, Outcome as Commit, PUBLISHED, Past, Published};
-use plexspaces_store::{Partition, Range};
+use plexspaces_durable::{Activation, Changes, Due, Keeping, Outcome as Commit, PUBLISHED, Past, Published};
+use plexspaces_store::{Batch, Partition, Range};
 
+use super::reminders::announcements;
+use super::workflows::{is_run, listing};
 use super::*;
+use crate::actor::WAKE;
 use crate::children::told;
 use crate::code;
 use crate::turn::Looking;
@@ -53,7 +56,7 @@ impl Exported {
 pub struct Rerun {
     /// How many turns were run again.
     pub turns: usize,
-    /// The state after them.
+    /// The state after them; that of a turn that is under way does not count.
     pub state: Payload,
 }
 
@@ -88,6 +91,8 @@ impl Runtime {
         reaches_back(&turns, id)?;
         let past = Past::of(turns);
         let code::Version { factory, guest_type, .. } = kind.version(Some(&past));
+        // A turn that is under way has left no state yet.
+        let past = Past { pending: None, ..past };
         let rerun = rerun_past(&*factory, &Spec { guest_type, ..spec }, past).await?;
         Ok((number, rerun.state, factory.code()))
     }
@@ -150,16 +155,24 @@ impl Runtime {
             return Err(Failure::new(Code::Conflict, format!("the actor {fork} exists already")).with_field("name"));
         }
         let mut activation = Activation::recover(partition, Keeping::default(), &[]).map_err(|error| unreadable(&fork, &error))?;
-        let under_way = batches.len() > 1;
+        let wake = Due { at_ms: now, actor: fork.clone(), name: WAKE.to_owned() };
+        let mut goes_on = false;
         for entries in batches {
+            // As of any turn, the indexes know of it before it is under way.
+            let mut first: Vec<Batch> = Vec::new();
+            if !matches!(entries.last(), Some(Entry::End(_))) {
+                goes_on = true;
+                first.extend(announcements(std::slice::from_ref(&wake)));
+                let begins_run = entries.iter().any(|entry| matches!(entry, Entry::Begin(begin) if is_run(begin)));
+                first.extend((begins_run && self.is_workflow(&fork)).then(|| listing(&fork)));
+            }
             if let Commit::Commit(batch) = activation.commit(Changes { entries, ..Changes::default() }, now) {
-                store.commit(batch).await?;
+                store.commit_after(first, batch).await?;
                 activation.committed();
             }
         }
-        if under_way {
-            let cell = self.cell(&fork)?;
-            self.wake_at(&cell, now).await?;
+        if goes_on {
+            self.arm(vec![wake]);
         }
         Ok(fork)
     }
@@ -305,12 +318,11 @@ pub(super) async fn rerun_past(factory: &dyn Factory, spec: &Spec, past: Past) -
     for recorded in past.turns {
         rerun_turn(&mut *instance, spec, recorded).await?;
     }
+    // The half-way state of a turn that is under way is nobody's to see.
+    let state = instance.snapshot().await.map_err(Fault::into_failure)?;
     if let Some(pending) = past.pending {
         rerun_turn(&mut *instance, spec, pending).await?;
-        // Its half-way state is nobody's to see.
-        return Ok(Rerun { turns: count, state: past.state.unwrap_or_else(Payload::empty) });
     }
-    let state = instance.snapshot().await.map_err(Fault::into_failure)?;
     Ok(Rerun { turns: count, state })
 }
 

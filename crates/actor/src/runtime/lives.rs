@@ -213,10 +213,10 @@ impl Runtime {
     }
 
     /// The tree of an application failed too often.
-    pub(crate) fn degrade(&self, application: &Name, until: Instant) {
+    pub(crate) fn degrade(&self, tenant: &Name, namespace: &Name, application: &Name, until: Instant) {
         let left = until.saturating_duration_since(crate::now());
         let until_ms = self.0.config.clock.now_ms().saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        self.0.registry.degrade(application, until_ms);
+        self.0.registry.degrade(tenant, namespace, application, until_ms);
     }
 
     /// The dead letters of a namespace after the one with the name `after`, oldest first, at most `limit`; and whether there are more.

@@ -3,15 +3,26 @@
 //! From the memory that is in use follows how many actors fit. One that comes takes a place; when there is none it waits for one, so that
 //! memory stays within the budget however fast actors come. A few places are kept free, so that it seldom has to.
 
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::*;
+use crate::mailbox::Standing;
 
 /// How often the memory is looked at when nothing comes.
 const PERIOD: Duration = Duration::from_millis(250);
+
+/// How often those that can leave are looked for while somebody waits for a place.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long nobody has left, and nobody can, until those that come find what there is.
+const STUCK: Duration = Duration::from_millis(50);
+
+/// How long an actor waits for a place. It comes in without one then.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What one actor is taken to need at least, so that few are sent away at a time when nothing is known of them.
 const LEAST_BYTES: u64 = 64 << 10;
@@ -23,11 +34,18 @@ const LEAST_ACTORS: usize = 16;
 const FREE: (usize, usize) = (4, 6);
 const FREE_PART: (usize, usize) = (64, 32);
 
-/// How long an actor waits for a place. It comes in without one then: nobody has left who could.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How many leave at the same time: as many as are waited for, within these bounds.
+const AT_ONCE: (usize, usize) = (8, 128);
 
-/// How long those that were sent away are waited for before others are.
-const LEAVING: Duration = Duration::from_millis(100);
+/// Those that were used longest ago are looked for among all, so that more are found than are needed now: one in so many, and at least.
+const FOUND_PART: usize = 16;
+const FOUND_LEAST: usize = 16;
+
+/// For how long the memory is taken to be as it was measured.
+const MEASURED: Duration = Duration::from_millis(20);
+
+/// Over how many milliseconds it is evened out what an actor needs: what one gives back comes late.
+const EVENED_MS: u64 = 400;
 
 /// How much the actors of a node may take up together. Only actors that lose nothing by it leave memory: durable ones and those with an idle
 /// time-out, unless they are eager.
@@ -75,21 +93,13 @@ impl Pressure {
         self.fits.load(Ordering::Relaxed)
     }
 
+    fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     fn let_in(&self, fits: usize) {
         if self.fits.swap(fits, Ordering::Relaxed) < fits {
             self.left.notify_waiters();
-        }
-    }
-
-    /// Waits until so many have left in all.
-    async fn have_gone(&self, so_many: usize) {
-        loop {
-            let mut left = std::pin::pin!(self.left.notified());
-            left.as_mut().enable();
-            if self.gone.load(Ordering::Relaxed) >= so_many {
-                return;
-            }
-            left.await;
         }
     }
 
@@ -131,9 +141,15 @@ pub(crate) struct Room(Arc<Pressure>);
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.0.live.fetch_sub(1, Ordering::Relaxed);
-        self.0.gone.fetch_add(1, Ordering::Relaxed);
-        self.0.left.notify_waiters();
+        let pressure = &self.0;
+        let live = pressure.live.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
+        pressure.gone.fetch_add(1, Ordering::Relaxed);
+        pressure.left.notify_one();
+        // The next one goes as soon as this one has.
+        let fits = pressure.fits();
+        if live.saturating_add(free(fits).0.max(pressure.waiting())) > fits {
+            pressure.look.notify_one();
+        }
     }
 }
 
@@ -167,59 +183,158 @@ impl Runtime {
             return;
         }
         let pressure = &self.0.pressure;
-        let in_use = || Some(resident_bytes()?.saturating_sub((self.0.config.kept_bytes)()));
-        let without_actors = in_use().unwrap_or(0);
+        let mut memory = budget.memory_bytes.map(|most| Memory::within(most, self.0.config.kept_bytes.clone()));
+        let mut leaving = Leaving::default();
         loop {
-            let live = pressure.live();
-            let by_memory = budget.memory_bytes.and_then(|most| Some(fitting(live, in_use()?, without_actors, most)));
-            let fits = by_memory.unwrap_or(usize::MAX).min(budget.actors.unwrap_or(usize::MAX));
-            pressure.let_in(fits);
-            let (waiting, (low, high)) = (pressure.waiting.load(Ordering::Relaxed), free(fits));
-            if live.saturating_add(low.max(waiting)) > fits {
-                let gone = pressure.gone.load(Ordering::Relaxed);
-                let sent = self.send_away(live.saturating_add(high.max(waiting)) - fits);
-                if sent == 0 {
-                    // Nobody can leave: those that come find what there is.
-                    pressure.let_in(live.saturating_add(waiting));
-                }
-                let _ = timeout(LEAVING, pressure.have_gone(gone + sent)).await;
+            let (live, waiting) = (pressure.live(), pressure.waiting());
+            let by_memory = memory.as_mut().map_or(usize::MAX, |memory| memory.fits(live));
+            let fits = by_memory.min(budget.actors.unwrap_or(usize::MAX));
+            let (low, high) = free(fits);
+            let too_many = live.saturating_add(low.max(waiting)) > fits;
+            if too_many {
+                self.send_away(live.saturating_add(high.max(waiting)) - fits, waiting, &mut leaving);
             }
-            let _ = timeout(PERIOD, pressure.look.notified()).await;
+            let stuck = leaving.is_stuck(too_many, pressure.gone.load(Ordering::Relaxed));
+            // Where nobody can leave, those that come find what there is.
+            pressure.let_in(if stuck { fits.max(live.saturating_add(waiting)) } else { fits });
+            let _ = timeout(if waiting > 0 { PAUSE } else { PERIOD }, pressure.look.notified()).await;
         }
     }
 
-    /// Lets the actors that were used longest ago leave memory; how many were told to.
-    fn send_away(&self, count: usize) -> usize {
-        let mut cells: Vec<(u64, Arc<Cell>)> = Vec::new();
+    /// Lets actors leave memory, so that with those on their way so many do, but few at a time. Those that were used longest ago go first.
+    fn send_away(&self, wanted: usize, waiting: usize, leaving: &mut Leaving) {
+        let now = crate::now();
+        leaving.forget(now);
+        let at_once = wanted.min(waiting.clamp(AT_ONCE.0, AT_ONCE.1));
+        let (mut searched, mut sent) = (false, 0);
+        while leaving.told.len() < at_once {
+            let Some((used, cell)) = leaving.next.pop_front() else {
+                if std::mem::replace(&mut searched, true) {
+                    break;
+                }
+                leaving.next = self.longest_idle(at_once);
+                continue;
+            };
+            let Some(cell) = cell.upgrade().filter(|cell| used_ms(cell) == used && may_leave(cell)) else { continue };
+            cell.told.store(true, Ordering::Relaxed);
+            if self.control(&cell, Control::Passivate) {
+                leaving.told.push((now, Arc::downgrade(&cell)));
+                sent += 1;
+            }
+        }
+        metrics::counter!("plexspaces_actor_evictions_total").increment(sent);
+    }
+
+    /// Those that can leave and were used longest ago, in that order, and when that was. As long as they are not used they stay the first.
+    fn longest_idle(&self, count: usize) -> VecDeque<(u64, Weak<Cell>)> {
+        let mut found: Vec<(u64, Arc<Cell>)> = Vec::new();
         self.0.cells.each(|cell| {
-            if cell.evictable.load(Ordering::Relaxed) {
-                cells.push((cell.counters.used_ms.load(Ordering::Relaxed), cell.clone()));
+            if cell.evictable.load(Ordering::Relaxed) && !cell.told.load(Ordering::Relaxed) {
+                found.push((used_ms(cell), cell.clone()));
             }
         });
-        if cells.len() > count {
-            cells.select_nth_unstable_by_key(count, |(used, _)| *used);
-            cells.truncate(count);
+        found.retain(|(_, cell)| may_leave(cell) && !self.0.timers.has_any(cell));
+        let count = count.max(found.len() / FOUND_PART).max(FOUND_LEAST);
+        if found.len() > count {
+            found.select_nth_unstable_by_key(count, |(used, _)| *used);
+            found.truncate(count);
         }
-        metrics::counter!("plexspaces_actor_evictions_total").increment(cells.len() as u64);
-        let sent = cells.len();
-        for (_, cell) in cells {
-            self.control(&cell, Control::Passivate);
-        }
-        sent
+        found.sort_unstable_by_key(|(used, _)| *used);
+        found.into_iter().map(|(used, cell)| (used, Arc::downgrade(&cell))).collect()
     }
 }
 
-/// How many actors fit into `most` bytes, when so many that are live have brought the memory in use from `without` to `resident`.
-fn fitting(live: usize, resident: u64, without: u64, most: u64) -> usize {
-    // Some is left for what comes until the next look.
-    let most = most - most / 16;
-    let each = (resident.saturating_sub(without) / (live as u64).max(1)).max(LEAST_BYTES);
-    let fits = if resident > most {
-        live.saturating_sub(usize::try_from((resident - most).div_ceil(each)).unwrap_or(usize::MAX))
+fn used_ms(cell: &Cell) -> u64 {
+    cell.counters.used_ms.load(Ordering::Relaxed)
+}
+
+/// Whether an actor has nothing to do, loses nothing when it leaves memory, and was not told to yet.
+fn may_leave(cell: &Cell) -> bool {
+    cell.evictable.load(Ordering::Relaxed) && !cell.told.load(Ordering::Relaxed) && cell.mailbox.standing() == (Standing::Idle, 0)
+}
+
+/// Who leaves, and who is next.
+#[derive(Default)]
+struct Leaving {
+    /// Those that were told to and have not done it yet, and when.
+    told: Vec<(Instant, Weak<Cell>)>,
+    next: VecDeque<(u64, Weak<Cell>)>,
+    /// How many had left when there were too many, and since when no more have.
+    since: Option<(usize, Instant)>,
+}
+
+impl Leaving {
+    /// Forgets those that have left or stayed, and those that take long: a message may have come before they were told.
+    fn forget(&mut self, now: Instant) {
+        let leaves = |cell: &Cell| cell.told.load(Ordering::Relaxed) && !cell.mailbox.has_ended();
+        self.told.retain(|(at, cell)| now.duration_since(*at) < PATIENCE && cell.upgrade().is_some_and(|cell| leaves(&cell)));
+    }
+
+    /// Whether nobody leaves though there are too many.
+    fn is_stuck(&mut self, too_many: bool, gone: usize) -> bool {
+        let now = crate::now();
+        let since = self.since.filter(|(before, _)| too_many && *before == gone).map_or(now, |(_, since)| since);
+        self.since = too_many.then_some((gone, since));
+        too_many && self.told.is_empty() && now.duration_since(since) >= STUCK
+    }
+}
+
+/// What is known of the process's memory.
+struct Memory {
+    most: u64,
+    /// What is kept for actors that come: they take it up first.
+    kept_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// What is in use without actors.
+    without: u64,
+    /// What one actor needs; none until there were enough of them to tell.
+    each: Option<u64>,
+    /// When that was looked at last, and how many actors fitted.
+    measured: Option<(Instant, usize)>,
+}
+
+impl Memory {
+    fn within(most: u64, kept_bytes: Arc<dyn Fn() -> u64 + Send + Sync>) -> Self {
+        let memory = Self { most, kept_bytes, without: 0, each: None, measured: None };
+        Self { without: memory.in_use().unwrap_or(0), ..memory }
+    }
+
+    fn in_use(&self) -> Option<u64> {
+        Some(resident_bytes()?.saturating_sub((self.kept_bytes)()))
+    }
+
+    /// How many actors fit, when so many are live.
+    fn fits(&mut self, live: usize) -> usize {
+        let now = crate::now();
+        let before = self.measured.map(|(at, fits)| (now.saturating_duration_since(at), fits));
+        if let Some((_, fits)) = before.filter(|(since, _)| *since < MEASURED) {
+            return fits;
+        }
+        let Some(resident) = self.in_use() else { return usize::MAX };
+        if live >= LEAST_ACTORS {
+            let each = resident.saturating_sub(self.without) / live as u64;
+            let since = before.map_or(EVENED_MS, |(since, _)| u64::try_from(since.as_millis()).unwrap_or(EVENED_MS).min(EVENED_MS));
+            self.each = Some(self.each.map_or(each, |known| (known * (EVENED_MS - since) + each * since) / EVENED_MS));
+        }
+        let fits = fitting(live, resident, self.without, self.each, self.most);
+        self.measured = Some((now, fits));
+        fits
+    }
+}
+
+/// How many actors of `each` bytes fit into `most` bytes, when so many that are live have brought the memory in use from `without` to
+/// `resident`.
+fn fitting(live: usize, resident: u64, without: u64, each: Option<u64>, most: u64) -> usize {
+    let count = |bytes: u64, each: u64| usize::try_from(bytes / each).unwrap_or(usize::MAX);
+    // Some is left for what comes until the next look, and half of that for what is given back late.
+    let (kept, used) = (most - most / 16, most - most / 32);
+    let by_size = count(kept.saturating_sub(without), each.unwrap_or(LEAST_BYTES).max(1));
+    let each = each.unwrap_or_default().max(LEAST_BYTES);
+    let by_rest = if resident > used {
+        live.saturating_sub(count(resident - used + each - 1, each))
     } else {
-        live.saturating_add(usize::try_from((most - resident) / each).unwrap_or(usize::MAX))
+        live.saturating_add(count(used - resident, each))
     };
-    fits.max(LEAST_ACTORS)
+    by_size.min(by_rest).max(LEAST_ACTORS)
 }
 
 /// The process's memory that is in use now; `None` where the system does not tell.
@@ -238,12 +353,18 @@ mod tests {
 
     #[test]
     fn as_many_actors_fit_as_those_that_are_there_leave_room_for() {
+        let each = Some(MIB);
         // 100 actors took 100 MiB beside 50 for the node: into 320 (300 and some to spare) fit 250.
-        assert_eq!(fitting(100, 150 * MIB, 50 * MIB, 320 * MIB), 250);
-        assert_eq!(fitting(300, 350 * MIB, 50 * MIB, 320 * MIB), 250);
+        assert_eq!(fitting(100, 150 * MIB, 50 * MIB, each, 320 * MIB), 250);
+        assert_eq!(fitting(300, 350 * MIB, 50 * MIB, each, 320 * MIB), 250);
+        // Those that have left and whose memory has not come back yet push out no others.
+        assert_eq!(fitting(245, 305 * MIB, 50 * MIB, each, 320 * MIB), 250);
         // What the node itself needs pushes out many, not all.
-        assert_eq!(fitting(100, 500 * MIB, 400 * MIB, 320 * MIB), LEAST_ACTORS);
+        assert_eq!(fitting(200, 400 * MIB, 50 * MIB, each, 320 * MIB), 110);
+        assert_eq!(fitting(100, 500 * MIB, 400 * MIB, each, 320 * MIB), LEAST_ACTORS);
         // Of none nothing is known.
-        assert_eq!(fitting(0, 50 * MIB, 50 * MIB, 320 * MIB), 250 * 16);
+        assert_eq!(fitting(0, 50 * MIB, 50 * MIB, None, 320 * MIB), 250 * 16);
+        // Those that need next to nothing push out nobody while there is room.
+        assert!(fitting(1_000_000, 150 * MIB, 50 * MIB, Some(100), 320 * MIB) > 1_000_000);
     }
 }

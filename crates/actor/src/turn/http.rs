@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use plexspaces_types::{Code, Failure, Payload};
+use plexspaces_durable::fingerprint;
+use plexspaces_types::{ActorId, Code, Failure, Payload};
 use serde::{Deserialize, Serialize};
 
 use super::Turn;
@@ -40,13 +41,19 @@ impl Turn {
         };
         let idempotency_key = match (&request.idempotency_key, self.log.as_deref()) {
             (Some(key), _) => checked(key)?.to_owned(),
-            (None, Some(log)) => log.call_id(),
+            (None, Some(log)) => format!("{:016x}.{}", mark(&self.id), log.call_id()),
             (None, None) => format!("{:032x}", rand::random::<u128>()),
         };
         let own = request.timeout.and_then(|timeout| crate::now().checked_add(timeout));
         let deadline = self.ctx.deadline.into_iter().chain(own).min();
         Ok((outbound, Outgoing { request, idempotency_key, deadline, max_response: self.limits.payload_bytes }))
     }
+}
+
+/// What tells an actor's calls from those of another that was forked from it, and has its seed.
+fn mark(id: &ActorId) -> u64 {
+    let print = fingerprint(&id.to_string(), &Payload::empty());
+    print.first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
 
 /// A response as the journal keeps it.

@@ -54,14 +54,15 @@ impl Turn {
     pub async fn kv_delete(&mut self, key: &str) -> Result<bool, Failure> {
         check_key(key)?;
         let (call, existed) = match self.call(|| format!("kv_delete {key}"), &[])? {
-            Known::Told(told) => (None, log::read(&told?)?),
-            Known::New(call) => (call, self.read(key).await?.is_some()),
+            Known::Told(told) => (None, told.and_then(|told| log::read(&told))),
+            Known::New(call) => (call, self.read(key).await.map(|pair| pair.is_some())),
         };
-        if existed {
-            self.write(key, None).await?;
-        }
-        self.told(call, Ok(log::json(&existed)));
-        Ok(existed)
+        let deleted = match existed {
+            Ok(true) => self.write(key, None).await.map(|()| true),
+            otherwise => otherwise,
+        };
+        self.told(call, deleted.as_ref().map(log::json));
+        deleted
     }
 
     /// Sets a key if its value is `expected`; true when it was set.
@@ -71,14 +72,18 @@ impl Turn {
         if self.durable {
             let arguments = [pair.value.as_bytes(), expected.unwrap_or_default().as_bytes(), &[u8::from(expected.is_some())]];
             let (call, holds) = match self.call(|| format!("kv_compare_and_set {key}"), &arguments)? {
-                Known::Told(told) => (None, log::read(&told?)?),
-                Known::New(call) => (call, self.read(key).await?.map(|pair| pair.value).as_deref() == expected),
+                Known::Told(told) => (None, told.and_then(|told| log::read(&told))),
+                Known::New(call) => {
+                    let current = self.read(key).await;
+                    (call, current.map(|current| current.map(|pair| pair.value).as_deref() == expected))
+                }
             };
-            if holds {
-                self.write(key, Some(pair)).await?;
-            }
-            self.told(call, Ok(log::json(&holds)));
-            return Ok(holds);
+            let set = match holds {
+                Ok(true) => self.write(key, Some(pair)).await.map(|()| true),
+                otherwise => otherwise,
+            };
+            self.told(call, set.as_ref().map(log::json));
+            return set;
         }
         let Some(runtime) = self.runtime.clone() else { return Ok(false) };
         let store = &runtime.config().store;
@@ -111,7 +116,14 @@ impl Turn {
             Known::Told(told) => return log::read(&told?),
             Known::New(call) => call,
         };
-        let mut keys = self.stored_keys(prefix, after, limit + self.writes.len()).await?;
+        let stored = self.stored_keys(prefix, after, limit + self.writes.len()).await;
+        let keys = stored.map(|stored| self.with_written(stored, prefix, after, limit));
+        self.told(call, keys.as_ref().map(log::json));
+        keys
+    }
+
+    /// Keys in the store as they are with what the turn has written.
+    fn with_written(&self, mut keys: Vec<String>, prefix: &str, after: Option<&str>, limit: usize) -> Vec<String> {
         let now = self.now_ms();
         for (key, pair) in &self.writes {
             if !key.starts_with(prefix) || after.is_some_and(|after| key.as_str() <= after) {
@@ -125,8 +137,7 @@ impl Turn {
             }
         }
         keys.truncate(limit);
-        self.told(call, Ok(log::json(&keys)));
-        Ok(keys)
+        keys
     }
 
     /// The live keys in the store, at least `limit` of them where there are so many.

@@ -109,11 +109,14 @@ impl Turn {
         durable: bool,
     ) -> Result<String, Failure> {
         let kind = if durable { "reminder" } else { "timer" };
+        // Also where the call is not new: what is named after it when the turn goes on is not to be named as this was.
+        let number = name.is_none().then(|| self.random());
         let text = || format!("start_{kind} {} {} {operation}", name.unwrap_or_default(), schedule.print());
         let call = match self.call(text, &[payload.as_bytes()])? {
             Known::Told(told) => return log::read(&told?),
             Known::New(call) => call,
         };
+        let name = name.map_or_else(|| format!("timer-{:016x}", number.unwrap_or_default()), str::to_owned);
         let started = self.begin_timer(name, schedule, operation, payload, durable);
         self.told(call, started.as_ref().map(log::json));
         started
@@ -121,7 +124,7 @@ impl Turn {
 
     fn begin_timer(
         &mut self,
-        name: Option<&str>,
+        name: String,
         schedule: Schedule,
         operation: &str,
         payload: Payload,
@@ -130,7 +133,6 @@ impl Turn {
         schedule.check()?;
         self.check_size("payload", payload.len())?;
         let (runtime, _) = self.reach()?;
-        let name = name.map_or_else(|| format!("timer-{:016x}", self.random()), str::to_owned);
         if self.timers.len() + self.reminders.len() >= MAX_TIMER_CHANGES {
             return Err(Failure::new(Code::Overloaded, format!("one turn may change at most {MAX_TIMER_CHANGES} timers")));
         }

@@ -11,6 +11,7 @@ use super::log::{self, Known};
 use crate::cell::Envelope;
 use crate::children::started;
 use crate::inbox::{Order, Verdict};
+use crate::runtime::Waiting;
 
 /// A workflow that waits longer than this leaves memory, and comes back when it goes on.
 const STAYS: Duration = Duration::from_secs(30);
@@ -65,7 +66,7 @@ impl Turn {
         };
         let wait = Duration::from_millis(until_ms.saturating_sub(self.clock.now_ms()));
         if wait > LONGEST {
-            return Err(Failure::invalid("until", "a sleep of more than ten years"));
+            return self.told_nothing(call, Err(Failure::invalid("until", "a sleep of more than ten years")));
         }
         self.suspend().await?;
         let ended = if self.course.signals.is_empty() {
@@ -138,13 +139,16 @@ impl Turn {
         result
     }
 
-    /// Lets the code go on unless its run is paused.
+    /// Lets the code go on unless its run is paused. One that stands still ends with the node as one that waits does.
     async fn stand_still(&mut self) -> Result<(), Failure> {
-        let Some(cell) = self.cell.clone() else { return Ok(()) };
-        let Some(inbox) = &cell.inbox else { return Ok(()) };
+        let Some((runtime, cell)) = self.node() else { return Ok(()) };
+        let Some(inbox) = cell.inbox.as_ref().filter(|_| self.course.paused && !self.is_again()) else { return Ok(()) };
+        let waiting = self.log.is_some().then(|| runtime.waiting());
+        let mut stopped = std::pin::pin!(stopped(waiting.as_ref()));
         while self.course.paused && !self.is_again() {
             tokio::select! {
                 biased;
+                () = &mut stopped => return std::future::pending().await,
                 envelope = inbox.next() => drop(self.hear(*envelope).await?),
                 () = tokio::time::sleep(STAYS) => self.park(None).await?,
             }
@@ -157,14 +161,8 @@ impl Turn {
     async fn attend<T>(&mut self, work: impl Future<Output = T>, wait: Wait) -> Result<Ended<T>, Failure> {
         let Some((runtime, cell)) = self.node() else { return Ok(Ended::Done(work.await)) };
         let waiting = self.log.is_some().then(|| runtime.waiting());
-        let stopped = async {
-            match &waiting {
-                Some(waiting) => waiting.stopped().await,
-                None => std::future::pending().await,
-            }
-        };
         let mut work = std::pin::pin!(work);
-        let mut stopped = std::pin::pin!(stopped);
+        let mut stopped = std::pin::pin!(stopped(waiting.as_ref()));
         let Some(inbox) = &cell.inbox else {
             tokio::select! {
                 biased;
@@ -292,6 +290,14 @@ impl Turn {
             }
             _ => self.course.signals.push(signal),
         }
+    }
+}
+
+/// Ready when the node ends under a turn that can be cut off.
+async fn stopped(waiting: Option<&Waiting>) {
+    match waiting {
+        Some(waiting) => waiting.stopped().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -144,6 +144,15 @@ impl Script {
                     Value::Null
                 }
                 "get" => json!(turn.kv_get(&text("key")).await?),
+                "try_pairs" => {
+                    let tried = match text("op").as_str() {
+                        "get" => turn.kv_get(&text("key")).await.map(Value::from),
+                        "delete" => turn.kv_delete(&text("key")).await.map(Value::from),
+                        "set" => turn.kv_compare_and_set(&text("key"), None, text("value")).await.map(Value::from),
+                        _ => turn.kv_list(&text("key"), None, 10).await.map(Value::from),
+                    };
+                    tried.unwrap_or_else(|failure| json!(failure.code.name()))
+                }
                 "service" => {
                     let name = step["name"].as_str().unwrap_or("default");
                     let whole = step["whole"] == true;

@@ -248,7 +248,10 @@ fn whatever_a_guest_answers_is_taken_or_ends_it_with_a_code() {
         for kind in [guest::FailureKind::Rejected, guest::FailureKind::Failed] {
             let failure = guest::Failure { kind, code: code.clone(), message: message.clone(), field: field.clone(), trace: text.clone() };
             match fault::of_guest(failure) {
-                Fault::Rejected(failure) => assert_eq!(failure.code, code.parse().unwrap_or(Code::Internal)),
+                Fault::Rejected(failure) => {
+                    assert_eq!(code.parse(), Ok(failure.code));
+                    assert!(matches!(failure.code, Code::InvalidArgument | Code::UnknownOperation | Code::HandlerFailed));
+                }
                 Fault::Crashed { failure, .. } => assert!(matches!(failure.code, Code::HandlerFailed | Code::Cancelled)),
             }
         }
