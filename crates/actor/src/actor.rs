@@ -37,7 +37,7 @@ mod reminders;
 pub(crate) use config::guest_config;
 use cuts::{Cut, Unfinished, guard};
 use durability::begin;
-pub(crate) use durability::{LOOK_AFTER, WAKE, tries, untaken};
+pub(crate) use durability::{LOOK_AFTER, WAKE, settle_down, tries, untaken};
 
 /// A failed actor that comes back later than this answers instead of letting its callers wait.
 const PATIENCE: Duration = Duration::from_secs(1);

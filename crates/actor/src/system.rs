@@ -14,6 +14,7 @@ pub(crate) mod cell;
 mod run;
 pub(crate) use run::run;
 mod seen;
+mod senders;
 
 use cell::Open;
 
@@ -80,7 +81,7 @@ pub trait SystemActor: Send {
         None
     }
 
-    /// Does what is due.
+    /// Does what is due, until [`Effects::is_full`]. What is left is due still.
     fn tick(&mut self, _effects: &mut Effects<'_>) {}
 
     /// An actor that it watches has ended.
@@ -91,7 +92,12 @@ pub trait SystemActor: Send {
 pub struct Effects<'a> {
     now_ms: u64,
     writes: Vec<Write>,
+    /// Of writes and answers.
     bytes: usize,
+    /// Further writes of the commit: answers that are remembered, numbers of senders.
+    others: usize,
+    /// From how many writes on, and from how many bytes, the present step is full.
+    room: (usize, usize),
     /// How many writes and messages there were when the present message came.
     mark: (usize, usize),
     /// With each answer, whether anything was changed or sent for it.
@@ -104,7 +110,18 @@ pub struct Effects<'a> {
 
 impl<'a> Effects<'a> {
     fn new(now_ms: u64, open: &'a mut HashMap<u64, Open>) -> Self {
-        Self { now_ms, writes: Vec::new(), bytes: 0, mark: (0, 0), answers: Vec::new(), tells: Vec::new(), watches: Vec::new(), open }
+        Self {
+            now_ms,
+            writes: Vec::new(),
+            bytes: 0,
+            others: 0,
+            room: (MAX_WRITES, MAX_BYTES),
+            mark: (0, 0),
+            answers: Vec::new(),
+            tells: Vec::new(),
+            watches: Vec::new(),
+            open,
+        }
     }
 
     /// Milliseconds since the Unix epoch.
@@ -129,7 +146,18 @@ impl<'a> Effects<'a> {
     /// Answers a request that waits.
     pub fn answer(&mut self, ticket: u64, result: Result<Payload, Failure>) {
         let did_something = self.writes.len() > self.mark.0 || self.tells.len() > self.mark.1;
+        self.give(ticket, result, did_something);
+    }
+
+    /// Answers a request that waits and for which nothing was changed, whatever else was. Asked again under its key it is carried out anew.
+    pub fn show(&mut self, ticket: u64, reply: Payload) {
+        self.give(ticket, Ok(reply), false);
+    }
+
+    fn give(&mut self, ticket: u64, result: Result<Payload, Failure>, did_something: bool) {
         self.bytes += result.as_ref().map_or(0, |reply| reply.len());
+        let is_remembered = did_something && result.is_ok() && self.open.get(&ticket).is_some_and(|open| open.keyed.is_some());
+        self.others += usize::from(is_remembered);
         self.answers.push((ticket, result, did_something));
     }
 
@@ -158,13 +186,22 @@ impl<'a> Effects<'a> {
         self.mark = (self.writes.len(), self.tells.len());
     }
 
-    /// Whether it is time to commit.
-    fn is_full(&self) -> bool {
-        self.writes.len() >= MAX_WRITES || self.bytes >= MAX_BYTES
+    /// Begins a step that has room of its own, so that those before it do not keep it from doing anything.
+    fn begin_step(&mut self) {
+        self.begin();
+        self.room = (self.writes.len() + self.others + MAX_WRITES, self.bytes + MAX_BYTES);
+    }
+
+    /// Whether it is time to commit. What can go on in a later [`SystemActor::tick`] ends here: all that is done goes into one batch, and
+    /// one that is too large for the store would be too large each time.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.writes.len() + self.others >= self.room.0 || self.bytes >= self.room.1
     }
 }
 
-/// From how many writes on, and from how many bytes, a round takes no more messages.
+/// From how many writes on, and from how many bytes, a step does no more. A round has three at most, and every store takes several times
+/// as much in one batch.
 const MAX_WRITES: usize = 1000;
 const MAX_BYTES: usize = 4 << 20;
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use plexspaces_actor::{Address, FacetSpec, Profile};
+use plexspaces_actor::{Address, FacetSpec, Profile, Request};
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
-use plexspaces_types::{ActorId, Key};
+use plexspaces_types::{ActorId, Clock, Key, Payload};
 use scripts::{Cut, Node, PATIENCE, ctx, name, until};
 use serde_json::{Value, json};
 
@@ -152,7 +152,7 @@ async fn a_post_that_the_service_refuses_is_a_dead_letter() {
     assert_eq!(node.service("channels", "work", "status", json!({})).await["ready"], json!(1));
 }
 
-/// A store that refuses the first commits of services.
+/// A store that refuses the first commits of services and of dead letters.
 struct Stubborn {
     disk: Memory,
     refusals: AtomicUsize,
@@ -173,8 +173,9 @@ impl Store for Stubborn {
         self.disk.scan(partition, range, limit).await
     }
     async fn commit(&self, batch: Batch) -> Result<(), Error> {
-        let is_services = String::from_utf8_lossy(batch.partition.as_bytes()).contains("plexspaces.");
-        let refuses = |left: usize| left.checked_sub(1).filter(|_| is_services);
+        let partition = String::from_utf8_lossy(batch.partition.as_bytes());
+        let is_meant = partition.contains("plexspaces.") || partition.contains("dead-letters");
+        let refuses = |left: usize| left.checked_sub(1).filter(|_| is_meant);
         if self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuses).is_ok() {
             return Err(Error::Unavailable("not now".to_owned()));
         }
@@ -191,6 +192,90 @@ async fn a_post_that_the_store_does_not_take_is_tried_again() {
     until("the store takes commits again", async || store.refusals.load(Ordering::SeqCst) == 0).await;
     let all = async || node.service("tuples", "default", "read_all", json!({"pattern": ["x", null]})).await["tuples"].clone();
     until("all are there in their order", async || all().await == json!([["x", 1], ["x", 2], ["x", 3]])).await;
+}
+
+#[tokio::test]
+async fn a_post_waits_for_a_store_that_can_keep_no_dead_letter_either() {
+    let store = Arc::new(Stubborn { disk: Memory::new(), refusals: AtomicUsize::new(6) });
+    let node = Node::on(store.clone()).await;
+    let write = |number: u32| json!({"steps": [step("tuples", "write", json!({"tuple": ["x", number]}))]});
+    for number in 1..=3 {
+        node.ask("script/main", "run", write(number)).await.unwrap();
+    }
+    let all = async || {
+        let request =
+            Request { operation: "read_all".into(), payload: Payload::from_value(&json!({"pattern": ["x", null]})), idempotency_key: None };
+        // A request is told that the store is away, and does not wait.
+        let reply = node.runtime.ask_service(&ctx(), "tuples", "default", request).await;
+        reply.map_or(Value::Null, |reply| serde_json::from_slice::<Value>(&reply).unwrap()["tuples"].clone())
+    };
+    until("all are there in their order", async || all().await == json!([["x", 1], ["x", 2], ["x", 3]])).await;
+    assert!(node.runtime.dead_letters(&ctx(), None, 10).await.unwrap().0.is_empty());
+}
+
+/// The keys of a service's rows that begin so.
+async fn rows(disk: &Memory, service: &str, prefix: &[u8]) -> usize {
+    let id = ActorId::parse(&ctx().tenant, &format!("default/plexspaces.{service}/default")).unwrap();
+    let (partition, mut range, mut count) = (Partition::actor(&id), Range::prefix(prefix), 0);
+    loop {
+        let page = disk.scan(&partition, range.clone(), 1000).await.unwrap();
+        count += page.entries.len();
+        match page.entries.last() {
+            Some((last, _)) if page.more => range = range.after(last),
+            _ => return count,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_forgets_actors_of_which_nothing_can_come_again() {
+    const ACTORS: usize = 40;
+    let (disk, clock) = (Arc::new(Memory::new()), Clock::manual(1_000_000));
+    let node = Node::at(clock.clone(), disk.clone(), Profile { durable: true, ..Profile::default() }, None).await;
+    let write = |number: usize| step("tuples", "write", json!({"tuple": ["x", number]}));
+    let take = |number: usize| step("tuples", "take", json!({"pattern": ["x", number]}));
+    for number in 0..ACTORS {
+        let actor = format!("script/a{number}");
+        node.ask(&actor, "run", json!({"steps": [write(number)]})).await.unwrap();
+        node.ask(&actor, "run", json!({"steps": [take(number)]})).await.unwrap();
+    }
+    // The number of an actor's last message, and the last answer that it was given.
+    assert_eq!((rows(&disk, "tuples", b"n/").await, rows(&disk, "tuples", b"q/").await), (ACTORS, ACTORS));
+    clock.advance(600_000);
+    let busy = json!({"steps": (0..100).map(|_| step("tuples", "write", json!({"tuple": ["busy"]}))).collect::<Vec<_>>()});
+    until("only the one that is busy is known", async || {
+        node.ask("script/busy", "run", busy.clone()).await.unwrap();
+        rows(&disk, "tuples", b"n/").await == 1
+    })
+    .await;
+    assert_eq!(rows(&disk, "tuples", b"q/").await, ACTORS);
+    clock.advance(24 * 60 * 60 * 1000);
+    until("no answer is known any more", async || {
+        node.service("tuples", "default", "write", json!({"tuple": ["y"]})).await;
+        rows(&disk, "tuples", b"q/").await == 0
+    })
+    .await;
+    // What was sent has happened once, and goes on happening once.
+    node.ask("script/a1", "run", json!({"steps": [write(1)]})).await.unwrap();
+    let count = async || node.service("tuples", "default", "count", json!({"pattern": ["x", null]})).await["count"].clone();
+    until("what it posts now is there", async || count().await == json!(1)).await;
+    assert_eq!(rows(&disk, "tuples", b"n/").await, 2);
+}
+
+#[tokio::test]
+async fn an_actor_that_ends_leaves_thousands_of_groups() {
+    const GROUPS: usize = 10_100;
+    let disk = Arc::new(Memory::new());
+    let node = Node::on(disk.clone()).await;
+    node.ask("script/a", "notes", json!({})).await.unwrap();
+    for number in 0..GROUPS {
+        let join = json!({"group": format!("g{number}"), "actor": "default/script/a"});
+        node.service("groups", "default", "join", join).await;
+    }
+    assert_eq!(rows(&disk, "groups", b"xg").await, GROUPS);
+    assert!(address(&node, "a").stop());
+    until("it has left all", async || rows(&disk, "groups", b"xg").await == 0).await;
+    assert_eq!(node.service("groups", "default", "list", json!({})).await["groups"], json!([]));
 }
 
 #[tokio::test]

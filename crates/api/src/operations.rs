@@ -35,6 +35,9 @@ const AT_ONCE: usize = 16;
 const NAMED: &str = "channels";
 const NAME: &str = "channel";
 
+/// The operation whose feed goes on with a list where a reply does not hold everything.
+const WATCH: &str = "watch";
+
 /// What a service does for a method.
 #[derive(Clone, Copy)]
 pub(crate) struct Operation {
@@ -156,7 +159,8 @@ async fn follow(
 ) -> Result<Messages, Failure> {
     let mut asked = Asked::read(&api, method, operation, request)?;
     asked.arguments.extend(feed.limit.map(|limit| ("limit".to_owned(), limit.into())));
-    let (first, after) = (feed.read)(asked.ask(&api, &asked.arguments, Duration::ZERO).await?);
+    let reply = asked.ask(&api, &asked.arguments, Duration::ZERO).await?;
+    let (first, after) = (feed.read)(asked.begun(reply));
     let start = after.filter(|_| first.is_empty());
     asked.arguments.extend(after.map(|after| ("after".to_owned(), after.into())));
     let stopped = api.0.services.shutdown.clone().cancelled_owned();
@@ -169,12 +173,17 @@ async fn follow(
                 if let Some(item) = ready.pop_front() {
                     return Some((Ok(item), (ready, Some(asked))));
                 }
+                match asked.rest(&api).await {
+                    Err(failure) => return Some((Err(failure), (ready, None))),
+                    Ok(Some(item)) => return Some((Ok(item), (ready, Some(asked)))),
+                    Ok(None) => {}
+                }
                 let mut arguments = asked.arguments.clone();
                 arguments.insert("timeout_ms".to_owned(), PERIOD.as_secs().saturating_mul(1000).into());
                 match asked.ask(&api, &arguments, PERIOD).await {
                     Err(failure) => return Some((Err(failure), (ready, None))),
                     Ok(reply) => {
-                        let (items, after) = (feed.read)(reply);
+                        let (items, after) = (feed.read)(asked.begun(reply));
                         ready.extend(items);
                         asked.arguments.extend(after.map(|after| ("after".to_owned(), after.into())));
                     }
@@ -197,6 +206,8 @@ struct Asked {
     arguments: Map<String, Value>,
     /// What a page token is bound to, of a list.
     filter: String,
+    /// Where a reply has not given all pairs: after which one the others are listed, and the version for the last of them.
+    rest: Option<(Value, u64)>,
 }
 
 impl Asked {
@@ -234,7 +245,7 @@ impl Asked {
             }
         }
         let (service, operation) = (operation.service, operation.operation);
-        let mut asked = Self { method, service, operation, ctx, name, idempotency_key, arguments, filter: String::new() };
+        let mut asked = Self { method, service, operation, ctx, name, idempotency_key, arguments, filter: String::new(), rest: None };
         if message.descriptor().get_field_by_name("page_size").is_some() {
             asked.filter = format!("{}/{} {}", asked.ctx.namespace, asked.name, Value::Object(asked.arguments.clone()));
             let size = page_size.as_ref().and_then(Value::as_i64).and_then(|size| i32::try_from(size).ok()).unwrap_or(0);
@@ -250,6 +261,33 @@ impl Asked {
         List { name: self.method, tenant: &self.ctx.tenant, filter: &self.filter }
     }
 
+    /// Of all pairs a reply may give the first alone. Until a client has all of them, it can go on from where it began alone.
+    fn begun(&mut self, mut reply: Value) -> Value {
+        let version = number(&reply, "version");
+        let Some(members) = reply.as_object_mut().filter(|_| self.operation == WATCH) else { return reply };
+        if let Some((next, version)) = members.remove("next").zip(version) {
+            members.insert("version".to_owned(), self.arguments.get("after").cloned().unwrap_or_else(|| 0.into()));
+            self.rest = Some((next, version));
+        }
+        reply
+    }
+
+    /// More of all pairs, if a reply has not given all.
+    async fn rest(&mut self, api: &Api) -> Result<Option<Value>, Failure> {
+        let Some((next, version)) = self.rest.take() else { return Ok(None) };
+        let mut arguments = Map::new();
+        arguments.extend(self.arguments.get("prefix").map(|prefix| ("prefix".to_owned(), prefix.clone())));
+        arguments.insert("after".to_owned(), next);
+        let mut reply = self.ask_for("list", api, &arguments, Duration::ZERO).await?;
+        let pairs = reply.get_mut("pairs").map(Value::take).unwrap_or_default();
+        let next = reply.get_mut("next").map(Value::take).filter(|next| !next.is_null());
+        let began = self.arguments.get("after").and_then(Value::as_u64).unwrap_or(0);
+        self.rest = next.map(|next| (next, version));
+        let at = if self.rest.is_some() { began } else { version };
+        self.arguments.insert("after".to_owned(), at.into());
+        Ok(Some(serde_json::json!({"changes": pairs, "version": at, "reset": false})))
+    }
+
     /// How long the request wants to wait inside the service.
     fn wait(&self) -> Result<Duration, Failure> {
         match self.arguments.get("timeout_ms").and_then(Value::as_u64) {
@@ -260,10 +298,14 @@ impl Asked {
 
     /// Asks the service. The request lives longer than it waits there, so that it is the service that says that there was nothing.
     async fn ask(&self, api: &Api, arguments: &Map<String, Value>, wait: Duration) -> Result<Value, Failure> {
+        self.ask_for(self.operation, api, arguments, wait).await
+    }
+
+    async fn ask_for(&self, operation: &str, api: &Api, arguments: &Map<String, Value>, wait: Duration) -> Result<Value, Failure> {
         let services = &api.0.services;
         let ctx = self.ctx.clone().with_deadline(Instant::now() + wait + DEFAULT_TIMEOUT);
         let request = Request {
-            operation: self.operation.to_owned(),
+            operation: operation.to_owned(),
             payload: Payload::Json(serde_json::to_string(arguments).map_err(|error| Failure::new(Code::Internal, error.to_string()))?),
             idempotency_key: self.idempotency_key.clone(),
         };

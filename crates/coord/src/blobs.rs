@@ -98,7 +98,7 @@ impl SystemActor for Blobs {
             }
             "list" => {
                 let list: List = arguments(request.payload)?;
-                let (page, next) = list.page(&self.blobs, |_| true)?;
+                let (page, next) = list.page(&self.blobs, |_| true, |blob| blob.content_type.len())?;
                 let blobs: Vec<_> = page.into_iter().map(|(name, blob)| shown(name, blob)).collect();
                 reply(&json!({"blobs": blobs, "next": next}))
             }

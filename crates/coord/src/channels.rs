@@ -63,7 +63,12 @@ impl Message {
         given
     }
 
+    fn bytes(&self) -> usize {
+        self.id.len() + self.msg_type.len() + self.payload.len()
+    }
+
     fn shown(&self, channel: &str) -> Value {
+        // It was read when it was given to the channel.
         let payload: Value = serde_json::from_str(&self.payload).unwrap_or_default();
         json!({
             "msg_id": self.id,
@@ -169,7 +174,7 @@ impl SystemActor for Channel {
 
     fn tick(&mut self, effects: &mut Effects<'_>) {
         self.queue.tick(&self.name, effects);
-        self.topic.tick(effects);
+        self.topic.tick(&self.name, effects);
     }
 }
 

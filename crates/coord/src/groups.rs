@@ -34,6 +34,8 @@ struct Groups {
     by_actor: HashMap<ActorId, BTreeSet<(String, u64)>>,
     last_order: u64,
     memberships: usize,
+    /// Memberships that have ended and whose rows are there still.
+    ended: Vec<u64>,
 }
 
 struct Member {
@@ -160,7 +162,7 @@ impl SystemActor for Groups {
             }
             "list" => {
                 let list: List = arguments(request.payload)?;
-                let (page, next) = list.page(&self.groups, |_| true)?;
+                let (page, next) = list.page(&self.groups, |_| true, |_| 0)?;
                 let groups: Vec<_> = page.into_iter().map(|(group, members)| json!({"group": group, "members": members.len()})).collect();
                 reply(&json!({"groups": groups, "next": next}))
             }
@@ -176,10 +178,24 @@ impl SystemActor for Groups {
         }
     }
 
+    fn due_ms(&self) -> Option<u64> {
+        (!self.ended.is_empty()).then_some(0)
+    }
+
+    /// Removes rows of memberships that have ended. If the node ends before that, the next one looks again who is there.
+    fn tick(&mut self, effects: &mut Effects<'_>) {
+        while !effects.is_full() {
+            let Some(order) = self.ended.pop() else { break };
+            effects.delete(&row_key(b'g', &order.to_be_bytes()));
+        }
+    }
+
     fn ended(&mut self, actor: &ActorId, effects: &mut Effects<'_>) {
         for (group, order) in self.by_actor.get(actor).cloned().unwrap_or_default() {
-            self.leave(&group, order, effects);
+            self.forget(&group, order);
+            self.ended.push(order);
         }
+        self.tick(effects);
     }
 }
 
@@ -220,6 +236,10 @@ impl Groups {
 
     fn leave(&mut self, group: &str, order: u64, effects: &mut Effects<'_>) {
         effects.delete(&row_key(b'g', &order.to_be_bytes()));
+        self.forget(group, order);
+    }
+
+    fn forget(&mut self, group: &str, order: u64) {
         let Some(members) = self.groups.get_mut(group) else { return };
         let left = members.remove(&order);
         if members.is_empty() {

@@ -5,14 +5,15 @@
 //! | `k` key | a pair |
 //! | `v` | the version of the last change |
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 
 use plexspaces_actor::{Effects, Nature, SystemActor, SystemRequest, SystemType};
 use plexspaces_types::{Code, Failure, Payload};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::request::{List, arguments, check_key, decode, encode, expiry, number, reply, row_key, text, unknown, unreadable, until};
+use crate::request::{List, arguments, check_key, cut, decode, encode, expiry, number, reply, row_key, text, unknown, unreadable, until};
 use crate::waiting::Waiting;
 
 /// Shared key-value pairs. There is one service of them in each namespace, named `default`.
@@ -157,7 +158,7 @@ impl SystemActor for Pairs {
             }
             "list" => {
                 let list: List = arguments(request.payload)?;
-                let (page, next) = list.page(&self.pairs, |pair| is_live(pair, now_ms))?;
+                let (page, next) = list.page(&self.pairs, |pair| is_live(pair, now_ms), |pair| pair.value.len())?;
                 let shown: Vec<_> =
                     page.into_iter().map(|(key, pair)| json!({"key": key, "value": pair.value, "version": pair.version})).collect();
                 reply(&json!({"pairs": shown, "next": next}))
@@ -189,7 +190,7 @@ impl SystemActor for Pairs {
             self.remove(&key, effects);
         }
         while let Some((ticket, _)) = self.watching.over(now_ms) {
-            effects.answer(ticket, Ok(self.nothing()));
+            effects.show(ticket, self.nothing());
         }
     }
 }
@@ -240,28 +241,48 @@ impl Pairs {
         for ticket in told {
             let Some((_, watch)) = self.watching.remove(ticket) else { continue };
             let changes = self.changes(&watch, effects.now_ms()).unwrap_or_else(|| self.nothing());
-            effects.answer(ticket, Ok(changes));
+            effects.show(ticket, changes);
         }
     }
 
-    /// What has changed since the version that a watcher knows, each pair once. One whose version is too old to tell is given all pairs.
+    /// What has changed since the version that a watcher knows, each pair once. Where that is more than one answer holds, it is up to an
+    /// earlier version than the present one. A watcher whose version is too old to tell is given all pairs.
     fn changes(&self, watch: &Watch, now_ms: u64) -> Option<Payload> {
         let after = watch.after.unwrap_or(self.version);
-        let shown = |key: &String| {
-            let pair = self.live(key, now_ms);
-            json!({"key": key, "value": pair.map(|pair| &pair.value), "version": pair.map(|pair| pair.version)})
-        };
-        let reset = after < self.known_from;
-        let changes: Vec<Value> = if reset {
-            let of_prefix = self.pairs.range(watch.prefix.clone()..).map(|(key, _)| key).take_while(|key| key.starts_with(&watch.prefix));
-            of_prefix.filter(|key| self.live(key, now_ms).is_some()).map(shown).collect()
-        } else {
-            let since = self.changes.partition_point(|(version, _)| *version <= after);
-            let keys: BTreeSet<&String> =
-                self.changes.range(since..).map(|(_, key)| key).filter(|key| key.starts_with(&watch.prefix)).collect();
-            keys.into_iter().map(shown).collect()
-        };
-        (reset || !changes.is_empty()).then(|| Payload::from_value(&json!({"changes": changes, "version": self.version, "reset": reset})))
+        if after < self.known_from {
+            return Some(self.all(&watch.prefix, now_ms));
+        }
+        let since = self.changes.partition_point(|(version, _)| *version <= after);
+        let changes = self.changes.range(since..).filter(|(_, key)| key.starts_with(&watch.prefix));
+        let last: HashMap<&String, u64> = changes.clone().map(|(version, key)| (key, *version)).collect();
+        let once = changes.filter(|(version, key)| last.get(key) == Some(version));
+        let (mut page, more) = cut(once, usize::MAX, |(_, key)| self.bytes(key, now_ms));
+        let version = page.last().filter(|_| more).map_or(self.version, |(version, _)| *version);
+        page.sort_unstable_by(|one, other| one.1.cmp(&other.1));
+        let changes: Vec<_> = page.into_iter().map(|(_, key)| self.shown(key, now_ms)).collect();
+        (!changes.is_empty()).then(|| Payload::from_value(&json!({"changes": changes, "version": version, "reset": false})))
+    }
+
+    /// All pairs there are, or the first of them and where the list of the others begins.
+    fn all(&self, prefix: &str, now_ms: u64) -> Payload {
+        let of_prefix = self.pairs.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)).map(|(key, _)| key);
+        let live = of_prefix.take_while(|key| key.starts_with(prefix)).filter(|key| self.live(key, now_ms).is_some());
+        let (page, more) = cut(live, usize::MAX, |key| self.bytes(key, now_ms));
+        let changes: Vec<_> = page.iter().map(|key| self.shown(key, now_ms)).collect();
+        let mut all = json!({"changes": changes, "version": self.version, "reset": true});
+        if let (Some(last), Value::Object(members)) = (page.last().filter(|_| more), &mut all) {
+            members.insert("next".to_owned(), json!(last));
+        }
+        Payload::from_value(&all)
+    }
+
+    fn bytes(&self, key: &str, now_ms: u64) -> usize {
+        key.len() + self.live(key, now_ms).map_or(0, |pair| pair.value.len())
+    }
+
+    fn shown(&self, key: &str, now_ms: u64) -> Value {
+        let pair = self.live(key, now_ms);
+        json!({"key": key, "value": pair.map(|pair| &pair.value), "version": pair.map(|pair| pair.version)})
     }
 
     fn nothing(&self) -> Payload {

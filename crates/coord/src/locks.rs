@@ -21,6 +21,9 @@ pub const TYPE: SystemType = SystemType { name: "locks", many: false, make: |_| 
 /// Locks that are held at the same time.
 const MAX_LOCKS: usize = 1_000_000;
 
+/// Leases that one step ends because their time is over.
+const END_AT_ONCE: usize = 500;
+
 #[derive(Default)]
 struct Locks {
     held: BTreeMap<String, Lock>,
@@ -102,7 +105,9 @@ impl SystemActor for Locks {
                 }
                 let sender = request.sender.map_or_else(String::new, ToString::to_string);
                 // A lease may have ended since the last look: those who wait come before one who comes only now.
-                self.end_leases(effects);
+                if self.held.get(&acquire.key).is_some_and(|lock| lock.until_ms <= now_ms) {
+                    self.free(&acquire.key, effects);
+                }
                 match self.holder_of(&acquire.key, now_ms) {
                     None => self.grant(&acquire, &sender, effects).map(Some),
                     Some(lock) if lock.named && acquire.holder.as_deref() == Some(lock.holder.as_str()) => {
@@ -140,7 +145,7 @@ impl SystemActor for Locks {
             }
             "list" => {
                 let list: List = arguments(request.payload)?;
-                let (page, next) = list.page(&self.held, |lock| lock.until_ms > now_ms)?;
+                let (page, next) = list.page(&self.held, |lock| lock.until_ms > now_ms, |lock| lock.holder.len())?;
                 let locks: Vec<_> = page.into_iter().map(|(key, lock)| shown(key, lock)).collect();
                 reply(&json!({"locks": locks, "next": next}))
             }
@@ -155,10 +160,18 @@ impl SystemActor for Locks {
 
     fn tick(&mut self, effects: &mut Effects<'_>) {
         let now_ms = effects.now_ms();
-        self.end_leases(effects);
+        for _ in 0..END_AT_ONCE {
+            let over = self.ends.first().filter(|(until_ms, _)| *until_ms <= now_ms && !effects.is_full());
+            let Some((_, key)) = over.cloned() else { break };
+            self.free(&key, effects);
+        }
+        if self.ends.first().is_some_and(|(until_ms, _)| *until_ms <= now_ms) {
+            // Whoever waits may have one of the others.
+            return;
+        }
         while let Some((ticket, (acquire, _))) = self.waiting.over(now_ms) {
             let answer = self.holder_of(&acquire.key, now_ms).map_or_else(|| Payload::Json(r#"{"version":null}"#.to_owned()), refused);
-            effects.answer(ticket, Ok(answer));
+            effects.show(ticket, answer);
         }
     }
 }
@@ -197,12 +210,6 @@ impl Locks {
         }
         self.ends.insert((lock.until_ms, key.clone()));
         self.held.insert(key, lock);
-    }
-
-    fn end_leases(&mut self, effects: &mut Effects<'_>) {
-        while let Some((_, key)) = self.ends.first().filter(|(until_ms, _)| *until_ms <= effects.now_ms()).cloned() {
-            self.free(&key, effects);
-        }
     }
 
     /// The lock is free: whoever has waited longest has it next.

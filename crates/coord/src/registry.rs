@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::request::{List, arguments, check_key, decode, encode, expiry, reply, row_key, text, unknown, unreadable};
+use crate::request::{List, arguments, check_document, check_key, decode, encode, expiry, reply, row_key, text, unknown, unreadable};
 
 /// The registry. There is one in each namespace, named `default`.
 pub const TYPE: SystemType = SystemType { name: "registry", many: false, make: |_| Box::<Registry>::default(), nature };
@@ -134,7 +134,7 @@ impl SystemActor for Registry {
                         && healthy.is_none_or(|healthy| entry.healthy == healthy)
                         && labels.iter().all(|(label, value)| entry.labels.get(label) == Some(value))
                 };
-                let (page, next) = list.page(&self.entries, wanted)?;
+                let (page, next) = list.page(&self.entries, wanted, |entry| entry.metadata.len() + size_of_labels(&entry.labels))?;
                 let entries: Vec<_> = page.into_iter().map(|(name, entry)| shown(name, entry)).collect();
                 reply(&json!({"entries": entries, "next": next}))
             }
@@ -166,8 +166,11 @@ impl Registry {
         let target = target.filter(|target| !target.is_empty()).or_else(|| request.sender.map(ToString::to_string));
         let target = target.ok_or_else(|| Failure::invalid("target", "a request from outside must name the target"))?;
         check_key("target", &target)?;
+        if let Some(metadata) = &metadata {
+            check_document("metadata", metadata)?;
+        }
         let metadata = metadata.map_or_else(|| "null".to_owned(), |metadata| metadata.get().to_owned());
-        let bytes = metadata.len() + labels.iter().map(|(label, value)| label.len() + value.len()).sum::<usize>();
+        let bytes = metadata.len() + size_of_labels(&labels);
         if bytes > MAX_BYTES {
             let message = format!("labels and metadata of {bytes} bytes are larger than the limit of {MAX_BYTES} bytes");
             return Err(Failure::new(Code::PayloadTooLarge, message).with_field("metadata"));
@@ -206,6 +209,10 @@ impl Registry {
             self.ends.remove(&(expires, name.to_owned()));
         }
     }
+}
+
+fn size_of_labels(labels: &BTreeMap<String, String>) -> usize {
+    labels.iter().map(|(label, value)| label.len() + value.len()).sum()
 }
 
 fn is_live(entry: &Entry, now_ms: u64) -> bool {

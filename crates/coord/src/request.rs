@@ -6,6 +6,8 @@ use std::ops::Bound;
 use plexspaces_types::{Code, Failure, Payload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// The longest that a request may wait inside a service: a day.
 const LONGEST_WAIT_MS: u64 = 24 * 60 * 60 * 1000;
@@ -61,6 +63,22 @@ pub(crate) fn unreadable(row: &str) -> Failure {
 /// Items in one page of a list.
 const MAX_PAGE: usize = 1000;
 
+/// Bytes of the items of one answer, after which it ends early.
+pub(crate) const PAGE_BYTES: usize = 4 << 20;
+
+/// What one answer holds of all that there is, and whether there is more. It holds one item at least, if there is one.
+pub(crate) fn cut<T>(all: impl IntoIterator<Item = T>, limit: usize, bytes: impl Fn(&T) -> usize) -> (Vec<T>, bool) {
+    let (mut page, mut sum) = (Vec::new(), 0);
+    for item in all {
+        sum += bytes(&item);
+        if page.len() == limit || (sum > PAGE_BYTES && !page.is_empty()) {
+            return (page, true);
+        }
+        page.push(item);
+    }
+    (page, false)
+}
+
 /// The arguments of a list.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,19 +96,24 @@ pub(crate) struct List {
 type Page<'a, V> = (Vec<(&'a String, &'a V)>, Option<&'a String>);
 
 impl List {
-    /// One page of a map.
-    pub(crate) fn page<'a, V>(&self, map: &'a BTreeMap<String, V>, live: impl Fn(&V) -> bool) -> Result<Page<'a, V>, Failure> {
+    /// One page of a map; `bytes` says how large a value is.
+    pub(crate) fn page<'a, V>(
+        &self,
+        map: &'a BTreeMap<String, V>,
+        live: impl Fn(&V) -> bool,
+        bytes: impl Fn(&V) -> usize,
+    ) -> Result<Page<'a, V>, Failure> {
         let limit = page_limit(self.limit)?;
         let start = match &self.after {
             Some(after) if *after >= self.prefix => Bound::Excluded(after.as_str()),
             _ => Bound::Included(self.prefix.as_str()),
         };
-        let mut all = map
+        let all = map
             .range::<str, _>((start, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(&self.prefix))
             .filter(|(_, value)| live(value));
-        let page: Vec<_> = all.by_ref().take(limit).collect();
-        let next = all.next().and(page.last().map(|(key, _)| *key));
+        let (page, more) = cut(all, limit, |(key, value)| key.len() + bytes(value));
+        let next = page.last().filter(|_| more).map(|(key, _)| *key);
         Ok((page, next))
     }
 }
@@ -109,6 +132,17 @@ pub(crate) fn check_key(field: &'static str, key: &str) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::invalid(field, format!("a {field} has {} bytes, expected 1 to {MAX_KEY_BYTES}", key.len())))
+}
+
+/// Checks a JSON document that replies show. Readers of JSON take 127 levels of arrays and objects, of which a reply itself has three, and
+/// numbers of 64 bits; a document beyond that could be kept and not be read again.
+pub(crate) fn check_document(field: &'static str, document: &RawValue) -> Result<(), Failure> {
+    let shown = serde_json::from_str::<Value>(&format!("[[[{}]]]", document.get()));
+    shown.map(drop).map_err(|error| {
+        let reason = error.to_string();
+        let reason = reason.split_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
+        Failure::invalid(field, format!("expected JSON of at most 124 levels with numbers of 64 bits: {reason}"))
+    })
 }
 
 /// The life of what must have one.

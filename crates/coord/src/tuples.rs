@@ -26,7 +26,7 @@ use space::{Place, Space, Tuple};
 use waiters::{Waiter, Waiters, Wish};
 
 use crate::numbers::Numbers;
-use crate::request::{arguments, expiry, unknown, unreadable, until};
+use crate::request::{PAGE_BYTES, arguments, expiry, unknown, unreadable, until};
 
 /// Tuple spaces. There is one in each namespace, named `default`.
 pub const TYPE: SystemType = SystemType { name: "tuples", many: false, make: |_| Box::<TupleSpace>::default(), nature };
@@ -39,9 +39,6 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// Tuples in one answer.
 const MAX_PAGE: usize = 1000;
-
-/// Bytes of tuples in one answer, after which it ends early.
-const PAGE_BYTES: usize = 4 << 20;
 
 /// Patterns to which actors have subscribed.
 const MAX_SUBSCRIPTIONS: usize = 10_000;
@@ -288,7 +285,7 @@ impl SystemActor for TupleSpace {
             self.remove(place, effects);
         }
         for _ in 0..EXPIRE_AT_ONCE {
-            let over = self.lease_ends.first().filter(|(until, _)| *until <= now_ms).map(|(_, lease)| lease.clone());
+            let over = self.lease_ends.first().filter(|(until, _)| *until <= now_ms && !effects.is_full()).map(|(_, lease)| lease.clone());
             let Some(leased) = over.and_then(|lease| self.end_lease(&lease)) else { break };
             self.come_back(leased, effects);
         }
@@ -321,7 +318,7 @@ impl TupleSpace {
         for (ticket, start) in self.waiters.waiting_for(&tuple, number) {
             let Some(waiter) = self.waiters.remove(start, ticket).filter(|_| effects.is_awaited(ticket)) else { continue };
             match waiter.wish {
-                Wish::Read => effects.answer(ticket, Ok(read(number, tuple.text()))),
+                Wish::Read => effects.show(ticket, read(number, tuple.text())),
                 Wish::Take { lease_ms } => {
                     let reply = self.hand_over(number, tuple, lease_ms, effects);
                     effects.answer(ticket, Ok(reply));

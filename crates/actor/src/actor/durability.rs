@@ -491,7 +491,7 @@ pub(crate) fn tries(failure: &Failure) -> u8 {
 }
 
 /// Lets a store that fails come to itself, and another activation go ahead.
-pub(super) async fn settle_down(failure: &Failure, times: u8) {
+pub(crate) async fn settle_down(failure: &Failure, times: u8) {
     let pause = if failure.code == Code::Fenced { Duration::from_millis(1) } else { AGAIN_AFTER };
     tokio::time::sleep(pause * u32::from(times.min(20))).await;
 }

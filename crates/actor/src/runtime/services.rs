@@ -46,6 +46,11 @@ impl Runtime {
         self.ask_from(Place::Asker, ctx.clone(), id, message(request, MessageKind::Call)).await
     }
 
+    /// Whether the node is ending.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn systems(&self) -> &Systems {
         &self.0.systems
     }

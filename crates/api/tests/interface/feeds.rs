@@ -6,6 +6,8 @@ use futures::StreamExt as _;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use plexspaces_actor as actor;
+use plexspaces_types::{Name, Payload, RequestContext};
 use serde_json::{Value, json};
 
 use crate::services::{query, send};
@@ -137,4 +139,37 @@ async fn a_watch_sees_each_pair_that_changes() {
     let all = client.follow("KvService.WatchPairs", json!({"after": 0})).await.unwrap();
     let first = Box::pin(all).next().await.unwrap().unwrap();
     assert_eq!((first["version"].clone(), first["changes"].as_array().unwrap().len()), (json!(4), 2));
+}
+
+#[tokio::test]
+async fn a_watch_of_more_pairs_than_one_answer_holds_sees_all() {
+    const PAIRS: usize = 10;
+    let node = Node::start().await;
+    let ctx = RequestContext::external(Name::default_scope(), Name::default_scope(), "test");
+    let put = async |key: String, value: String| {
+        let payload = Payload::from_value(&json!({"key": key, "value": value}));
+        let request = actor::Request { operation: "put".to_owned(), payload, idempotency_key: None };
+        node.services.runtime.ask_service(&ctx, "kv", "default", request).await.unwrap();
+    };
+    for number in 0..PAIRS {
+        put(format!("big/{number}"), "x".repeat(900_000)).await;
+    }
+    // So many changes that nobody can be told which they were.
+    for _ in 0..10_001 {
+        put("other".to_owned(), String::new()).await;
+    }
+    let client = node.client().await;
+    let mut messages = Box::pin(client.follow("KvService.WatchPairs", json!({"prefix": "big/", "after": 1})).await.unwrap());
+    let (mut keys, mut places) = (Vec::new(), Vec::new());
+    while keys.len() < PAIRS {
+        let message = messages.next().await.unwrap().unwrap();
+        keys.extend(message["changes"].as_array().unwrap().iter().map(|pair| pair["key"].as_str().unwrap().to_owned()));
+        places.push((message["reset"] == json!(true), message["version"].as_u64().unwrap()));
+    }
+    assert_eq!(keys, (0..PAIRS).map(|number| format!("big/{number}")).collect::<Vec<_>>());
+    assert_eq!(places, [(true, 1), (false, 1), (false, 10_011)]);
+    // It goes on where the last of them ends.
+    put("big/0".to_owned(), "small".to_owned()).await;
+    let message = messages.next().await.unwrap().unwrap();
+    assert_eq!(message["changes"], json!([{"key": "big/0", "value": "small", "version": 10_012}]));
 }

@@ -5,7 +5,7 @@ use plexspaces_types::{ActorId, Code, Failure, Payload};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::request::{List, arguments, check_key, expiry, page_limit, unknown, until};
+use crate::request::{List, arguments, check_document, check_key, expiry, page_limit, unknown, until};
 
 /// Bytes of one message's payload.
 const MAX_BYTES: usize = 1 << 20;
@@ -116,7 +116,7 @@ pub struct Given {
     pub msg_id: Option<String>,
     /// What kind of message it is; may be empty.
     pub msg_type: String,
-    /// JSON text.
+    /// JSON text, which any reader of JSON can read.
     pub payload: Box<RawValue>,
 }
 
@@ -233,11 +233,11 @@ fn check(send: &Send) -> Result<(), Failure> {
     }
     expiry(0, "delay_ms", send.delay_ms.filter(|delay| *delay > 0))?;
     let bytes = send.payload.get().len();
-    if bytes <= MAX_BYTES {
-        return Ok(());
+    if bytes > MAX_BYTES {
+        let message = format!("a payload of {bytes} bytes is larger than the limit of {MAX_BYTES} bytes");
+        return Err(Failure::new(Code::PayloadTooLarge, message).with_field("payload"));
     }
-    let message = format!("a payload of {bytes} bytes is larger than the limit of {MAX_BYTES} bytes");
-    Err(Failure::new(Code::PayloadTooLarge, message).with_field("payload"))
+    check_document("payload", &send.payload)
 }
 
 impl Operation {

@@ -7,7 +7,7 @@ use plexspaces_types::{Code, Failure, Payload};
 use serde_json::{Map, Value, json};
 
 use super::{MAX_DELIVERIES, MAX_QUEUED, Message};
-use crate::request::{decode, encode, number, row_key};
+use crate::request::{cut, decode, encode, number, row_key};
 use crate::waiting::Waiting;
 
 /// Dead letters that are kept; a message that would be one more stays in the queue.
@@ -162,22 +162,25 @@ impl Queue {
     }
 
     pub(super) fn dead_letters(&self, after: Option<u64>, limit: usize, channel: &str) -> (Vec<Value>, Option<String>) {
-        let mut all = self.dead.range(after.map_or(0, |after| after.saturating_add(1))..);
-        let page: Vec<_> = all.by_ref().take(limit).collect();
-        let next = all.next().and(page.last().map(|(number, _)| number.to_string()));
+        let all = self.dead.range(after.map_or(0, |after| after.saturating_add(1))..);
+        let (page, more) = cut(all, limit, |(_, message)| message.bytes());
+        let next = page.last().filter(|_| more).map(|(number, _)| number.to_string());
         (page.into_iter().map(|(_, message)| message.shown(channel)).collect(), next)
     }
 
-    /// Puts dead letters into the queue again, as if they had never been given out.
+    /// Puts dead letters into the queue again, as if they had never been given out: one at least, and no more than one step should do.
     pub(super) fn redrive(&mut self, ids: Option<&[String]>, channel: &str, effects: &mut Effects<'_>) -> usize {
-        let wanted = |message: &Message| ids.is_none_or(|ids| ids.contains(&message.id));
+        // One that waits already is not sent again.
+        let is_free = |queue: &Self, message: &Message| !queue.by_id.contains_key(&message.id);
+        let is_wanted = |message: &Message| ids.is_none_or(|ids| ids.contains(&message.id)) && is_free(self, message);
         let room = MAX_QUEUED.saturating_sub(self.messages.len()).min(REDRIVE_AT_ONCE);
-        let numbers: Vec<u64> = self.dead.iter().filter(|(_, message)| wanted(message)).map(|(number, _)| *number).take(room).collect();
+        let numbers: Vec<u64> = self.dead.iter().filter(|(_, message)| is_wanted(message)).map(|(number, _)| *number).take(room).collect();
         let mut redriven = 0;
         for number in &numbers {
-            // One that waits already is not sent again.
-            let is_free = |message: &Message| !self.by_id.contains_key(&message.id);
-            if !self.dead.get(number).is_some_and(is_free) {
+            if redriven > 0 && effects.is_full() {
+                break;
+            }
+            if !self.dead.get(number).is_some_and(|message| is_free(self, message)) {
                 continue;
             }
             let Some(mut message) = self.dead.remove(number) else { continue };
@@ -211,12 +214,13 @@ impl Queue {
     pub(super) fn tick(&mut self, channel: &str, effects: &mut Effects<'_>) {
         let now_ms = effects.now_ms();
         for _ in 0..SHOW_AT_ONCE {
-            let Some((_, number)) = self.hidden.first().filter(|(until_ms, _)| *until_ms <= now_ms).copied() else { break };
+            let over = self.hidden.first().filter(|(until_ms, _)| *until_ms <= now_ms && !effects.is_full());
+            let Some((_, number)) = over.copied() else { break };
             self.give_back(number, true, effects);
         }
         self.serve(channel, effects);
         while let Some((ticket, _)) = self.waiting.over(now_ms) {
-            effects.answer(ticket, Ok(Payload::Json(r#"{"message":null}"#.to_owned())));
+            effects.show(ticket, Payload::Json(r#"{"message":null}"#.to_owned()));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The topic of a channel: a log of messages that each subscriber reads at its own pace.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use plexspaces_actor::Effects;
 use plexspaces_types::{Code, Failure, Payload};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{From, MAX_PUBLISHED, MAX_SUBSCRIBERS, Message, RETENTION_MS};
 use crate::numbers::Numbers;
-use crate::request::{decode, encode, number, row_key, text};
+use crate::request::{cut, decode, encode, number, row_key, text};
 use crate::waiting::Waiting;
 
 /// Messages that one step removes because they are old.
@@ -21,6 +21,8 @@ pub(super) struct Topic {
     places: BTreeMap<String, u64>,
     numbers: Numbers,
     waiting: Waiting<Wish>,
+    /// Some who wait are not told yet of what there is for them.
+    is_behind: bool,
 }
 
 enum Wish {
@@ -52,34 +54,50 @@ impl Topic {
     pub(super) fn publish(&mut self, message: Message, channel: &str, effects: &mut Effects<'_>) {
         let number = self.numbers.next(b"v", effects);
         effects.put(&row_key(b't', &number.to_be_bytes()), encode(&message));
-        let shown = message.shown(channel);
         self.messages.insert(number, message);
-        // One who asks twice at the same time is given each message once.
-        let mut served = BTreeSet::new();
-        let mut later = Vec::new();
-        for ticket in self.waiting.all() {
-            let Some((until_ms, wish)) = self.waiting.remove(ticket).filter(|_| effects.is_awaited(ticket)) else { continue };
-            if let Wish::Next(subscriber) = &wish
-                && !served.insert(subscriber.clone())
-            {
-                later.push((ticket, until_ms, wish));
-                continue;
-            }
-            let answer = match wish {
-                Wish::Next(subscriber) => {
-                    self.put_place(&subscriber, number, effects);
-                    json!({"message": shown})
-                }
-                Wish::After(_) => json!({"messages": [with_position(shown.clone(), number)], "next": number}),
-            };
-            effects.answer(ticket, Ok(Payload::from_value(&answer)));
-        }
-        for (ticket, until_ms, wish) in later {
-            self.waiting.add(ticket, until_ms, wish);
-        }
+        self.tell(channel, effects);
         while self.messages.len() > MAX_PUBLISHED {
             self.forget_oldest(effects);
         }
+    }
+
+    /// Tells those who wait what there is for them, as many as one step should. Of one who asks twice at the same time the first is told, so
+    /// that each message is given once.
+    fn tell(&mut self, channel: &str, effects: &mut Effects<'_>) {
+        let mut shown = None;
+        for ticket in self.waiting.all() {
+            self.is_behind = effects.is_full();
+            if self.is_behind {
+                return;
+            }
+            let Some((until_ms, wish)) = self.waiting.remove(ticket).filter(|_| effects.is_awaited(ticket)) else { continue };
+            let place = match &wish {
+                // One that was given up meanwhile begins with what came last.
+                Wish::Next(subscriber) => self.places.get(subscriber).copied().unwrap_or_else(|| self.numbers.last().saturating_sub(1)),
+                Wish::After(after) => *after,
+            };
+            let Some((number, message)) = self.messages.range(place.saturating_add(1)..).next() else {
+                self.waiting.add(ticket, until_ms, wish);
+                continue;
+            };
+            // Most wait for the same message.
+            let (number, message) = match shown.take() {
+                Some((known, message)) if known == *number => (known, message),
+                _ => (*number, message.shown(channel)),
+            };
+            match wish {
+                Wish::Next(subscriber) => {
+                    self.put_place(&subscriber, number, effects);
+                    effects.answer(ticket, Ok(Payload::from_value(&json!({"message": message}))));
+                }
+                Wish::After(_) => {
+                    let messages = [with_position(message.clone(), number)];
+                    effects.show(ticket, Payload::from_value(&json!({"messages": messages, "next": number})));
+                }
+            }
+            shown = Some((number, message));
+        }
+        self.is_behind = false;
     }
 
     fn forget_oldest(&mut self, effects: &mut Effects<'_>) {
@@ -126,14 +144,9 @@ impl Topic {
 
     /// What came after a number, and the number to go on from.
     pub(super) fn tail(&self, after: u64, limit: usize, channel: &str) -> (Vec<Value>, u64) {
-        let page = self.messages.range(after.saturating_add(1)..).take(limit);
-        let mut next = after;
-        let messages = page.map(|(number, message)| {
-            next = *number;
-            with_position(message.shown(channel), *number)
-        });
-        let messages = messages.collect();
-        (messages, next)
+        let (page, _) = cut(self.messages.range(after.saturating_add(1)..), limit, |(_, message)| message.bytes());
+        let next = page.last().map_or(after, |(number, _)| **number);
+        (page.into_iter().map(|(number, message)| with_position(message.shown(channel), *number)).collect(), next)
     }
 
     pub(super) fn wait_as(&mut self, ticket: u64, until_ms: u64, subscriber: String) {
@@ -151,11 +164,14 @@ impl Topic {
 
     pub(super) fn due_ms(&self) -> Option<u64> {
         let oldest = self.messages.first_key_value().map(|(_, message)| message.at_ms.saturating_add(RETENTION_MS));
-        [oldest, self.waiting.next_end()].into_iter().flatten().min()
+        [oldest, self.waiting.next_end(), self.is_behind.then_some(0)].into_iter().flatten().min()
     }
 
-    pub(super) fn tick(&mut self, effects: &mut Effects<'_>) {
+    pub(super) fn tick(&mut self, channel: &str, effects: &mut Effects<'_>) {
         let now_ms = effects.now_ms();
+        if self.is_behind {
+            self.tell(channel, effects);
+        }
         for _ in 0..FORGET_AT_ONCE {
             let is_old = self.messages.first_key_value().is_some_and(|(_, message)| message.at_ms.saturating_add(RETENTION_MS) <= now_ms);
             if !is_old {
@@ -168,7 +184,7 @@ impl Topic {
                 Wish::Next(_) => json!({"message": null}),
                 Wish::After(after) => json!({"messages": [], "next": after}),
             };
-            effects.answer(ticket, Ok(Payload::from_value(&answer)));
+            effects.show(ticket, Payload::from_value(&answer));
         }
     }
 }

@@ -51,8 +51,13 @@ impl Node {
     }
 
     pub(crate) async fn keyed(&self, operation: &str, arguments: Value, key: Option<&str>) -> Result<Value, Failure> {
+        self.ask_text(operation, arguments.to_string(), key).await
+    }
+
+    /// Asks with arguments that need not be what this side could read.
+    pub(crate) async fn ask_text(&self, operation: &str, arguments: String, key: Option<&str>) -> Result<Value, Failure> {
         let request =
-            Request { operation: operation.to_owned(), payload: Payload::from_value(&arguments), idempotency_key: key.map(str::to_owned) };
+            Request { operation: operation.to_owned(), payload: Payload::Json(arguments), idempotency_key: key.map(str::to_owned) };
         let reply = self.runtime.ask_service(&self.ctx, self.service, &self.name, request).await?;
         Ok(serde_json::from_slice(reply.as_bytes()).unwrap())
     }

@@ -73,7 +73,12 @@ class SharedKeyValue:
         """
         since = None if after is None else milliseconds(after, "after", MAX_TIME)
         arguments = {"prefix": text(prefix, "prefix"), "after": since, "timeout_ms": timeout_ms}
-        return {"changes": [], "version": after, "reset": False, **_service.ask("shared_kv.watch", "kv", "watch", arguments)}
+        told = {"changes": [], "version": after, "reset": False, **_service.ask("shared_kv.watch", "kv", "watch", arguments)}
+        rest = told.pop("next", None)
+        if rest is not None:
+            wanted = {"prefix": arguments["prefix"]}
+            told["changes"] += _service.pages("shared_kv.watch", "kv", "list", wanted, "pairs", after=rest)
+        return told
 
     def list(self, prefix: str = "") -> list[str]:
         """The keys that begin with ``prefix``, in byte order."""

@@ -37,10 +37,11 @@ def ask(function: str, service: str, operation: str, arguments: dict[str, Any], 
     return reply if isinstance(reply, dict) else {}
 
 
-def pages(function: str, service: str, operation: str, arguments: dict[str, Any], key: str) -> list[Any]:
-    """All pages of a list together; ``key`` is where a reply holds its part."""
+def pages(
+    function: str, service: str, operation: str, arguments: dict[str, Any], key: str, after: Any = None
+) -> list[Any]:
+    """All pages of a list together, or those after a place; ``key`` is where a reply holds its part."""
     found: list[Any] = []
-    after: Any = None
     while True:
         reply = ask(function, service, operation, {**arguments, "after": after, "limit": PAGE})
         found += reply.get(key, [])
