@@ -142,6 +142,15 @@ struct Inner {
     tended: Mutex<HashMap<String, Instant>>,
 }
 
+/// What became of a message that was put into a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Put {
+    /// It is there, or was there before: the server knows its id.
+    There,
+    /// It is not there, since its subject has a message already.
+    Another,
+}
+
 impl Nats {
     /// A client that connects by itself, now or when the server is there, and again whenever the connection is lost.
     pub async fn open(config: &NatsConfig) -> Result<Self, Failure> {
@@ -217,8 +226,8 @@ impl Nats {
         Err(Failure::new(Code::PayloadTooLarge, text).with_field("payload"))
     }
 
-    /// Puts a message into a stream. False when it is there already.
-    async fn put(&self, stream: &str, subject: String, headers: HeaderMap, body: Bytes) -> Result<bool, Failure> {
+    /// Puts a message into a stream.
+    async fn put(&self, stream: &str, subject: String, headers: HeaderMap, body: Bytes) -> Result<Put, Failure> {
         self.check_size(&body)?;
         let failed = |error: PublishError| self.refused(stream, &error);
         let sent = self.0.jetstream.publish_with_headers(subject, headers, body).await;
@@ -227,8 +236,8 @@ impl Nats {
             Err(error) => Err(error),
         };
         match acknowledged {
-            Ok(ack) => Ok(!ack.duplicate),
-            Err(error) if description(&error).contains("per subject exceeded") => Ok(false),
+            Ok(_) => Ok(Put::There),
+            Err(error) if description(&error).contains("per subject exceeded") => Ok(Put::Another),
             Err(error) => Err(failed(error)),
         }
     }

@@ -139,7 +139,10 @@ impl Kafka {
             }
             let Some(body) = channel.dead.body(offset).await? else { continue };
             let send = Command::Send { due_ms: 0, again: true };
-            channel.queue.append(&send, Some(body), |_, _| ()).await?;
+            // The same may have been sent since.
+            if !channel.queue.append(&send, Some(body), |queue, offset| queue.was_accepted(offset)).await? {
+                continue;
+            }
             channel.dead.append(&Word::Gone { offset }, None, |_, _| ()).await?;
             redriven += 1;
         }

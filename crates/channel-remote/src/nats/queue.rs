@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 
 use super::names::{stream, subject, token};
-use super::{Nats, PATIENCE, SLICE};
+use super::{Nats, PATIENCE, Put, SLICE};
 use crate::DUPLICATE_WINDOW_SECS;
 use crate::backend::Status;
 use crate::message::{Message, now_ms};
@@ -477,7 +477,10 @@ impl Nats {
                 let mut headers = HeaderMap::new();
                 headers.insert(header::NATS_MESSAGE_ID, format!("r:{number}"));
                 let ready = subject(&name, &format!("ready.{}", token(&message.msg_id)));
-                self.put(&name, ready, headers, message.encode()?.into()).await?;
+                // One whose message waits already stays a dead letter.
+                if self.put(&name, ready, headers, message.encode()?.into()).await? == Put::Another {
+                    continue;
+                }
                 self.remove(&name, &handle, *number).await?;
                 redriven += 1;
             }

@@ -236,6 +236,24 @@ pub(crate) async fn dead_letters_come_in_pages_and_go_back_by_name(place: &Place
     assert_eq!(node.status("dead").await, 5);
 }
 
+pub(crate) async fn a_dead_letter_whose_message_waits_again_is_not_sent_again(place: &Place) {
+    let node = place.node().await;
+    node.ask("send", json!({"payload": 1, "msg_id": "m"})).await;
+    node.receive().await;
+    node.ask("nack", json!({"msg_id": "m", "requeue": false})).await;
+    place.send_anew(&node, "m").await;
+    assert_eq!((node.status("ready").await, node.status("dead").await), (1, 1));
+    assert_eq!(node.ask("redrive", json!({})).await, json!({"redriven": 0}));
+    assert_eq!((node.status("ready").await, node.status("dead").await), (1, 1));
+    assert_eq!(node.receive().await["msg_id"], json!("m"));
+    node.ask("ack", json!({"msg_id": "m"})).await;
+    assert_eq!(node.poll().await, Value::Null, "it was there once");
+    eventually("what is done is counted no more", async || node.status("in_flight").await == 0).await;
+    assert_eq!(node.ask("redrive", json!({})).await, json!({"redriven": 1}));
+    assert_eq!(node.status("dead").await, 0);
+    assert_eq!(node.receive().await["msg_id"], json!("m"));
+}
+
 pub(crate) async fn a_delayed_message_comes_later(place: &Place) {
     let node = place.node().await;
     let began = Instant::now();

@@ -30,6 +30,7 @@ suite!(memory, sqlite, kafka, nats, redis: (
     what_was_given_to_nobody_cannot_be_settled,
     a_message_that_fails_too_often_is_a_dead_letter,
     dead_letters_come_in_pages_and_go_back_by_name,
+    a_dead_letter_whose_message_waits_again_is_not_sent_again,
     a_delayed_message_comes_later,
     a_message_with_an_id_that_waits_is_not_sent_again,
     who_waits_for_a_message_is_given_the_next,
