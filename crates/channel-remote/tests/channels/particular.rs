@@ -44,21 +44,30 @@ async fn a_message_that_nats_cannot_take_is_refused_with_its_bounds() {
 async fn a_full_queue_of_redis_holds_senders_back_and_a_full_topic_forgets() {
     let server = servers::Redis::start().unwrap();
     let node = Place::at_redis(&server.url(), "work").node().await;
+    let send = async |id: &str| drop(node.ask("send", json!({"payload": 0, "msg_id": id})).await);
+    send("done").await;
+    node.receive().await;
+    node.ask("ack", json!({"msg_id": "done"})).await;
+    node.ask("send", json!({"payload": 0, "msg_id": "waits", "delay_ms": 86_400_000})).await;
     node.send(1).await;
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let fill = "for i = ARGV[1] + 0, ARGV[2] + 0 do redis.call('XADD', KEYS[1], (1000 + i) .. '-0', 'id', 'x' .. i, 'body', '') end";
     for first in (1..100_000).step_by(10_000) {
         let mut command = redis::cmd("EVAL");
-        command.arg(fill).arg(1).arg("plexspaces:{default/default/work}:queue").arg(first).arg((first + 9_999).min(99_999));
+        command.arg(fill).arg(1).arg("plexspaces:{default/default/work}:queue").arg(first).arg((first + 9_999).min(99_998));
         command.query_async::<()>(&mut connection).await.unwrap();
     }
     let (code, _, message) = node.refused("send", json!({"payload": 4})).await;
     assert_eq!(code, "overloaded", "{message}");
-    assert_eq!(node.status("ready").await, 100_000);
+    // Who has heard no answer asks again, and is not told that there is no room for what is there.
+    for id in ["done", "waits"] {
+        send(id).await;
+    }
+    assert_eq!((node.status("ready").await, node.status("delayed").await), (99_999, 1));
     let message = node.receive().await;
     node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
-    assert_eq!(node.status("ready").await, 99_999);
+    assert_eq!(node.status("ready").await, 99_998);
 
     for number in 0..10_003 {
         node.ask("publish", json!({"payload": number})).await;
