@@ -7,6 +7,7 @@ mod encrypted;
 mod multicast;
 mod outages;
 mod particular;
+mod refusals;
 mod support;
 mod topics;
 

@@ -187,6 +187,27 @@ async fn sqs_can_keep_the_order_and_says_what_it_cannot_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_dead_letters_of_an_ordered_channel_at_sqs_can_be_reached() {
+    let server = servers::Sqs::start().unwrap();
+    let node = Place::at_sqs_ordered(&server.url(), "work").node().await;
+    let mut sent = Vec::new();
+    for number in 1..=12 {
+        sent.push(node.send(number).await);
+        let message = node.receive().await;
+        node.ask("nack", json!({"msg_id": message["msg_id"], "requeue": false})).await;
+    }
+    let page = node.ask("dead_letters", json!({})).await;
+    let found: Vec<_> = page["messages"].as_array().unwrap().iter().map(|message| message["msg_id"].clone()).collect();
+    assert_eq!(found, sent, "all, in their order");
+    assert_eq!(node.ask("redrive", json!({})).await, json!({"redriven": 12}));
+    for _ in 1..=12 {
+        let message = node.receive().await;
+        node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+    }
+    assert_eq!(node.poll().await, Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_sent_lately_to_sqs_is_not_sent_again_though_it_is_done() {
     let server = servers::Sqs::start().unwrap();
     let node = Place::at_sqs(&server.url(), "work").node().await;
