@@ -14,13 +14,7 @@ async fn a_full_stream_of_nats_holds_senders_back_and_its_configuration_is_left(
     let place = Place::at_nats(&server.url(), "work");
     let node = place.node().await;
     node.send(1).await;
-    let options = async_nats::ConnectOptions::with_user_and_password("plex".to_owned(), servers::Nats::PASSWORD.to_owned());
-    let client = options.connect(server.url()).await.unwrap();
-    let jetstream = async_nats::jetstream::new(client);
-    let stream = jetstream.get_stream("PLEXQ_default_default_work").await.unwrap();
-    let mut config = stream.cached_info().config.clone();
-    config.max_messages = 3;
-    jetstream.update_stream(config).await.unwrap();
+    hold(&server, 4).await;
     let node = place.node().await;
     node.send(2).await;
     node.send(3).await;
@@ -29,6 +23,53 @@ async fn a_full_stream_of_nats_holds_senders_back_and_its_configuration_is_left(
     let message = node.receive().await;
     node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
     node.send(4).await;
+}
+
+/// Lets the stream of the queue `work` hold so many messages at most.
+async fn hold(server: &servers::Nats, most: i64) {
+    let options = async_nats::ConnectOptions::with_user_and_password("plex".to_owned(), servers::Nats::PASSWORD.to_owned());
+    let jetstream = async_nats::jetstream::new(options.connect(server.url()).await.unwrap());
+    let stream = jetstream.get_stream("PLEXQ_default_default_work").await.unwrap();
+    let mut config = stream.cached_info().config.clone();
+    config.max_messages = most;
+    jetstream.update_stream(config).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_stream_of_nats_still_moves_what_is_delayed_and_dead() {
+    let server = servers::Nats::start().unwrap();
+    let node = Place::at_nats(&server.url(), "work").node().await;
+    assert_eq!(node.poll().await, Value::Null);
+    hold(&server, 5).await;
+    for (id, requeue) in [("done", Value::Null), ("dead", json!(false))] {
+        node.ask("send", json!({"payload": 0, "msg_id": id})).await;
+        assert_eq!(node.receive().await["msg_id"], json!(id));
+        match requeue {
+            Value::Null => node.ask("ack", json!({"msg_id": id})).await,
+            requeue => node.ask("nack", json!({"msg_id": id, "requeue": requeue})).await,
+        };
+    }
+    let later = |number: u64| json!({"payload": number, "msg_id": format!("later {number}"), "delay_ms": 1500});
+    let mut sent = 0;
+    while node.try_ask("send", later(sent)).await.is_ok() {
+        sent += 1;
+    }
+    assert_eq!((sent, node.status("dead").await), (3, 1), "all places but one");
+    for refused in [later(9), json!({"payload": 9})] {
+        let (code, _, message) = node.refused("send", refused).await;
+        assert_eq!(code, "overloaded", "{message}");
+    }
+    // Who has heard no answer asks again, and is not told that there is no room for what is there.
+    for there in [later(0), json!({"payload": 0, "msg_id": "done"})] {
+        node.ask("send", there).await;
+    }
+    assert_eq!(node.ask("redrive", json!({})).await, json!({"redriven": 1}));
+    let mut given = Vec::new();
+    for _ in 0..4 {
+        given.push(node.receive().await["msg_id"].as_str().unwrap().to_owned());
+    }
+    given.sort();
+    assert_eq!(given, ["dead", "later 0", "later 1", "later 2"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
