@@ -121,7 +121,8 @@ impl Udp {
         };
         let listener = listener(config, target).map_err(impossible)?;
         let socket = sender(config).map_err(impossible)?;
-        let (seal, hub) = (Arc::new(Seal::new(&config.cluster_name, config.secret.as_deref())?), Arc::new(Hub::new()));
+        let seal = Arc::new(Seal::new(&config.cluster_name, config.secret.as_deref())?);
+        let hub = Arc::new(Hub::new(config.secret.is_some()));
         let listening = tokio::spawn(listen(listener, target, seal.clone(), hub.clone())).abort_handle();
         Ok(Self(Arc::new(Inner { socket, target, seal, hub, listening })))
     }
@@ -275,10 +276,12 @@ async fn listen(socket: UdpSocket, group: SocketAddrV4, seal: Arc<Seal>, hub: Ar
                 continue;
             }
         };
-        match seal.decode(bytes.get(..length).unwrap_or_default(), now_ms()) {
+        let taken = match seal.decode(bytes.get(..length).unwrap_or_default(), now_ms()) {
             Ok(Some(Body { tenant, namespace, channel, message })) => hub.take(&name(&tenant, &namespace, &channel), message, length),
-            Ok(None) => {}
-            Err(refusal) => tell(refusal, from.to_string()),
+            other => other.map(drop),
+        };
+        if let Err(refusal) = taken {
+            tell(refusal, from.to_string());
         }
     }
 }
