@@ -11,12 +11,12 @@ use async_trait::async_trait;
 use plexspaces_actor::{Broker, BrokerRequest};
 use plexspaces_coord::channels::{Operation, no_queue};
 use plexspaces_types::{ActorId, Code, Failure, Payload};
-use serde_json::{Value, json};
+use serde_json::json;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
-use crate::backend::placed;
+use crate::backend::{one, tail};
 use crate::message::{Message, now_ms};
 
 mod datagram;
@@ -193,12 +193,11 @@ impl Broker for Udp {
             }
             Operation::Next { subscriber, timeout_ms } => {
                 let message = self.next(&place, &subscriber, key, until(timeout_ms)).await?;
-                json!({"message": message.map(|message| message.shown(channel))})
+                return one(message.as_ref(), channel);
             }
             Operation::Tail { after, limit, timeout_ms } => {
                 let (messages, next) = self.tail(&place, after, limit, until(timeout_ms)).await?;
-                let messages: Vec<Value> = messages.iter().map(|(position, message)| placed(message, channel, *position)).collect();
-                json!({"messages": messages, "next": next})
+                return tail(&messages, next, channel);
             }
             Operation::Status => {
                 let (status, dropped) = self.0.hub.status(&place);

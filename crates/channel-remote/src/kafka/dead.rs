@@ -118,11 +118,12 @@ impl Kafka {
         let counts: BTreeMap<i64, u64> = page.into_iter().take(limit).collect();
         let offsets: Vec<i64> = counts.keys().copied().collect();
         let mut found = Vec::new();
-        for (offset, body) in channel.dead.bodies(&offsets).await? {
+        let (bodies, is_cut) = channel.dead.bodies(&offsets).await?;
+        for (offset, body) in bodies {
             let count = counts.get(&offset).copied().unwrap_or(1);
             found.push((u64::try_from(offset).unwrap_or(0), Message::decode(&body, count)?));
         }
-        Ok((found, more))
+        Ok((found, more || is_cut))
     }
 
     pub(super) async fn bring_back(&self, channel: &ActorId, msg_ids: Option<&[String]>) -> Result<usize, Failure> {

@@ -16,7 +16,7 @@ use super::names::{stream, subject, token};
 use super::room::MAX_FREE;
 use super::{Nats, PATIENCE, Put, SLICE};
 use crate::DUPLICATE_WINDOW_SECS;
-use crate::backend::Status;
+use crate::backend::{PAGE_BYTES, Status};
 use crate::message::{Message, now_ms};
 
 /// The consumers of the queue.
@@ -463,18 +463,19 @@ impl Nats {
         limit: usize,
     ) -> Result<(Vec<(u64, Message)>, bool), Failure> {
         let (name, handle) = self.queue(channel).await?;
-        let (mut found, mut from) = (Vec::new(), after.map_or(1, |after| after.saturating_add(1)));
+        let (mut found, mut bytes, mut from) = (Vec::new(), 0, after.map_or(1, |after| after.saturating_add(1)));
         loop {
             let message = match handle.raw_message_builder().sequence(from).next_by_subject(subject(&name, "dead.*")).send().await {
                 Ok(message) => message,
                 Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok((found, false)),
                 Err(error) => return Err(self.lost(&name, error)),
             };
-            if found.len() >= limit {
+            if found.len() >= limit || bytes >= PAGE_BYTES {
                 return Ok((found, true));
             }
             from = message.sequence.saturating_add(1);
             let delivered = message.headers.get(DELIVERED).and_then(|count| count.as_str().parse().ok()).unwrap_or(1);
+            bytes += message.payload.len();
             found.push((message.sequence, Message::decode(&message.payload, delivered)?));
         }
     }

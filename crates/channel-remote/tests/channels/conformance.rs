@@ -413,6 +413,30 @@ pub(crate) async fn a_topic_is_read_by_position(place: &Place) {
     assert_eq!(numbers(&waiting.await.unwrap()), [6]);
 }
 
+pub(crate) async fn a_page_of_large_messages_ends_early_and_the_next_goes_on(place: &Place) {
+    let node = place.node().await;
+    let large = |number: u64| json!({"payload": {"n": number, "text": "x".repeat(1_000_000)}});
+    for number in 1..=6 {
+        node.ask("publish", large(number)).await;
+        node.ask("send", large(number)).await;
+        let message = node.receive().await;
+        node.ask("nack", json!({"msg_id": message["msg_id"], "requeue": false})).await;
+    }
+    for (operation, first) in [("tail", json!(0)), ("dead_letters", Value::Null)] {
+        let (mut found, mut after) = (Vec::new(), first);
+        while found.len() < 6 {
+            let page = node.ask(operation, json!({"after": after})).await;
+            let messages = page["messages"].as_array().unwrap();
+            // The store keeps both in memory.
+            assert!((1..6).contains(&messages.len()) || place.is_store(), "{operation}: {} in one page", messages.len());
+            found.extend(messages.iter().map(|message| message["payload"]["n"].as_u64().unwrap()));
+            after = page["next"].clone();
+        }
+        assert_eq!(found, [1, 2, 3, 4, 5, 6], "{operation}");
+        assert!(operation == "tail" || after == Value::Null, "{after}");
+    }
+}
+
 pub(crate) async fn next_asked_again_under_its_key_is_the_same_message(place: &Place) {
     let node = place.node().await;
     publish(&node, 1).await;

@@ -40,6 +40,7 @@ suite!(memory, sqlite, kafka, nats, redis: (
     each_subscriber_is_given_each_message_once_from_its_place_on,
     subscribers_that_wait_are_all_told,
     a_topic_is_read_by_position,
+    a_page_of_large_messages_ends_early_and_the_next_goes_on,
     next_asked_again_under_its_key_is_the_same_message,
     a_send_asked_again_under_its_key_is_the_same_message,
     what_cannot_be_is_refused_precisely,
