@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use plexspaces_actor::{Broker, BrokerRequest};
 use plexspaces_coord::channels::{Operation, no_queue};
 use plexspaces_types::{ActorId, Code, Failure, Payload};
-use serde_json::json;
+use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
