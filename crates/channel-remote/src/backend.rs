@@ -139,7 +139,7 @@ pub(crate) fn one(message: Option<&Message>, channel: &str) -> Result<Payload, F
 
 /// The reply with messages of a topic.
 pub(crate) fn tail(messages: &[(u64, Message)], next: u64, channel: &str) -> Result<Payload, Failure> {
-    let placed = messages.iter().map(|(position, message)| Shown { position: Some(*position), ..message.shown(channel) });
+    let placed = messages.iter().map(|(position, message)| message.shown(channel).at(*position));
     text(&Page { messages: placed.collect(), next })
 }
 

@@ -69,9 +69,15 @@ pub(crate) struct Shown<'a> {
     delivery_count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<&'a str>,
-    /// Its place in a topic.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) position: Option<u64>,
+    position: Option<u64>,
+}
+
+impl Shown<'_> {
+    /// The same at a place in a topic.
+    pub(crate) fn at(self, position: u64) -> Self {
+        Self { position: Some(position), ..self }
+    }
 }
 
 /// Milliseconds since the Unix epoch.
