@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use plexspaces_actor::BrokerRequest;
 use plexspaces_coord::channels::{From, Operation};
-use plexspaces_types::{ActorId, Failure, Payload};
+use plexspaces_types::{ActorId, Code, Failure, Payload};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::message::Message;
+use crate::message::{Message, Shown};
+
+/// Bytes of messages after which a page ends, however many more were asked for: the next one goes on there.
+pub(crate) const PAGE_BYTES: usize = 4 << 20;
 
 /// How much there is in a channel.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -76,7 +79,6 @@ pub(crate) async fn answer(backend: &dyn Backend, id: &ActorId, request: BrokerR
     let BrokerRequest { operation, payload, sender, idempotency_key: key } = request;
     let channel = id.key.as_str();
     let after = |timeout_ms| Instant::now() + Duration::from_millis(timeout_ms);
-    let one = |message: Option<Message>| json!({"message": message.map(|message| message.shown(channel))});
     let reply = match Operation::read(operation, payload, sender)? {
         Operation::Send { message, delay_ms } => {
             let message = Message::new(message, sender, key);
@@ -89,7 +91,8 @@ pub(crate) async fn answer(backend: &dyn Backend, id: &ActorId, request: BrokerR
             json!({"msg_id": message.msg_id})
         }
         Operation::Receive { timeout_ms, visibility_ms } => {
-            one(backend.receive(id, Duration::from_millis(visibility_ms), after(timeout_ms), sender.zip(key)).await?)
+            let message = backend.receive(id, Duration::from_millis(visibility_ms), after(timeout_ms), sender.zip(key)).await?;
+            return one(message.as_ref(), channel);
         }
         Operation::Ack { receipt: Some(_), .. } | Operation::Nack { receipt: Some(_), .. } if !backend.gives_receipts() => {
             return Err(Failure::invalid("receipt", format!("a message of the channel {channel:?} has no receipt, its broker keeps none")));
@@ -100,29 +103,47 @@ pub(crate) async fn answer(backend: &dyn Backend, id: &ActorId, request: BrokerR
         }
         Operation::Subscribe { subscriber, from } => return backend.subscribe(id, &subscriber, from).await.map(|()| Payload::empty()),
         Operation::Unsubscribe { subscriber } => return backend.unsubscribe(id, &subscriber).await.map(|()| Payload::empty()),
-        Operation::Next { subscriber, timeout_ms } => one(backend.next(id, &subscriber, key, after(timeout_ms)).await?),
+        Operation::Next { subscriber, timeout_ms } => {
+            return one(backend.next(id, &subscriber, key, after(timeout_ms)).await?.as_ref(), channel);
+        }
         Operation::Tail { after: position, limit, timeout_ms } => {
             let (messages, next) = backend.tail(id, position, limit, after(timeout_ms)).await?;
-            let messages: Vec<Value> = messages.iter().map(|(position, message)| placed(message, channel, *position)).collect();
-            json!({"messages": messages, "next": next})
+            return tail(&messages, next, channel);
         }
         Operation::Status => json!(backend.status(id).await?),
         Operation::DeadLetters { after, limit } => {
             let (messages, more) = backend.dead_letters(id, after, limit).await?;
             let next = messages.last().filter(|_| more).map(|(number, _)| number.to_string());
-            let messages: Vec<Value> = messages.iter().map(|(_, message)| message.shown(channel)).collect();
-            json!({"messages": messages, "next": next})
+            return text(&Page { messages: messages.iter().map(|(_, message)| message.shown(channel)).collect(), next });
         }
         Operation::Redrive { msg_ids } => json!({"redriven": backend.redrive(id, msg_ids.as_deref()).await?}),
     };
     Ok(Payload::from_value(&reply))
 }
 
-/// A message of a topic, as a reply shows it.
-pub(crate) fn placed(message: &Message, channel: &str, position: u64) -> Value {
-    let mut shown = message.shown(channel);
-    if let Value::Object(members) = &mut shown {
-        members.insert("position".to_owned(), json!(position));
-    }
-    shown
+#[derive(Serialize)]
+struct One<'a> {
+    message: Option<Shown<'a>>,
+}
+
+#[derive(Serialize)]
+struct Page<'a, N> {
+    messages: Vec<Shown<'a>>,
+    next: N,
+}
+
+/// The reply with one message or none.
+pub(crate) fn one(message: Option<&Message>, channel: &str) -> Result<Payload, Failure> {
+    text(&One { message: message.map(|message| message.shown(channel)) })
+}
+
+/// The reply with messages of a topic.
+pub(crate) fn tail(messages: &[(u64, Message)], next: u64, channel: &str) -> Result<Payload, Failure> {
+    let placed = messages.iter().map(|(position, message)| message.shown(channel).at(*position));
+    text(&Page { messages: placed.collect(), next })
+}
+
+fn text(reply: &impl Serialize) -> Result<Payload, Failure> {
+    let unwritable = |error| Failure::new(Code::Internal, format!("a reply could not be written: {error}"));
+    serde_json::to_string(reply).map(Payload::Json).map_err(unwritable)
 }

@@ -286,7 +286,7 @@ impl Broker for Kafka {
 impl Backend for Kafka {
     async fn send(&self, id: &ActorId, message: &Message, delay: Duration) -> Result<(), Failure> {
         let channel = self.channel(id);
-        if channel.queue.fresh(|queue, _| queue.len()).await? >= MAX_QUEUED {
+        if !channel.queue.fresh(|queue, _| queue.takes(&message.msg_id, MAX_QUEUED)).await? {
             let text = format!("the queue of channel {:?} is full at Kafka: {MAX_QUEUED} messages wait", id.key.as_str());
             return Err(Failure::new(Code::Overloaded, text));
         }

@@ -4,7 +4,6 @@ use plexspaces_coord::channels::{Given, fresh_id};
 use plexspaces_types::{ActorId, Code, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 /// A message.
@@ -45,21 +44,39 @@ impl Message {
         Ok(Self { delivery_count, ..message })
     }
 
+    /// Bytes of its payload, of which it consists but for a little.
+    pub(crate) fn size(&self) -> usize {
+        self.payload.get().len()
+    }
+
     /// As an operation's reply shows it.
-    pub(crate) fn shown(&self, channel: &str) -> Value {
-        let payload: Value = serde_json::from_str(self.payload.get()).unwrap_or_default();
-        let mut shown = json!({
-            "msg_id": self.msg_id,
-            "msg_type": self.msg_type,
-            "payload": payload,
-            "channel": channel,
-            "timestamp": self.timestamp,
-            "delivery_count": self.delivery_count,
-        });
-        if let (Some(receipt), Value::Object(members)) = (&self.receipt, &mut shown) {
-            members.insert("receipt".to_owned(), receipt.as_str().into());
-        }
-        shown
+    pub(crate) fn shown<'a>(&'a self, channel: &'a str) -> Shown<'a> {
+        let Self { msg_id, msg_type, payload, timestamp, delivery_count, receipt } = self;
+        let (timestamp, delivery_count, receipt) = (*timestamp, *delivery_count, receipt.as_deref());
+        Shown { msg_id, msg_type, payload, channel, timestamp, delivery_count, receipt, position: None }
+    }
+}
+
+/// A message as a reply shows it. Its payload is the JSON text that is at the broker, untouched: not every text that is JSON can be read into values
+/// and written again, be it for a number that is too large or half a character, and what another program has sent is not to become something else.
+#[derive(Serialize)]
+pub(crate) struct Shown<'a> {
+    msg_id: &'a str,
+    msg_type: &'a str,
+    payload: &'a RawValue,
+    channel: &'a str,
+    timestamp: u64,
+    delivery_count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<u64>,
+}
+
+impl Shown<'_> {
+    /// The same at a place in a topic.
+    pub(crate) fn at(self, position: u64) -> Self {
+        Self { position: Some(position), ..self }
     }
 }
 
@@ -72,4 +89,23 @@ pub(crate) fn now_ms() -> u64 {
 /// In hexadecimal, the first 16 bytes.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_given_as_it_is_at_the_broker_or_refused() {
+        let payload = format!(r#"[1e999, "\ud800", 12345678901234567890123.10, {}1{}]"#, "[".repeat(200), "]".repeat(200));
+        let bytes = format!(r#"{{"msg_id":"m","msg_type":"","payload":{payload},"timestamp":7}}"#);
+        let message = Message::decode(bytes.as_bytes(), 2).unwrap();
+        let shown = serde_json::to_string(&message.shown("work")).unwrap();
+        let expected = format!(r#"{{"msg_id":"m","msg_type":"","payload":{payload},"channel":"work","timestamp":7,"delivery_count":2}}"#);
+        assert_eq!(shown, expected);
+        assert_eq!(message.encode().unwrap(), bytes.as_bytes());
+        for wrong in [bytes.replace("]]", "]"), bytes.replace(r#""msg_id":"m","#, ""), "else".to_owned()] {
+            assert_eq!(Message::decode(wrong.as_bytes(), 1).unwrap_err().code, Code::StorageFailed, "{wrong}");
+        }
+    }
 }

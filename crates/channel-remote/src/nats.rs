@@ -36,9 +36,11 @@ use crate::{PATIENCE_SECS, masked};
 
 mod names;
 mod queue;
+mod room;
 mod topic;
 
 use queue::Hand;
+use room::Room;
 
 /// How long one wait at the server takes at most, so that one that was lost with its connection is taken up again.
 const SLICE: Duration = Duration::from_secs(5);
@@ -136,10 +138,21 @@ struct Inner {
     trouble: Arc<Mutex<Option<String>>>,
     /// Streams that are there.
     known: Mutex<HashSet<String>>,
+    /// How much room there is, by stream.
+    rooms: Mutex<HashMap<String, Room>>,
     /// What this node has given out, by stream and id.
     hands: Mutex<HashMap<(String, String), Hand>>,
     /// Whose delayed messages this node looks after, and until when.
     tended: Mutex<HashMap<String, Instant>>,
+}
+
+/// What became of a message that was put into a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Put {
+    /// It is there, or was there before: the server knows its id.
+    There,
+    /// It is not there, since its subject has a message already.
+    Another,
 }
 
 impl Nats {
@@ -161,8 +174,8 @@ impl Nats {
             });
         let client = options.connect(address).await.map_err(|_| NatsConfig::unusable())?;
         let jetstream = jetstream::context::ContextBuilder::new().timeout(PATIENCE).build(client.clone());
-        let (known, hands, tended) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { client, jetstream, place, trouble, known, hands, tended })))
+        let (known, rooms, hands, tended) = Default::default();
+        Ok(Self(Arc::new(Inner { client, jetstream, place, trouble, known, rooms, hands, tended })))
     }
 
     fn unavailable(&self, why: impl std::fmt::Display) -> Failure {
@@ -217,8 +230,8 @@ impl Nats {
         Err(Failure::new(Code::PayloadTooLarge, text).with_field("payload"))
     }
 
-    /// Puts a message into a stream. False when it is there already.
-    async fn put(&self, stream: &str, subject: String, headers: HeaderMap, body: Bytes) -> Result<bool, Failure> {
+    /// Puts a message into a stream.
+    async fn put(&self, stream: &str, subject: String, headers: HeaderMap, body: Bytes) -> Result<Put, Failure> {
         self.check_size(&body)?;
         let failed = |error: PublishError| self.refused(stream, &error);
         let sent = self.0.jetstream.publish_with_headers(subject, headers, body).await;
@@ -227,8 +240,8 @@ impl Nats {
             Err(error) => Err(error),
         };
         match acknowledged {
-            Ok(ack) => Ok(!ack.duplicate),
-            Err(error) if description(&error).contains("per subject exceeded") => Ok(false),
+            Ok(_) => Ok(Put::There),
+            Err(error) if description(&error).contains("per subject exceeded") => Ok(Put::Another),
             Err(error) => Err(failed(error)),
         }
     }
@@ -239,7 +252,9 @@ impl Nats {
             Some(ErrorCode::STREAM_STORE_FAILED) if description.contains("maximum") => {
                 Failure::new(Code::Overloaded, format!("the channel is full at NATS ({}): {description}", self.0.place))
             }
-            _ if error.kind() == PublishErrorKind::WrongLastSequence => Failure::new(Code::Conflict, description),
+            _ if matches!(error.kind(), PublishErrorKind::WrongLastSequence | PublishErrorKind::WrongLastMessageId) => {
+                Failure::new(Code::Conflict, description)
+            }
             _ => self.lost(stream, description),
         }
     }

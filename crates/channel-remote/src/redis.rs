@@ -14,10 +14,9 @@ use parking_lot::Mutex;
 use plexspaces_actor::{Broker, BrokerRequest};
 use plexspaces_coord::channels::{From, MAX_DELIVERIES, MAX_PUBLISHED, MAX_QUEUED, MAX_SUBSCRIBERS, RETENTION_MS};
 use plexspaces_types::{ActorId, Code, Failure, Payload};
-use redis::streams::StreamRangeReply;
 use redis::{ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, Script, ToRedisArgs};
 
-use crate::backend::{Backend, Status, answer};
+use crate::backend::{Backend, PAGE_BYTES, Status, answer};
 use crate::message::Message;
 use crate::{DUPLICATE_WINDOW_SECS, PATIENCE_SECS, masked};
 
@@ -48,6 +47,7 @@ script!(SEND, "redis/send.lua");
 script!(RECEIVE, "redis/receive.lua");
 script!(SETTLE, "redis/settle.lua");
 script!(STATUS, "redis/status.lua");
+script!(DEAD, "redis/dead.lua");
 script!(REDRIVE, "redis/redrive.lua");
 script!(PUBLISH, "redis/publish.lua");
 script!(SUBSCRIBE, "redis/subscribe.lua");
@@ -359,7 +359,7 @@ impl Backend for Redis {
     ) -> Result<(Vec<(u64, Message)>, u64), Failure> {
         let (mut waiter, mut after) = (None, after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX)));
         loop {
-            let reply: Vec<Vec<u8>> = self.run(&TAIL, channel, &[&after, &limit, &RETENTION_MS]).await?;
+            let reply: Vec<Vec<u8>> = self.run(&TAIL, channel, &[&after, &limit, &RETENTION_MS, &PAGE_BYTES]).await?;
             let mut parts = reply.iter();
             let next = parts.next().and_then(|number| position(number)).unwrap_or(0);
             let mut messages = Vec::new();
@@ -381,18 +381,13 @@ impl Backend for Redis {
     }
 
     async fn dead_letters(&self, channel: &ActorId, after: Option<u64>, limit: usize) -> Result<(Vec<(u64, Message)>, bool), Failure> {
-        let start = after.map_or_else(|| "-".to_owned(), |after| format!("({after}-0"));
-        let mut command = redis::cmd("XRANGE");
-        command.arg(format!("{}:dead", base(channel))).arg(start).arg("+").arg("COUNT").arg(limit + 1);
-        let link = self.0.wire.link().await?;
-        let range: Result<StreamRangeReply, _> = command.query_async(&mut link.connection()).await;
-        let range = range.map_err(|error| self.0.wire.failed(&link, &error))?;
-        let more = range.ids.len() > limit;
+        let after = after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX));
+        let reply: Vec<Vec<u8>> = self.run(&DEAD, channel, &[&after, &limit, &PAGE_BYTES]).await?;
+        let mut parts = reply.iter();
+        let more = parts.next().is_some_and(|more| more == b"1");
         let mut found = Vec::new();
-        for entry in range.ids.iter().take(limit) {
-            let number = position(entry.id.split('-').next().unwrap_or_default().as_bytes()).unwrap_or(0);
-            let (body, count): (Vec<u8>, u64) = (entry.get("body").unwrap_or_default(), entry.get("count").unwrap_or(0));
-            found.push((number, Message::decode(&body, count)?));
+        while let (Some(number), Some(count), Some(body)) = (parts.next(), parts.next(), parts.next()) {
+            found.push((position(number).unwrap_or(0), Message::decode(body, position(count).unwrap_or(0))?));
         }
         Ok((found, more))
     }

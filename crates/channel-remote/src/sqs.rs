@@ -33,13 +33,15 @@ use crate::message::Message;
 
 mod client;
 mod dead;
+mod hands;
 mod later;
 mod names;
 mod queue;
 
 use client::{Client, Fault};
+use hands::Hands;
 use names::Kind;
-use queue::{Hand, Verdict};
+use queue::Verdict;
 
 const PATIENCE: Duration = Duration::from_secs(PATIENCE_SECS);
 
@@ -94,7 +96,7 @@ struct Inner {
     /// Queues are made one at a time.
     making: tokio::sync::Mutex<()>,
     /// What this node has given out, by queue and id.
-    hands: Mutex<HashMap<(String, String), Hand>>,
+    hands: Mutex<Hands>,
     /// What was done lately, by queue and id, the oldest first.
     settled: Mutex<VecDeque<(Instant, (String, String))>>,
     /// Whose delayed messages this node looks after, and until when.

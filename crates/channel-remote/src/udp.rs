@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 
-use crate::backend::placed;
+use crate::backend::{one, tail};
 use crate::message::{Message, now_ms};
 
 mod datagram;
@@ -121,7 +121,8 @@ impl Udp {
         };
         let listener = listener(config, target).map_err(impossible)?;
         let socket = sender(config).map_err(impossible)?;
-        let (seal, hub) = (Arc::new(Seal::new(&config.cluster_name, config.secret.as_deref())?), Arc::new(Hub::new()));
+        let seal = Arc::new(Seal::new(&config.cluster_name, config.secret.as_deref())?);
+        let hub = Arc::new(Hub::new(config.secret.is_some()));
         let listening = tokio::spawn(listen(listener, target, seal.clone(), hub.clone())).abort_handle();
         Ok(Self(Arc::new(Inner { socket, target, seal, hub, listening })))
     }
@@ -192,12 +193,11 @@ impl Broker for Udp {
             }
             Operation::Next { subscriber, timeout_ms } => {
                 let message = self.next(&place, &subscriber, key, until(timeout_ms)).await?;
-                json!({"message": message.map(|message| message.shown(channel))})
+                return one(message.as_ref(), channel);
             }
             Operation::Tail { after, limit, timeout_ms } => {
                 let (messages, next) = self.tail(&place, after, limit, until(timeout_ms)).await?;
-                let messages: Vec<Value> = messages.iter().map(|(position, message)| placed(message, channel, *position)).collect();
-                json!({"messages": messages, "next": next})
+                return tail(&messages, next, channel);
             }
             Operation::Status => {
                 let (status, dropped) = self.0.hub.status(&place);
@@ -275,10 +275,12 @@ async fn listen(socket: UdpSocket, group: SocketAddrV4, seal: Arc<Seal>, hub: Ar
                 continue;
             }
         };
-        match seal.decode(bytes.get(..length).unwrap_or_default(), now_ms()) {
+        let taken = match seal.decode(bytes.get(..length).unwrap_or_default(), now_ms()) {
             Ok(Some(Body { tenant, namespace, channel, message })) => hub.take(&name(&tenant, &namespace, &channel), message, length),
-            Ok(None) => {}
-            Err(refusal) => tell(refusal, from.to_string()),
+            other => other.map(drop),
+        };
+        if let Err(refusal) = taken {
+            tell(refusal, from.to_string());
         }
     }
 }

@@ -118,11 +118,12 @@ impl Kafka {
         let counts: BTreeMap<i64, u64> = page.into_iter().take(limit).collect();
         let offsets: Vec<i64> = counts.keys().copied().collect();
         let mut found = Vec::new();
-        for (offset, body) in channel.dead.bodies(&offsets).await? {
+        let (bodies, is_cut) = channel.dead.bodies(&offsets).await?;
+        for (offset, body) in bodies {
             let count = counts.get(&offset).copied().unwrap_or(1);
             found.push((u64::try_from(offset).unwrap_or(0), Message::decode(&body, count)?));
         }
-        Ok((found, more))
+        Ok((found, more || is_cut))
     }
 
     pub(super) async fn bring_back(&self, channel: &ActorId, msg_ids: Option<&[String]>) -> Result<usize, Failure> {
@@ -139,7 +140,10 @@ impl Kafka {
             }
             let Some(body) = channel.dead.body(offset).await? else { continue };
             let send = Command::Send { due_ms: 0, again: true };
-            channel.queue.append(&send, Some(body), |_, _| ()).await?;
+            // The same may have been sent since.
+            if !channel.queue.append(&send, Some(body), |queue, offset| queue.was_accepted(offset)).await? {
+                continue;
+            }
             channel.dead.append(&Word::Gone { offset }, None, |_, _| ()).await?;
             redriven += 1;
         }

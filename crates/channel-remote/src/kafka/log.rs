@@ -14,6 +14,7 @@ use tokio::sync::{MutexGuard, Notify};
 
 use super::client::{Client, Entry, NO_TOPIC, OUT_OF_RANGE, READ_BYTES};
 use super::wire::Fault;
+use crate::backend::PAGE_BYTES;
 
 /// Entries that are not needed any more before they are removed.
 const FORGET_AT: i64 = 1000;
@@ -277,11 +278,15 @@ impl<M: Machine> Log<M> {
         }
     }
 
-    /// The messages of entries that follow one another, with where they are; without those that are gone.
-    pub(super) async fn bodies(&self, offsets: &[i64]) -> Result<Vec<(i64, Bytes)>, Failure> {
+    /// The messages of entries that follow one another, with where they are; without those that are gone. And whether there are more than one
+    /// page holds.
+    pub(super) async fn bodies(&self, offsets: &[i64]) -> Result<(Vec<(i64, Bytes)>, bool), Failure> {
         let mut wanted = offsets.iter().copied().peekable();
-        let mut found = Vec::new();
+        let (mut found, mut bytes) = (Vec::new(), 0);
         while let Some(first) = wanted.peek().copied() {
+            if bytes >= PAGE_BYTES {
+                return Ok((found, true));
+            }
             let read = match self.client.read(&self.topic, first, READ_BYTES).await {
                 Ok(read) => read.entries,
                 Err(fault) if fault.code() == Some(OUT_OF_RANGE) => Vec::new(),
@@ -289,13 +294,17 @@ impl<M: Machine> Log<M> {
             };
             for entry in read {
                 while wanted.next_if(|offset| *offset < entry.offset).is_some() {}
+                if bytes >= PAGE_BYTES {
+                    break;
+                }
                 if let (Some(offset), Some(body)) = (wanted.next_if_eq(&entry.offset), entry.body) {
+                    bytes += body.len();
                     found.push((offset, body));
                 }
             }
             wanted.next_if_eq(&first);
         }
-        Ok(found)
+        Ok((found, false))
     }
 
     /// Waits until the log may have more than it had up to `since`, or for a time.

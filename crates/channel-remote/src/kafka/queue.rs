@@ -142,8 +142,9 @@ impl Queue {
         self.verdicts.was_accepted(offset)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.messages.len()
+    /// Whether a message may be sent: there is room, or it is there or came lately, as it is where an answer was lost, and takes none.
+    pub(super) fn takes(&self, id: &str, most: usize) -> bool {
+        self.messages.len() < most || self.by_id.contains_key(id) || self.lately.contains_key(id)
     }
 
     pub(super) fn status(&self, now_ms: u64) -> Status {
@@ -442,6 +443,18 @@ mod tests {
         assert_eq!(queue.find("a").unwrap().number, 6);
         assert!(queue.was_accepted(0) && !queue.was_accepted(2) && queue.was_accepted(4));
         assert_eq!(queue.pick(0, None).unwrap().count, 0);
+    }
+
+    #[test]
+    fn what_is_sent_again_needs_no_room() {
+        let mut world = World { now_ms: 1000, ..World::default() };
+        for id in ["done", "waits"] {
+            world.write(&send(), Some(id));
+        }
+        world.write(&Command::Done { number: 0 }, None);
+        let queue = world.from(0);
+        assert_eq!(["done", "waits", "another"].map(|id| queue.takes(id, 1)), [true, true, false]);
+        assert!(queue.takes("another", 2));
     }
 
     #[test]

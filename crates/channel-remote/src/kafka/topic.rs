@@ -302,7 +302,7 @@ impl Kafka {
                 channel.topic.fresh(from).await?
             };
             let mut messages = Vec::new();
-            for (at, body) in channel.topic.bodies(&found).await? {
+            for (at, body) in channel.topic.bodies(&found).await?.0 {
                 messages.push((position(at), Message::decode(&body, 1)?));
             }
             let from = *next.get_or_insert(u64::try_from(end).unwrap_or(0));

@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 
 use super::names::{stream, subject, token};
-use super::{Nats, PATIENCE, SLICE};
+use super::room::MAX_FREE;
+use super::{Nats, PATIENCE, Put, SLICE};
 use crate::DUPLICATE_WINDOW_SECS;
-use crate::backend::Status;
+use crate::backend::{PAGE_BYTES, Status};
 use crate::message::{Message, now_ms};
 
 /// The consumers of the queue.
@@ -78,7 +79,7 @@ impl Nats {
             retention: RetentionPolicy::WorkQueue,
             discard: DiscardPolicy::New,
             discard_new_per_subject: true,
-            max_messages: i64::try_from(MAX_QUEUED).unwrap_or(i64::MAX),
+            max_messages: i64::try_from(MAX_QUEUED).unwrap_or(i64::MAX).saturating_add_unsigned(MAX_FREE),
             max_messages_per_subject: 1,
             duplicate_window: Duration::from_secs(DUPLICATE_WINDOW_SECS),
             allow_direct: true,
@@ -106,15 +107,29 @@ impl Nats {
     }
 
     pub(super) async fn put_into_queue(&self, channel: &ActorId, message: &Message, delay: Duration) -> Result<(), Failure> {
-        let (name, _) = self.queue(channel).await?;
+        let (name, handle) = self.queue(channel).await?;
+        let id = token(&message.msg_id);
         let mut headers = HeaderMap::new();
-        headers.insert(header::NATS_MESSAGE_ID, format!("s:{}", token(&message.msg_id)));
+        headers.insert(header::NATS_MESSAGE_ID, format!("s:{id}"));
+        let has_room = self.has_room(&name, &handle).await?;
+        if !has_room {
+            // What no message of the stream is: the server takes only what it knows, as it does where an answer was lost.
+            headers.insert(header::NATS_EXPECTED_LAST_MESSAGE_ID, "none");
+        }
         let kind = if delay.is_zero() { "ready" } else { "later" };
         if !delay.is_zero() {
             headers.insert(DUE, now_ms().saturating_add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)).to_string());
         }
-        let subject = subject(&name, &format!("{kind}.{}", token(&message.msg_id)));
-        self.put(&name, subject, headers, message.encode()?.into()).await.map(drop)
+        match self.put(&name, subject(&name, &format!("{kind}.{id}")), headers, message.encode()?.into()).await {
+            Err(failure) if !has_room && failure.code == Code::Conflict => {
+                if self.waits(&name, &handle, &id).await? {
+                    return Ok(());
+                }
+                let text = format!("the queue of channel {:?} is full at NATS ({})", channel.key.as_str(), self.0.place);
+                Err(Failure::new(Code::Overloaded, text))
+            }
+            put => put.map(drop),
+        }
     }
 
     async fn received(&self, channel: &ActorId) -> Result<(String, Stream<()>), Failure> {
@@ -449,18 +464,19 @@ impl Nats {
         limit: usize,
     ) -> Result<(Vec<(u64, Message)>, bool), Failure> {
         let (name, handle) = self.queue(channel).await?;
-        let (mut found, mut from) = (Vec::new(), after.map_or(1, |after| after.saturating_add(1)));
+        let (mut found, mut bytes, mut from) = (Vec::new(), 0, after.map_or(1, |after| after.saturating_add(1)));
         loop {
             let message = match handle.raw_message_builder().sequence(from).next_by_subject(subject(&name, "dead.*")).send().await {
                 Ok(message) => message,
                 Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok((found, false)),
                 Err(error) => return Err(self.lost(&name, error)),
             };
-            if found.len() >= limit {
+            if found.len() >= limit || bytes >= PAGE_BYTES {
                 return Ok((found, true));
             }
             from = message.sequence.saturating_add(1);
             let delivered = message.headers.get(DELIVERED).and_then(|count| count.as_str().parse().ok()).unwrap_or(1);
+            bytes += message.payload.len();
             found.push((message.sequence, Message::decode(&message.payload, delivered)?));
         }
     }
@@ -478,7 +494,10 @@ impl Nats {
                 let mut headers = HeaderMap::new();
                 headers.insert(header::NATS_MESSAGE_ID, format!("r:{number}"));
                 let ready = subject(&name, &format!("ready.{}", token(&message.msg_id)));
-                self.put(&name, ready, headers, message.encode()?.into()).await?;
+                // One whose message waits already stays a dead letter.
+                if self.put(&name, ready, headers, message.encode()?.into()).await? == Put::Another {
+                    continue;
+                }
                 self.remove(&name, &handle, *number).await?;
                 redriven += 1;
             }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::names::{stream, subject, token};
 use super::{Nats, SLICE};
 use crate::DUPLICATE_WINDOW_SECS;
+use crate::backend::PAGE_BYTES;
 use crate::message::Message;
 
 const TOPIC: &str = "topic";
@@ -180,12 +181,14 @@ impl Nats {
             Some(after) => after,
             None => self.last_position(channel).await?,
         };
-        let (mut messages, mut news) = (Vec::new(), None);
+        let (mut messages, mut bytes, mut news) = (Vec::new(), 0, None);
         loop {
             while messages.len() < limit
+                && bytes < PAGE_BYTES
                 && let Some((position, message)) = self.read(&name, &handle, next.saturating_add(1)).await?
             {
                 next = position;
+                bytes += message.size();
                 messages.push((position, message));
             }
             if !messages.is_empty() || !self.news(&name, &mut news, until).await? {

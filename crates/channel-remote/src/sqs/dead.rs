@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Sqs;
 use super::names::{Kind, digest};
 use super::queue::{DELIVERED, Received};
+use crate::backend::PAGE_BYTES;
 use crate::message::Message;
 
 /// Dead letters that are looked at; of more than that the oldest that SQS gives are shown, and the others when those are gone.
@@ -65,13 +66,13 @@ impl Sqs {
         let _one_at_a_time = self.0.reading.lock().await;
         let all = self.read_dead(&name, &url).await?;
         let given_back = self.give_back(&name, &url, &all).await;
-        let mut page = Vec::new();
-        let mut more = false;
+        let (mut page, mut bytes, mut more) = (Vec::new(), 0, false);
         for received in all.iter().filter(|received| after.is_none_or(|after| received.number > after)) {
-            if page.len() >= limit {
+            if page.len() >= limit || bytes >= PAGE_BYTES {
                 more = true;
                 break;
             }
+            bytes += received.body.len();
             page.push((received.number, letter(received)?));
         }
         given_back.map(|()| (page, more))

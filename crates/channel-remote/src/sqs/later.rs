@@ -7,7 +7,7 @@ use plexspaces_types::{ActorId, Failure};
 use serde_json::json;
 
 use super::names::Kind;
-use super::queue::{LONGEST_SECS, along, body};
+use super::queue::{LONGEST_SECS, Received, along, body};
 use super::{SLICE, Sqs};
 use crate::message::Message;
 
@@ -22,6 +22,9 @@ const TENDED: Duration = Duration::from_secs(60);
 
 /// How long messages are hidden while they are moved, in seconds.
 const MOVED_SECS: u64 = 30;
+
+/// The longest time for which a message that is not due is hidden, in seconds. SQS counts from when it was received, which was some moments ago.
+const HIDDEN_SECS: u64 = LONGEST_SECS - 2 * MOVED_SECS;
 
 /// Messages that are due within this time are waited for.
 const SOON: Duration = Duration::from_secs(5);
@@ -77,18 +80,26 @@ impl Sqs {
         let taken = self.take(name, &url, 10, MOVED_SECS, SLICE, None).await.map_err(|fault| self.failure(&fault))?;
         let mut taken: Vec<_> = taken.into_iter().map(|received| (received.along(DUE).unwrap_or(0), received)).collect();
         taken.sort_by_key(|(due, _)| *due);
+        let mut trouble = Ok(());
         for (due, received) in taken {
-            let left = Duration::from_millis(due.saturating_sub(now_ms()));
-            if left > SOON {
-                let secs = left.as_secs().clamp(1, LONGEST_SECS);
-                self.hide(name, &url, &received.receipt, secs).await.map_err(|fault| self.failure(&fault))?;
-                continue;
+            // One that cannot be moved holds no other up.
+            if let Err(failure) = self.look_at(channel, (name, &url), due, &received).await {
+                trouble = Err(failure);
             }
-            tokio::time::sleep(left).await;
-            self.put_into_queue(channel, &Message::decode(received.body.as_bytes(), 0)?).await?;
-            self.remove(name, &url, &received.receipt).await.map_err(|fault| self.failure(&fault))?;
         }
-        Ok(())
+        trouble
+    }
+
+    /// Moves a delayed message that is due, and hides another until it is.
+    async fn look_at(&self, channel: &ActorId, (name, url): (&str, &str), due: u64, received: &Received) -> Result<(), Failure> {
+        let left = Duration::from_millis(due.saturating_sub(now_ms()));
+        if left > SOON {
+            let hidden = self.hide(name, url, &received.receipt, left.as_secs().clamp(1, HIDDEN_SECS)).await;
+            return hidden.map_err(|fault| self.failure(&fault));
+        }
+        tokio::time::sleep(left).await;
+        self.put_into_queue(channel, &Message::decode(received.body.as_bytes(), 0)?).await?;
+        self.remove(name, url, &received.receipt).await.map_err(|fault| self.failure(&fault))
     }
 }
 

@@ -7,6 +7,7 @@ use plexspaces_types::{ActorId, Code, Failure};
 use serde_json::{Value, json};
 
 use super::client::Fault;
+use super::hands::Hand;
 use super::names::{Kind, digest};
 use super::{SLICE, Sqs, number};
 use crate::message::Message;
@@ -17,9 +18,6 @@ pub(super) const LONGEST_SECS: u64 = 12 * 60 * 60;
 /// Bytes of a message at most.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Messages that this node may have given out.
-const MAX_HANDS: usize = 100_000;
-
 /// How long and of how many messages it is remembered that they are done.
 const SETTLED: Duration = Duration::from_secs(120);
 const MAX_SETTLED: usize = 10_000;
@@ -29,19 +27,6 @@ const MAX_REFUSED: u32 = 3;
 
 /// How often a message was given out before, of one that is moved from queue to queue.
 pub(super) const DELIVERED: &str = "Delivered";
-
-/// A message that this node has given out.
-#[derive(Clone)]
-pub(super) struct Hand {
-    /// SQS's word for this delivery.
-    receipt: String,
-    /// SQS's name for the message.
-    sqs_id: String,
-    message: Message,
-    until: Instant,
-    /// Whether it may be gone already, since a request to remove it was not answered.
-    may_be_gone: bool,
-}
 
 /// What becomes of a message that was given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +107,12 @@ impl Sqs {
         let text = body(message)?;
         let name = self.name(channel, kind);
         let url = self.make(&name, kind).await?;
-        let group = if self.0.ordered { "all".to_owned() } else { digest(&[&message.msg_id]) };
+        let group = match kind {
+            // Of one group SQS gives out ten messages at most until they are done, and dead letters are only looked at.
+            Kind::Dead => digest(&[identifier]),
+            _ if self.0.ordered => "all".to_owned(),
+            _ => digest(&[&message.msg_id]),
+        };
         let body = json!({
             "QueueUrl": url,
             "MessageBody": text,
@@ -174,6 +164,7 @@ impl Sqs {
         self.tend(channel);
         let (mut rounds, mut refused) = (0_u32, 0_u32);
         loop {
+            self.0.hands.lock().check_room(Instant::now())?;
             let left = until.saturating_duration_since(Instant::now());
             let attempt = asked.map(|(sender, key)| digest(&[&sender.to_string(), key, &rounds.to_string()]));
             let begun = Instant::now();
@@ -226,17 +217,9 @@ impl Sqs {
             return Ok(None);
         }
         message.receipt = Some(received.receipt.clone());
-        let hand = Hand { receipt: received.receipt, sqs_id: received.sqs_id, message: message.clone(), until, may_be_gone: false };
-        let mut hands = self.0.hands.lock();
-        if hands.len() >= MAX_HANDS {
-            let now = Instant::now();
-            hands.retain(|_, hand| hand.until > now);
-        }
-        if hands.len() >= MAX_HANDS {
-            let message = format!("{MAX_HANDS} messages that this node has given out wait for their acknowledgement");
-            return Err(Failure::new(Code::Overloaded, message));
-        }
-        hands.insert((name.to_owned(), message.msg_id.clone()), hand);
+        let Received { receipt, sqs_id, body, .. } = received;
+        let hand = Hand { receipt, sqs_id, message: message.clone(), bytes: body.len(), until, may_be_gone: false };
+        self.0.hands.lock().insert((name.to_owned(), message.msg_id.clone()), hand, Instant::now());
         Ok(Some(message))
     }
 
@@ -263,7 +246,7 @@ impl Sqs {
     pub(super) async fn settle(&self, channel: &ActorId, msg_id: &str, receipt: Option<&str>, verdict: Verdict) -> Result<(), Failure> {
         let name = self.name(channel, Kind::Queue);
         let key = (name.clone(), msg_id.to_owned());
-        let hand = self.0.hands.lock().get(&key).cloned();
+        let hand = self.0.hands.lock().get(&key);
         let handle = match (&hand, receipt) {
             (Some(hand), Some(receipt)) if hand.receipt != receipt && hand.until > Instant::now() => return Err(over(msg_id)),
             (_, Some(receipt)) => receipt.to_owned(),
@@ -271,7 +254,7 @@ impl Sqs {
             (None, None) if self.was_settled(&key) => return Ok(()),
             (None, None) => {
                 let message = format!(
-                    "the message {msg_id:?} was not given out by this node, and SQS settles a message by its receipt only, \
+                    "the message {msg_id:?} was not given out by this node, or its time is over, and SQS settles a message by its receipt only, \
                      which {} needs then",
                     if verdict == Verdict::Done { "ack" } else { "nack" }
                 );
@@ -296,24 +279,21 @@ impl Sqs {
         let is_gone = verdict != Verdict::Again || is_last;
         match settled {
             Ok(()) => {}
-            Err(Fault::Refused(..)) if is_gone && known.as_ref().is_some_and(|hand| hand.may_be_gone) => {}
             Err(fault @ Fault::Away(_)) => {
-                if let Some(hand) = self.0.hands.lock().get_mut(&key).filter(|hand| hand.receipt == handle) {
-                    hand.may_be_gone |= is_gone;
+                if is_gone {
+                    self.0.hands.lock().doubt(&key, &handle);
                 }
                 return Err(self.failure(&fault));
             }
             Err(Fault::Refused(error, _)) if error.contains("Receipt") || error.contains("InvalidParameterValue") => {
-                return Err(over(msg_id));
+                // The receipt of what is gone does not hold any more. Any other refusal says nothing of that.
+                if !is_gone || known.is_none_or(|hand| !hand.may_be_gone) {
+                    return Err(over(msg_id));
+                }
             }
             Err(fault) => return Err(self.failure(&fault)),
         }
-        {
-            let mut hands = self.0.hands.lock();
-            if hands.get(&key).is_some_and(|hand| hand.receipt == handle) {
-                hands.remove(&key);
-            }
-        }
+        self.0.hands.lock().remove(&key, &handle);
         if is_gone {
             let mut settled = self.0.settled.lock();
             settled.push_back((Instant::now(), key));

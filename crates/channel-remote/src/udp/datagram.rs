@@ -41,6 +41,8 @@ pub(super) enum Refusal {
     Forged,
     #[error("it is not from within {} s of this node's clock", DUPLICATE_WINDOW_SECS)]
     Old,
+    #[error("it is from before this node's start, or from before what this node remembers")]
+    Forgotten,
 }
 
 /// What the nodes of a cluster have in common.

@@ -1,8 +1,11 @@
 //! What this node keeps, in memory, of the topics that somebody listens to here: their last messages and the places of subscribers.
 //!
 //! A place that falls behind what is kept has lost messages. They are counted.
+//!
+//! Nothing is taken twice. Where nodes share a secret, that holds also for who has listened to the network and sends again what was there: a message
+//! whose id would not be known any more is refused by its time, be it from before the node's start or from before what is remembered.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -10,9 +13,10 @@ use plexspaces_types::{Code, Failure};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
+use super::datagram::Refusal;
 use crate::DUPLICATE_WINDOW_SECS;
 use crate::backend::Status;
-use crate::message::Message;
+use crate::message::{Message, now_ms};
 
 /// Messages that are kept of one channel.
 pub(super) const MAX_KEPT: usize = 1024;
@@ -29,6 +33,9 @@ const MAX_SUBSCRIBERS: usize = 10_000;
 /// Messages that are remembered, so that none is taken twice.
 const MAX_KNOWN: usize = 100_000;
 
+/// For how long one is, in milliseconds.
+const WINDOW_MS: u64 = DUPLICATE_WINDOW_SECS * 1000;
+
 /// Who has not asked for this long listens no more.
 const FORGOTTEN: Duration = Duration::from_secs(60 * 60);
 
@@ -42,10 +49,19 @@ struct Topics {
     by_name: HashMap<String, Topic>,
     subscribers: usize,
     bytes: usize,
-    known: HashSet<[u8; 16]>,
-    /// Since when each is known, oldest first.
-    learnt: VecDeque<(Instant, [u8; 16])>,
+    known: Known,
     swept: Instant,
+}
+
+/// What messages there were lately. Times are in milliseconds since the Unix epoch.
+struct Known {
+    /// The latest time that stands in a message with this id, and when the first one came.
+    by_id: HashMap<[u8; 16], (u64, u64)>,
+    /// The same by the time that stands in the message, the oldest first.
+    by_time: BTreeSet<(u64, [u8; 16])>,
+    /// Up to when messages of the network are refused, since it is not known which of them there were. None where the times that stand in messages
+    /// say nothing, as anybody can write them.
+    forgotten: Option<u64>,
 }
 
 struct Topic {
@@ -79,25 +95,28 @@ pub(super) enum Answer<T> {
 type Tail = (Vec<(u64, Message)>, u64, watch::Receiver<()>);
 
 impl Hub {
-    pub(super) fn new() -> Self {
-        let (by_name, known, learnt) = Default::default();
-        Self(Mutex::new(Topics { by_name, subscribers: 0, bytes: 0, known, learnt, swept: Instant::now() }))
+    /// With sealed messages their times say when they were sent, and those from before now are not taken.
+    pub(super) fn new(is_sealed: bool) -> Self {
+        let known = Known::new(is_sealed.then(now_ms));
+        let by_name = HashMap::new();
+        Self(Mutex::new(Topics { by_name, subscribers: 0, bytes: 0, known, swept: Instant::now() }))
     }
 
-    /// Takes a message that the network has brought for those who listen to it, once.
-    pub(super) fn take(&self, name: &str, message: Message, size: usize) {
+    /// Takes a message that the network has brought for those who listen to it, once. It is known also where nobody listens yet: who comes later is
+    /// not given it when it is sent again.
+    pub(super) fn take(&self, name: &str, message: Message, size: usize) -> Result<(), Refusal> {
         let mut topics = self.0.lock();
-        let now = Instant::now();
-        topics.sweep(now);
-        if topics.by_name.contains_key(name) && topics.learn(digest(name, &message.msg_id), now) {
+        topics.sweep(Instant::now());
+        if topics.known.learn(digest(name, &message.msg_id), message.timestamp, now_ms())? {
             topics.keep(name, message, size);
         }
+        Ok(())
     }
 
-    /// Takes a message of this node. It is known also where nobody listens yet: who comes before the network brings it back is not given it.
+    /// Takes a message of this node.
     pub(super) fn take_own(&self, name: &str, message: Message, size: usize) {
         let mut topics = self.0.lock();
-        if topics.learn(digest(name, &message.msg_id), Instant::now()) {
+        if topics.known.learn_own(digest(name, &message.msg_id), message.timestamp, now_ms()) {
             topics.keep(name, message, size);
         }
     }
@@ -162,6 +181,45 @@ impl Hub {
     }
 }
 
+impl Known {
+    /// Nothing is known of what was before a time.
+    fn new(begin_ms: Option<u64>) -> Self {
+        Self { by_id: HashMap::new(), by_time: BTreeSet::new(), forgotten: begin_ms.map(|begin_ms| begin_ms.saturating_sub(1)) }
+    }
+
+    /// Whether a message of the network was not known.
+    fn learn(&mut self, id: [u8; 16], said_ms: u64, now_ms: u64) -> Result<bool, Refusal> {
+        if self.forgotten.is_some_and(|forgotten| said_ms <= forgotten) {
+            return Err(Refusal::Forgotten);
+        }
+        Ok(self.learn_own(id, said_ms, now_ms))
+    }
+
+    /// Whether a message was not known.
+    fn learn_own(&mut self, id: [u8; 16], said_ms: u64, now_ms: u64) -> bool {
+        let said_ms = if self.forgotten.is_some() { said_ms } else { now_ms };
+        let (mut latest_ms, mut since_ms) = (said_ms, now_ms);
+        let before = self.by_id.get(&id).copied();
+        let is_new = before.is_none_or(|(latest_ms, since_ms)| said_ms > latest_ms && now_ms >= since_ms.saturating_add(WINDOW_MS));
+        if let Some((before_ms, first_ms)) = before {
+            self.by_time.remove(&(before_ms, id));
+            latest_ms = latest_ms.max(before_ms);
+            since_ms = if is_new { since_ms } else { first_ms };
+        }
+        self.by_id.insert(id, (latest_ms, since_ms));
+        self.by_time.insert((latest_ms, id));
+        // Its clock may be behind by the window, and so it is known for the window in any case.
+        while let Some((oldest_ms, old)) = self.by_time.first().copied()
+            && (self.by_time.len() > MAX_KNOWN || oldest_ms.saturating_add(2 * WINDOW_MS) <= now_ms)
+        {
+            self.by_time.pop_first();
+            self.by_id.remove(&old);
+            self.forgotten = self.forgotten.map(|forgotten| forgotten.max(oldest_ms));
+        }
+        is_new
+    }
+}
+
 impl Topics {
     /// Keeps a message where somebody listens.
     fn keep(&mut self, name: &str, message: Message, size: usize) {
@@ -175,22 +233,6 @@ impl Topics {
             *bytes -= size;
         }
         topic.news.send_replace(());
-    }
-
-    /// Whether a message was not known.
-    fn learn(&mut self, id: [u8; 16], now: Instant) -> bool {
-        let window = Duration::from_secs(DUPLICATE_WINDOW_SECS);
-        while let Some((since, _)) = self.learnt.front()
-            && (self.learnt.len() >= MAX_KNOWN || now.duration_since(*since) >= window)
-        {
-            let Some((_, old)) = self.learnt.pop_front() else { break };
-            self.known.remove(&old);
-        }
-        let is_new = self.known.insert(id);
-        if is_new {
-            self.learnt.push_back((now, id));
-        }
-        is_new
     }
 
     /// A topic, which is listened to from now on.
@@ -286,15 +328,15 @@ mod tests {
 
     #[test]
     fn a_slow_subscriber_loses_the_oldest_messages_and_they_are_counted() {
-        let hub = Hub::new();
+        let hub = Hub::new(false);
         hub.take_own("news", message(0), 1);
         for subscriber in ["slow", "fast", "gone"] {
             hub.subscribe("news", subscriber).unwrap();
         }
         // The network brings it back.
-        hub.take("news", message(0), 1);
+        hub.take("news", message(0), 1).unwrap();
         for number in 1..=MAX_KEPT + 5 {
-            hub.take("news", message(number), 1);
+            hub.take("news", message(number), 1).unwrap();
             assert_eq!(next(&hub, "fast"), Some(format!("m{number}")));
         }
         let count = |hub: &Hub| (hub.status("news").0.published, hub.status("news").0.subscribers, hub.status("news").1);
@@ -308,11 +350,11 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_all_channels_is_bounded() {
-        let hub = Hub::new();
+        let hub = Hub::new(false);
         for name in ["news", "more"] {
             hub.subscribe(name, "s").unwrap();
             for number in 0..100 {
-                hub.take(name, message(number), 1 << 20);
+                hub.take(name, message(number), 1 << 20).unwrap();
             }
         }
         assert_eq!((hub.status("news").0.published, hub.status("more").0.published), (64, 1));
@@ -330,19 +372,76 @@ mod tests {
 
     #[test]
     fn a_message_is_taken_once_within_its_window() {
-        let mut topics = Hub::new().0.into_inner();
-        let begin = Instant::now();
-        assert!(topics.learn([1; 16], begin));
-        assert!(!topics.learn([1; 16], begin + Duration::from_secs(119)));
-        assert!(topics.learn([1; 16], begin + Duration::from_secs(120)));
-        assert_eq!((topics.known.len(), topics.learnt.len()), (1, 1));
+        let begin = 1_000_000_000;
+        // Without a secret the time that stands in it says nothing.
+        let mut known = Known::new(None);
+        assert_eq!(known.learn([1; 16], 7, begin), Ok(true));
+        assert_eq!(known.learn([1; 16], 8, begin + WINDOW_MS - 1), Ok(false));
+        assert_eq!(known.learn([1; 16], 7, begin + WINDOW_MS), Ok(true));
+        assert_eq!((known.by_id.len(), known.by_time.len()), (1, 1));
+        assert_eq!(known.learn([2; 16], 7, begin + 3 * WINDOW_MS), Ok(true));
+        assert_eq!((known.by_id.len(), known.by_time.len()), (1, 1), "what is old is forgotten");
+    }
+
+    #[test]
+    fn a_sealed_message_is_taken_once_whenever_it_is_sent_again() {
+        let begin = 1_000_000_000;
+        let mut known = Known::new(Some(begin));
+        assert_eq!(known.learn([1; 16], begin - 1, begin), Err(Refusal::Forgotten), "an earlier life of the node may have had it");
+        // The clock of who has sent it is ahead by as much as it may be, so its seal holds for twice that.
+        assert_eq!(known.learn([1; 16], begin + WINDOW_MS, begin), Ok(true));
+        for after in [0, WINDOW_MS - 1, WINDOW_MS, 2 * WINDOW_MS] {
+            assert_eq!(known.learn([1; 16], begin + WINDOW_MS, begin + after), Ok(false), "{after}");
+        }
+        // Another one under the same id is another message then, and is itself taken once.
+        assert_eq!(known.learn([1; 16], begin + 2 * WINDOW_MS, begin + 2 * WINDOW_MS), Ok(true));
+        assert_eq!(known.learn([1; 16], begin + 2 * WINDOW_MS, begin + 3 * WINDOW_MS), Ok(false));
+        assert_eq!(known.learn([2; 16], begin + 5 * WINDOW_MS, begin + 5 * WINDOW_MS), Ok(true));
+        assert_eq!(known.by_id.len(), 1);
+        assert_eq!(
+            known.learn([1; 16], begin + 2 * WINDOW_MS, begin + WINDOW_MS),
+            Err(Refusal::Forgotten),
+            "also when the clock is set back"
+        );
+    }
+
+    #[test]
+    fn what_is_remembered_of_sealed_messages_is_bounded_and_what_is_not_is_refused() {
+        let begin = 1_000_000_000;
+        let mut known = Known::new(Some(begin));
+        let id = |number: u64| digest("news", &number.to_string());
+        let many = u64::try_from(MAX_KNOWN).unwrap() + 10;
+        for number in 0..many {
+            assert_eq!(known.learn(id(number), begin + number / 2, begin), Ok(true));
+        }
+        assert_eq!((known.by_id.len(), known.by_time.len()), (MAX_KNOWN, MAX_KNOWN));
+        for number in 0..many {
+            assert_ne!(known.learn(id(number), begin + number / 2, begin), Ok(true), "{number}");
+        }
+        assert_eq!(known.learn(id(many), begin + 4, begin), Err(Refusal::Forgotten));
+        assert_eq!(known.learn(id(many), begin + 6, begin), Ok(true));
+        assert!(known.learn_own(id(many + 1), begin, begin), "what this node sends is no matter of the network");
+    }
+
+    #[test]
+    fn what_came_while_nobody_listened_is_not_taken_when_it_is_sent_again() {
+        let hub = Hub::new(true);
+        let mut early = message(0);
+        early.timestamp -= 1000;
+        assert_eq!(hub.take("news", early, 1), Err(Refusal::Forgotten));
+        let there = message(1);
+        hub.take("news", there.clone(), 1).unwrap();
+        hub.subscribe("news", "s").unwrap();
+        hub.take("news", there, 1).unwrap();
+        hub.take("news", message(2), 1).unwrap();
+        assert_eq!((next(&hub, "s"), next(&hub, "s")), (Some("m2".to_owned()), None));
     }
 
     #[test]
     fn who_does_not_ask_for_an_hour_is_forgotten() {
-        let hub = Hub::new();
+        let hub = Hub::new(false);
         hub.subscribe("news", "s").unwrap();
-        hub.take("news", message(1), 7);
+        hub.take("news", message(1), 7).unwrap();
         let mut topics = hub.0.into_inner();
         topics.sweep(Instant::now() + Duration::from_secs(59 * 60));
         assert_eq!((topics.subscribers, topics.bytes, topics.by_name.len()), (1, 7, 1));

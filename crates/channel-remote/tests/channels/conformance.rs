@@ -236,6 +236,24 @@ pub(crate) async fn dead_letters_come_in_pages_and_go_back_by_name(place: &Place
     assert_eq!(node.status("dead").await, 5);
 }
 
+pub(crate) async fn a_dead_letter_whose_message_waits_again_is_not_sent_again(place: &Place) {
+    let node = place.node().await;
+    node.ask("send", json!({"payload": 1, "msg_id": "m"})).await;
+    node.receive().await;
+    node.ask("nack", json!({"msg_id": "m", "requeue": false})).await;
+    place.send_anew(&node, "m").await;
+    assert_eq!((node.status("ready").await, node.status("dead").await), (1, 1));
+    assert_eq!(node.ask("redrive", json!({})).await, json!({"redriven": 0}));
+    assert_eq!((node.status("ready").await, node.status("dead").await), (1, 1));
+    assert_eq!(node.receive().await["msg_id"], json!("m"));
+    node.ask("ack", json!({"msg_id": "m"})).await;
+    assert_eq!(node.poll().await, Value::Null, "it was there once");
+    eventually("what is done is counted no more", async || node.status("in_flight").await == 0).await;
+    assert_eq!(node.ask("redrive", json!({})).await, json!({"redriven": 1}));
+    assert_eq!(node.status("dead").await, 0);
+    assert_eq!(node.receive().await["msg_id"], json!("m"));
+}
+
 pub(crate) async fn a_delayed_message_comes_later(place: &Place) {
     let node = place.node().await;
     let began = Instant::now();
@@ -410,6 +428,30 @@ pub(crate) async fn a_topic_is_read_by_position(place: &Place) {
     }
     let heard = numbers(&waiting.await.unwrap());
     assert!(heard.first().is_some_and(|first| *first > 5) && heard.windows(2).all(|two| two[0] + 1 == two[1]), "{heard:?}");
+}
+
+pub(crate) async fn a_page_of_large_messages_ends_early_and_the_next_goes_on(place: &Place) {
+    let node = place.node().await;
+    let large = |number: u64| json!({"payload": {"n": number, "text": "x".repeat(1_000_000)}});
+    for number in 1..=6 {
+        node.ask("publish", large(number)).await;
+        node.ask("send", large(number)).await;
+        let message = node.receive().await;
+        node.ask("nack", json!({"msg_id": message["msg_id"], "requeue": false})).await;
+    }
+    for (operation, first) in [("tail", json!(0)), ("dead_letters", Value::Null)] {
+        let (mut found, mut after) = (Vec::new(), first);
+        while found.len() < 6 {
+            let page = node.ask(operation, json!({"after": after})).await;
+            let messages = page["messages"].as_array().unwrap();
+            // The store keeps both in memory.
+            assert!((1..6).contains(&messages.len()) || place.is_store(), "{operation}: {} in one page", messages.len());
+            found.extend(messages.iter().map(|message| message["payload"]["n"].as_u64().unwrap()));
+            after = page["next"].clone();
+        }
+        assert_eq!(found, [1, 2, 3, 4, 5, 6], "{operation}");
+        assert!(operation == "tail" || after == Value::Null, "{after}");
+    }
 }
 
 pub(crate) async fn next_asked_again_under_its_key_is_the_same_message(place: &Place) {

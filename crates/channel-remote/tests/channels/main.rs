@@ -7,6 +7,7 @@ mod encrypted;
 mod multicast;
 mod outages;
 mod particular;
+mod refusals;
 mod support;
 mod topics;
 
@@ -30,6 +31,7 @@ suite!(memory, sqlite, kafka, nats, redis: (
     what_was_given_to_nobody_cannot_be_settled,
     a_message_that_fails_too_often_is_a_dead_letter,
     dead_letters_come_in_pages_and_go_back_by_name,
+    a_dead_letter_whose_message_waits_again_is_not_sent_again,
     a_delayed_message_comes_later,
     a_message_with_an_id_that_waits_is_not_sent_again,
     who_waits_for_a_message_is_given_the_next,
@@ -38,6 +40,7 @@ suite!(memory, sqlite, kafka, nats, redis: (
     each_subscriber_is_given_each_message_once_from_its_place_on,
     subscribers_that_wait_are_all_told,
     a_topic_is_read_by_position,
+    a_page_of_large_messages_ends_early_and_the_next_goes_on,
     next_asked_again_under_its_key_is_the_same_message,
     a_send_asked_again_under_its_key_is_the_same_message,
     what_cannot_be_is_refused_precisely,

@@ -18,13 +18,7 @@ async fn a_full_stream_of_nats_holds_senders_back_and_its_configuration_is_left(
     let place = Place::at_nats(&server.url(), "work");
     let node = place.node().await;
     node.send(1).await;
-    let options = async_nats::ConnectOptions::with_user_and_password("plex".to_owned(), servers::Nats::PASSWORD.to_owned());
-    let client = options.connect(server.url()).await.unwrap();
-    let jetstream = async_nats::jetstream::new(client);
-    let stream = jetstream.get_stream("PLEXQ_default_default_work").await.unwrap();
-    let mut config = stream.cached_info().config.clone();
-    config.max_messages = 3;
-    jetstream.update_stream(config).await.unwrap();
+    hold(&server, 4).await;
     let node = place.node().await;
     node.send(2).await;
     node.send(3).await;
@@ -33,6 +27,53 @@ async fn a_full_stream_of_nats_holds_senders_back_and_its_configuration_is_left(
     let message = node.receive().await;
     node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
     node.send(4).await;
+}
+
+/// Lets the stream of the queue `work` hold so many messages at most.
+async fn hold(server: &servers::Nats, most: i64) {
+    let options = async_nats::ConnectOptions::with_user_and_password("plex".to_owned(), servers::Nats::PASSWORD.to_owned());
+    let jetstream = async_nats::jetstream::new(options.connect(server.url()).await.unwrap());
+    let stream = jetstream.get_stream("PLEXQ_default_default_work").await.unwrap();
+    let mut config = stream.cached_info().config.clone();
+    config.max_messages = most;
+    jetstream.update_stream(config).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_stream_of_nats_still_moves_what_is_delayed_and_dead() {
+    let server = servers::Nats::start().unwrap();
+    let node = Place::at_nats(&server.url(), "work").node().await;
+    assert_eq!(node.poll().await, Value::Null);
+    hold(&server, 5).await;
+    for (id, requeue) in [("done", Value::Null), ("dead", json!(false))] {
+        node.ask("send", json!({"payload": 0, "msg_id": id})).await;
+        assert_eq!(node.receive().await["msg_id"], json!(id));
+        match requeue {
+            Value::Null => node.ask("ack", json!({"msg_id": id})).await,
+            requeue => node.ask("nack", json!({"msg_id": id, "requeue": requeue})).await,
+        };
+    }
+    let later = |number: u64| json!({"payload": number, "msg_id": format!("later {number}"), "delay_ms": 1500});
+    let mut sent = 0;
+    while node.try_ask("send", later(sent)).await.is_ok() {
+        sent += 1;
+    }
+    assert_eq!((sent, node.status("dead").await), (3, 1), "all places but one");
+    for refused in [later(9), json!({"payload": 9})] {
+        let (code, _, message) = node.refused("send", refused).await;
+        assert_eq!(code, "overloaded", "{message}");
+    }
+    // Who has heard no answer asks again, and is not told that there is no room for what is there.
+    for there in [later(0), json!({"payload": 0, "msg_id": "done"})] {
+        node.ask("send", there).await;
+    }
+    assert_eq!(node.ask("redrive", json!({})).await, json!({"redriven": 1}));
+    let mut given = Vec::new();
+    for _ in 0..4 {
+        given.push(node.receive().await["msg_id"].as_str().unwrap().to_owned());
+    }
+    given.sort();
+    assert_eq!(given, ["dead", "later 0", "later 1", "later 2"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,21 +89,30 @@ async fn a_message_that_nats_cannot_take_is_refused_with_its_bounds() {
 async fn a_full_queue_of_redis_holds_senders_back_and_a_full_topic_forgets() {
     let server = servers::Redis::start().unwrap();
     let node = Place::at_redis(&server.url(), "work").node().await;
+    let send = async |id: &str| drop(node.ask("send", json!({"payload": 0, "msg_id": id})).await);
+    send("done").await;
+    node.receive().await;
+    node.ask("ack", json!({"msg_id": "done"})).await;
+    node.ask("send", json!({"payload": 0, "msg_id": "waits", "delay_ms": 86_400_000})).await;
     node.send(1).await;
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let fill = "for i = ARGV[1] + 0, ARGV[2] + 0 do redis.call('XADD', KEYS[1], (1000 + i) .. '-0', 'id', 'x' .. i, 'body', '') end";
     for first in (1..100_000).step_by(10_000) {
         let mut command = redis::cmd("EVAL");
-        command.arg(fill).arg(1).arg("plexspaces:{default/default/work}:queue").arg(first).arg((first + 9_999).min(99_999));
+        command.arg(fill).arg(1).arg("plexspaces:{default/default/work}:queue").arg(first).arg((first + 9_999).min(99_998));
         command.query_async::<()>(&mut connection).await.unwrap();
     }
     let (code, _, message) = node.refused("send", json!({"payload": 4})).await;
     assert_eq!(code, "overloaded", "{message}");
-    assert_eq!(node.status("ready").await, 100_000);
+    // Who has heard no answer asks again, and is not told that there is no room for what is there.
+    for id in ["done", "waits"] {
+        send(id).await;
+    }
+    assert_eq!((node.status("ready").await, node.status("delayed").await), (99_999, 1));
     let message = node.receive().await;
     node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
-    assert_eq!(node.status("ready").await, 99_999);
+    assert_eq!(node.status("ready").await, 99_998);
 
     for number in 0..10_003 {
         node.ask("publish", json!({"payload": number})).await;
@@ -180,6 +230,27 @@ async fn sqs_can_keep_the_order_and_says_what_it_cannot_do() {
     let odd = json!({"payload": {"text": "\u{fffe}\u{ffff}\u{1}"}});
     node.ask("send", odd.clone()).await;
     assert_eq!(node.receive().await["payload"], odd["payload"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_dead_letters_of_an_ordered_channel_at_sqs_can_be_reached() {
+    let server = servers::Sqs::start().unwrap();
+    let node = Place::at_sqs_ordered(&server.url(), "work").node().await;
+    let mut sent = Vec::new();
+    for number in 1..=12 {
+        sent.push(node.send(number).await);
+        let message = node.receive().await;
+        node.ask("nack", json!({"msg_id": message["msg_id"], "requeue": false})).await;
+    }
+    let page = node.ask("dead_letters", json!({})).await;
+    let found: Vec<_> = page["messages"].as_array().unwrap().iter().map(|message| message["msg_id"].clone()).collect();
+    assert_eq!(found, sent, "all, in their order");
+    assert_eq!(node.ask("redrive", json!({})).await, json!({"redriven": 12}));
+    for _ in 1..=12 {
+        let message = node.receive().await;
+        node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+    }
+    assert_eq!(node.poll().await, Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -116,6 +116,33 @@ impl Place {
         !matches!(self.kind, Kind::Sqs { .. })
     }
 
+    /// Sends a message that was sent before, as if its broker knew its id no more.
+    pub(crate) async fn send_anew(&self, node: &Node, id: &str) {
+        let escaped = |escape: &str| self.channel.replace('_', escape);
+        let message = serde_json::json!({"msg_id": id, "msg_type": "", "payload": 1, "timestamp": 1}).to_string();
+        match &self.kind {
+            Kind::Redis(url) => {
+                let mut connection = redis::Client::open(url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+                let known = format!("plexspaces:{{default/default/{}}}:sent:{id}", self.channel);
+                redis::cmd("DEL").arg(known).query_async::<()>(&mut connection).await.unwrap();
+            }
+            Kind::Nats(url) => {
+                let options = async_nats::ConnectOptions::with_user_and_password("plex".to_owned(), servers::Nats::PASSWORD.to_owned());
+                let jetstream = async_nats::jetstream::new(options.connect(url).await.unwrap());
+                let subject = format!("plexspaces.PLEXQ_default_default_{}.ready.{id}", escaped("=5F"));
+                jetstream.publish(subject, message.into()).await.unwrap().await.unwrap();
+                return;
+            }
+            Kind::Kafka(_) => {
+                let topic = format!("plexspaces.queue.default.default.{}", escaped("_5F"));
+                let again = ("plexspaces", r#"{"do":"send","again":true}"#);
+                return KAFKA.get().unwrap().produce_with(&topic, again, &message).unwrap();
+            }
+            _ => {}
+        }
+        node.ask("send", serde_json::json!({"payload": 1, "msg_id": id})).await;
+    }
+
     /// A client of its own.
     pub(crate) async fn broker(&self) -> Option<Arc<dyn Broker>> {
         match &self.kind {

@@ -115,12 +115,25 @@ impl Kafka {
 
     /// Writes texts into a topic as another program does.
     pub fn produce(&self, topic: &str, texts: &[&str]) -> Result<()> {
+        self.write(topic, &[], &texts.join("\n"))
+    }
+
+    /// Writes a text with a header into a topic.
+    pub fn produce_with(&self, topic: &str, (name, value): (&str, &str), text: &str) -> Result<()> {
+        let properties = ["parse.headers=true", "headers.separator=|", "headers.key.separator=="];
+        self.write(topic, &properties, &format!("{name}={value}\t{text}"))
+    }
+
+    fn write(&self, topic: &str, properties: &[&str], lines: &str) -> Result<()> {
         let mut command = Command::new("java");
         command.args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", &self.class_path, "org.apache.kafka.tools.ConsoleProducer"]);
         command.args(["--bootstrap-server", &self.url(), "--topic", topic]);
+        for property in properties {
+            command.args(["--property", property]);
+        }
         let mut producer = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut input = producer.stdin.take().context("the producer has an input")?;
-        writeln!(input, "{}", texts.join("\n"))?;
+        writeln!(input, "{lines}")?;
         drop(input);
         let output = producer.wait_with_output()?;
         if !output.status.success() {
