@@ -1,14 +1,14 @@
 //! Topics over UDP, among nodes of this machine.
 
 use std::net::{Ipv4Addr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use plexspaces_channel_remote::{Udp, UdpConfig};
 use plexspaces_types::Code;
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::support::{Node, Place, udp};
+use crate::support::{Node, Place, eventually, udp};
 
 async fn subscribed(config: UdpConfig) -> Node {
     let node = Place::at_udp(config, "prices").node().await;
@@ -92,7 +92,9 @@ async fn a_datagram_that_is_sent_again_or_changed_is_not_taken() {
     assert_eq!((body["channel"].clone(), body["message"]["payload"].clone()), (json!("prices"), json!("1000 EUR")));
     let unsealed = format!("PLEX1 lab -\n{body}");
     let id = body["message"]["msg_id"].as_str().unwrap();
-    // It knows nothing of what was before its start, and takes nothing of it.
+    // One that starts later knows nothing of what was before, and takes nothing of it.
+    let sent = UNIX_EPOCH + Duration::from_millis(body["message"]["timestamp"].as_u64().unwrap());
+    eventually("the clock goes on", async || SystemTime::now() >= sent + Duration::from_millis(1)).await;
     let late = subscribed(config.clone()).await;
     for forged in
         [text.clone(), text.replace("1000 EUR", "9000 EUR"), text.replace(id, "another"), unsealed, "noise".to_owned(), String::new()]

@@ -123,7 +123,7 @@ async fn a_delayed_message_that_cannot_be_moved_at_sqs_holds_no_other_up() {
             "ReceiveMessage" if queue.ends_with("-l") && received.fetch_add(1, Ordering::SeqCst) == 0 => {
                 let all = [given("odd", "no message", 1), given("bad", &message("bad"), 2), given("good", &message("good"), 3)];
                 let far = [given("far", &message("far"), far_ms), given("farther", &message("farther"), far_ms + 1)];
-                Some((200, json!({"Messages": [all.to_vec(), far.to_vec()].concat()})))
+                Some((200, json!({"Messages": all.into_iter().chain(far).collect::<Vec<_>>()})))
             }
             "SendMessage" if body.to_string().contains("bad") => refusal("InvalidMessageContents"),
             "ChangeMessageVisibility" if body.to_string().contains("of far\"") => refusal("InvalidParameterValue"),

@@ -120,7 +120,7 @@ impl Kafka {
 
     /// Writes a text with a header into a topic.
     pub fn produce_with(&self, topic: &str, (name, value): (&str, &str), text: &str) -> Result<()> {
-        let properties = ["parse.headers=true", "headers.separator=|", "headers.key.separator=="];
+        let properties = ["parse.headers=true", "headers.separator=;", "headers.key.separator=="];
         self.write(topic, &properties, &format!("{name}={value}\t{text}"))
     }
 
