@@ -23,7 +23,7 @@ use crate::facet::attach::Attachments;
 use crate::guardian;
 use crate::inbox::Order;
 use crate::links::Links;
-use crate::mailbox::Sent;
+use crate::mailbox::{Sent, Standing};
 use crate::registry::{Kind, Life, Registry};
 use crate::supervision::Exit;
 use crate::system;
@@ -330,10 +330,12 @@ impl Runtime {
         }
     }
 
-    /// The actors with turns that their last kept state does not know, as far as they are in memory.
+    /// The actors in memory with turns that their last kept state does not know. One whose turn is under way keeps its state when that is over,
+    /// which may be in days.
     pub(crate) fn unkept(&self) -> Vec<Arc<Cell>> {
         let mut found = Vec::new();
         self.0.cells.each(|cell| found.extend(cell.unkept.load(Ordering::Relaxed).then(|| cell.clone())));
+        found.retain(|cell| cell.mailbox.standing().0 == Standing::Idle);
         found
     }
 

@@ -2,9 +2,12 @@
 //!
 //! | row | value |
 //! | --- | --- |
-//! | `t` number | a tuple, with its time to live and the lease under which it is taken |
+//! | `t` bucket number | a tuple, with its time to live and the lease under which it is taken |
 //! | `s` id | a subscription |
 //! | `v` | up to which number they are reserved |
+//!
+//! The rows of a bucket are a range of keys, so that it can go to another actor on another node as it is. Numbers are those of the space: they are
+//! the order of its tuples, in whichever buckets these are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -49,6 +52,8 @@ const EXPIRE_AT_ONCE: usize = 500;
 #[derive(Default)]
 struct TupleSpace {
     space: Space,
+    /// What has been read and is not in the space yet, which is filled in the order of its numbers.
+    read: Vec<(u64, Tuple)>,
     numbers: Numbers,
     /// What was taken and is not confirmed yet, by lease.
     leased: HashMap<String, Leased>,
@@ -165,14 +170,14 @@ fn nature(operation: &str, payload: &Payload) -> Result<Nature, Failure> {
 impl SystemActor for TupleSpace {
     fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         match key.split_first() {
-            Some((b't', number)) => {
+            Some((b't', place)) => {
+                let (bucket, number) = place.split_first_chunk().ok_or_else(|| unreadable("tuple"))?;
                 let number = u64::from_be_bytes(number.try_into().map_err(|_| unreadable("tuple"))?);
                 let row: Row<'_> = postcard::from_bytes(value).map_err(|_| unreadable("tuple"))?;
-                let tuple = Tuple::parse(row.text, row.expires_ms)?;
+                let mut tuple = Tuple::parse(row.text, row.expires_ms)?;
+                tuple.bucket = u16::from_be_bytes(*bucket);
                 match row.lease {
-                    None => {
-                        self.space.insert(number, tuple);
-                    }
+                    None => self.read.push((number, tuple)),
                     Some((lease, until_ms)) => self.lend(lease, Leased { number, tuple, until_ms }),
                 }
             }
@@ -190,6 +195,14 @@ impl SystemActor for TupleSpace {
             _ => return Err(unreadable("row of a tuple space")),
         }
         Ok(())
+    }
+
+    fn loaded(&mut self, _effects: &mut Effects<'_>) {
+        let mut read = std::mem::take(&mut self.read);
+        read.sort_unstable_by_key(|(number, _)| *number);
+        for (number, tuple) in read {
+            self.space.insert(number, tuple);
+        }
     }
 
     fn handle(&mut self, request: &SystemRequest<'_>, effects: &mut Effects<'_>) -> Result<Option<Payload>, Failure> {
@@ -245,7 +258,7 @@ impl SystemActor for TupleSpace {
             "confirm" => {
                 let Lease { lease } = arguments(request.payload)?;
                 let leased = self.end_lease(&lease).ok_or_else(|| no_lease(&lease))?;
-                effects.delete(&tuple_key(leased.number));
+                effects.delete(&tuple_key(leased.number, &leased.tuple));
                 Ok(Some(Payload::empty()))
             }
             "release" => {
@@ -326,19 +339,19 @@ impl TupleSpace {
                 }
             }
         }
-        effects.put(&tuple_key(number), row(&tuple, None));
+        effects.put(&tuple_key(number, &tuple), row(&tuple, None));
         self.space.insert(number, tuple);
     }
 
     /// Gives a tuple away, for good or for the time of a lease.
     fn hand_over(&mut self, number: u64, tuple: Tuple, lease_ms: Option<u64>, effects: &mut Effects<'_>) -> Payload {
         let Some(lease_ms) = lease_ms else {
-            effects.delete(&tuple_key(number));
+            effects.delete(&tuple_key(number, &tuple));
             return one(Some(tuple.text()));
         };
         let lease = format!("lease-{:016x}", rand::random::<u64>());
         let until_ms = effects.now_ms().saturating_add(lease_ms);
-        effects.put(&tuple_key(number), row(&tuple, Some((lease.clone(), until_ms))));
+        effects.put(&tuple_key(number, &tuple), row(&tuple, Some((lease.clone(), until_ms))));
         let reply = Payload::Json(format!(r#"{{"tuple":{},"lease":"{lease}"}}"#, tuple.text()));
         self.lend(lease, Leased { number, tuple, until_ms });
         reply
@@ -360,13 +373,14 @@ impl TupleSpace {
         if is_live(&leased.tuple, effects.now_ms()) {
             self.offer(leased.number, leased.tuple, effects);
         } else {
-            effects.delete(&tuple_key(leased.number));
+            effects.delete(&tuple_key(leased.number, &leased.tuple));
         }
     }
 
-    fn remove(&mut self, place: Place, effects: &mut Effects<'_>) -> Option<Tuple> {
-        effects.delete(&tuple_key(place.number));
-        self.space.remove(place)
+    fn remove(&mut self, place: Place, effects: &mut Effects<'_>) {
+        if let Some(tuple) = self.space.remove(place) {
+            effects.delete(&tuple_key(place.number, &tuple));
+        }
     }
 
     /// The oldest tuple that a pattern means. One whose time is over counts as gone.
@@ -462,9 +476,10 @@ fn row(tuple: &Tuple, lease: Option<(String, u64)>) -> Bytes {
     postcard::to_stdvec(&row).unwrap_or_default().into()
 }
 
-fn tuple_key(number: u64) -> [u8; 9] {
-    let mut key = [b't'; 9];
-    key[1..].copy_from_slice(&number.to_be_bytes());
+fn tuple_key(number: u64, tuple: &Tuple) -> [u8; 11] {
+    let mut key = [b't'; 11];
+    key[1..3].copy_from_slice(&tuple.bucket.to_be_bytes());
+    key[3..].copy_from_slice(&number.to_be_bytes());
     key
 }
 

@@ -143,12 +143,15 @@ fn settings(instances: u32) -> wasmtime::Config {
         .max_tables_per_component(CORE_INSTANCES)
         .max_tables_per_module(4)
         .max_memories_per_module(4)
-        .linear_memory_keep_resident(KEPT_OF_MEMORY)
-        .table_keep_resident(KEPT_OF_TABLE)
-        .pagemap_scan(Enabled::Auto)
-        // What is kept is used before anything new, so that there is never more of it than was in use at once.
-        .max_unused_warm_slots(0)
         .table_elements(TABLE_ELEMENTS);
+    // Linux tells since 6.7 which pages were written. Elsewhere all of the first bytes would be written over and stay in memory.
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        pool.pagemap_scan(Enabled::Yes)
+            .linear_memory_keep_resident(KEPT_OF_MEMORY)
+            .table_keep_resident(KEPT_OF_TABLE)
+            // What is kept is used before anything new, so that there is never more of it than was in use at once.
+            .max_unused_warm_slots(0);
+    }
     let mut config = wasmtime::Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))

@@ -3,13 +3,17 @@
 //! A pattern is a JSON array as long as the tuples that it means. `null` means any element; an object whose keys begin with `$` is a list
 //! of conditions; anything else means an element that equals it. Numbers are equal by value, so that 1 equals 1.0.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{Hash as _, Hasher as _};
 
 use plexspaces_types::{Code, Failure};
 use serde_json::{Map, Number, Value};
+use siphasher::sip::SipHasher13;
 
 /// Elements of one tuple.
 const MAX_ELEMENTS: usize = 64;
+
+/// In so many parts the rows of a space lie: tuples of one length with one first element are in the same.
+const BUCKETS: u64 = 1024;
 
 /// How a tuple begins: which of its first two elements are known, and what they are.
 pub(super) type Start = u64;
@@ -84,9 +88,14 @@ pub(super) fn check_length(field: &'static str, length: usize) -> Result<(), Fai
 
 /// The start of tuples of a length whose first elements have these hashes.
 pub(super) fn start(length: usize, first: Option<u64>, second: Option<u64>) -> Start {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = SipHasher13::new();
     (length, first, second).hash(&mut hasher);
     hasher.finish()
+}
+
+/// The bucket of tuples with these hashes.
+pub(super) fn bucket(hashes: &[u64]) -> u16 {
+    u16::try_from(start(hashes.len(), hashes.first().copied(), None) % BUCKETS).unwrap_or_default()
 }
 
 /// The starts under which a tuple with these hashes is found.
@@ -208,7 +217,7 @@ pub(super) fn equal(one: &Value, other: &Value) -> bool {
 
 /// A hash that equal values share.
 pub(super) fn hash(value: &Value) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = SipHasher13::new();
     match value {
         Value::Null => 0_u8.hash(&mut hasher),
         Value::Bool(value) => (1_u8, value).hash(&mut hasher),
@@ -228,7 +237,7 @@ pub(super) fn hash(value: &Value) -> u64 {
 
 fn unordered(members: &Map<String, Value>) -> u64 {
     members.iter().fold(0, |sum, (key, value)| {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = SipHasher13::new();
         (key, hash(value)).hash(&mut hasher);
         sum.wrapping_add(hasher.finish())
     })

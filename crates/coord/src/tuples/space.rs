@@ -15,10 +15,12 @@ use super::pattern::{self, Pattern, Start};
 #[derive(Clone, Debug)]
 pub(super) struct Tuple {
     /// The JSON array as it was written.
-    text: SmallVec<[u8; 64]>,
+    text: SmallVec<[u8; 56]>,
     /// Of its elements. What belongs to a short tuple lies in one place, so that finding it touches little memory.
     hashes: SmallVec<[u64; 3]>,
     pub(super) expires_ms: Option<u64>,
+    /// Where its row is.
+    pub(super) bucket: u16,
 }
 
 impl Tuple {
@@ -26,7 +28,9 @@ impl Tuple {
         let elements =
             elements(text).ok_or_else(|| Failure::invalid("tuple", format!("a tuple is a JSON array, found {}", excerpt(text))))?;
         pattern::check_length("tuple", elements.len())?;
-        Ok(Self { text: SmallVec::from_slice(text.as_bytes()), hashes: elements.iter().map(pattern::hash).collect(), expires_ms })
+        let hashes: SmallVec<[u64; 3]> = elements.iter().map(pattern::hash).collect();
+        let bucket = pattern::bucket(&hashes);
+        Ok(Self { text: SmallVec::from_slice(text.as_bytes()), hashes, expires_ms, bucket })
     }
 
     pub(super) fn text(&self) -> &str {

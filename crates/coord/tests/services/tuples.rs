@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexspaces_store::Memory;
-use plexspaces_types::Clock;
+use plexspaces_store::{Memory, Partition, Range};
+use plexspaces_types::{ActorId, Clock, Name};
 use serde_json::{Value, json};
 
 use crate::support::{self, Node};
@@ -45,6 +45,27 @@ async fn the_oldest_of_several_matches_is_given_first() {
     for number in 0..20 {
         assert_eq!(take(&node, json!(["job", null])).await, json!(["job", number]));
     }
+}
+
+#[tokio::test]
+async fn buckets_are_ranges_of_rows_and_tuples_keep_one_order_over_all_of_them() {
+    let node = Node::new("tuples");
+    let all: Vec<Value> = (0..60).map(|number| (["red", "green", "blue"][number % 3], number)).map(|tuple| json!(tuple)).collect();
+    for tuple in &all {
+        write(&node, tuple.clone()).await;
+    }
+    let partition = Partition::actor(&ActorId::parse(&Name::default_scope(), "default/plexspaces.tuples/default").unwrap());
+    let rows = node.store.scan(&partition, Range::all(), 1000).await.unwrap().entries;
+    let buckets: Vec<_> = rows.iter().filter_map(|(key, _)| key.strip_prefix(b"xt".as_slice()).filter(|place| place.len() == 10)).collect();
+    let mut together: Vec<&[u8]> = buckets.iter().map(|place| &place[..2]).collect();
+    assert_eq!(together.len(), 60, "{rows:?}");
+    together.dedup();
+    assert_eq!(together.len(), 3, "each color lies in one place");
+    let node = node.restart();
+    assert_eq!(node.ask("read_all", json!({"pattern": [null, null]})).await["tuples"], json!(all));
+    assert_eq!(take(&node, json!([null, null])).await, json!(["red", 0]));
+    let node = node.restart();
+    assert_eq!(read(&node, json!([null, null])).await, json!(["green", 1]), "what was taken is gone from its bucket");
 }
 
 #[tokio::test]

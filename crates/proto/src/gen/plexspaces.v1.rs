@@ -8365,7 +8365,9 @@ pub struct PairChanges {
     /// The version of the last change, for `after`.
     #[prost(uint64, tag = "2")]
     pub version: u64,
-    /// Whether the version to begin after is too old to tell: `changes` are all pairs that there are, and what is not among them is gone.
+    /// Whether the version to begin after is too old to tell: `changes` are all pairs that there are, and what is not among them is gone. Pairs
+    /// of more than 4 MiB come in several messages. Those before the last of them have the `version` that was begun after, so that they are
+    /// sent anew to whoever begins there again.
     #[prost(bool, tag = "3")]
     pub reset: bool,
 }

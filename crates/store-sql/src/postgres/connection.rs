@@ -83,7 +83,12 @@ impl Connector {
             Fault::Lost(what) => Error::Unavailable(format!("a new connection was lost: {what}")),
         };
         client.batch_execute(&session).await.map_err(failed)?;
-        let row = client.query_one(schema::RECOGNISE, &[]).await.map_err(failed)?;
+        let mut row = client.query_one(schema::RECOGNISE, &[]).await.map_err(failed)?;
+        if self.column(&row, 5)? && self.column::<Option<String>>(&row, 6)?.is_none() {
+            // Another node may have made the table meanwhile: a name is seen before what is said of it.
+            client.batch_execute(&schema::made()).await.map_err(failed)?;
+            row = client.query_one(schema::RECOGNISE, &[]).await.map_err(failed)?;
+        }
         let backend = Backend { pid: self.column(&row, 0)?, started: self.column(&row, 1)? };
         let version: i32 = self.column(&row, 2)?;
         if version < OLDEST {

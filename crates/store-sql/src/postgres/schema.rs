@@ -31,6 +31,11 @@ pub(super) fn create() -> String {
     )
 }
 
+/// Waits until nobody makes it any more.
+pub(super) fn made() -> String {
+    format!("SELECT pg_advisory_xact_lock({LOCKS}, 0)")
+}
+
 /// Each item is a precondition, whose place in its batch is not negative, or a write; a value that is null means that there is none.
 /// Items of a batch follow one another, preconditions first. The answer has for each batch the place of the first precondition that
 /// did not hold, or -1.
