@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use croner::Cron;
 use parking_lot::Mutex;
@@ -140,6 +141,8 @@ struct Wheel {
     queue: DelayQueue<Entry>,
     /// The timers of each actor by name.
     named: HashMap<ActorId, HashMap<String, Key>>,
+    /// Reminders by their keys in the node's index.
+    reminders: HashMap<Bytes, Key>,
 }
 
 impl Timers {
@@ -179,7 +182,20 @@ impl Timers {
     }
 
     pub(crate) fn remind(&self, due: Due, wait: Duration) {
-        self.wheel.lock().queue.insert(Entry::Fire(Fire::Reminder(due)), wait.min(LONGEST));
+        let mut wheel = self.wheel.lock();
+        let place = due.key();
+        let key = wheel.queue.insert(Entry::Fire(Fire::Reminder(due)), wait.min(LONGEST));
+        if let Some(earlier) = wheel.reminders.insert(place, key) {
+            wheel.queue.try_remove(&earlier);
+        }
+    }
+
+    /// Nobody is to be reminded of this any more.
+    pub(crate) fn forget_reminder(&self, due: &Due) {
+        let mut wheel = self.wheel.lock();
+        if let Some(key) = wheel.reminders.remove(&due.key()) {
+            wheel.queue.try_remove(&key);
+        }
     }
 
     pub(crate) fn apply(&self, cell: &Arc<Cell>, change: Change) {
@@ -238,6 +254,8 @@ impl Timers {
                         if let Some(system) = &system {
                             *system.look.lock() = None;
                         }
+                    } else if let Fire::Reminder(due) = &fire {
+                        wheel.reminders.remove(&due.key());
                     }
                     return Poll::Ready(fire);
                 }

@@ -82,6 +82,7 @@ impl Runtime {
     /// Something need not be looked after any more.
     pub(crate) async fn disarm(&self, due: &Due) {
         self.0.reminders.armed.lock().remove(&due.key());
+        self.0.timers.forget_reminder(due);
         self.reminded(due).await;
     }
 
