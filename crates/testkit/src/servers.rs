@@ -135,7 +135,25 @@ impl Server {
     /// Holds it, so that it keeps its connections and answers nothing, or lets it go on.
     fn hold(&self, held: bool) -> Result<()> {
         let Some(process) = &self.process else { bail!("{} does not run", self.program) };
-        send(&process.pid, if held { "STOP" } else { "CONT" })
+        send(&process.pid, if held { "STOP" } else { "CONT" })?;
+        // Its threads stop one after the other, and some may answer meanwhile.
+        let began = Instant::now();
+        while held && !process.stands_still() {
+            if began.elapsed() > START {
+                bail!("{} does not stop", self.program);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}
+
+impl Process {
+    /// Whether all its threads are stopped.
+    fn stands_still(&self) -> bool {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid)) else { return false };
+        let is_stopped = |status: String| status.lines().any(|line| line.starts_with("State:\tT"));
+        threads.flatten().all(|thread| std::fs::read_to_string(thread.path().join("status")).is_ok_and(is_stopped))
     }
 }
 
