@@ -4,15 +4,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use plexspaces_actor::BrokerRequest;
+pub(crate) use plexspaces_coord::channels::PAGE_BYTES;
 use plexspaces_coord::channels::{From, Operation};
 use plexspaces_types::{ActorId, Code, Failure, Payload};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::message::{Message, Shown};
-
-/// Bytes of messages after which a page ends, however many more were asked for: the next one goes on there.
-pub(crate) const PAGE_BYTES: usize = 4 << 20;
 
 /// How much there is in a channel.
 #[derive(Clone, Copy, Debug, Default, Serialize)]

@@ -21,6 +21,7 @@ pub use operation::{From, Given, MAX_DELIVERIES, MAX_PUBLISHED, MAX_QUEUED, MAX_
 use queue::Queue;
 use topic::Topic;
 
+pub use crate::request::PAGE_BYTES;
 use crate::request::{reply, unreadable, until};
 
 /// Channels. There is one service for each, named as the channel.

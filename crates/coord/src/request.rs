@@ -64,7 +64,7 @@ pub(crate) fn unreadable(row: &str) -> Failure {
 const MAX_PAGE: usize = 1000;
 
 /// Bytes of the items of one answer, after which it ends early.
-pub(crate) const PAGE_BYTES: usize = 4 << 20;
+pub const PAGE_BYTES: usize = 4 << 20;
 
 /// What one answer holds of all that there is, and whether there is more. It holds one item at least, if there is one.
 pub(crate) fn cut<T>(all: impl IntoIterator<Item = T>, limit: usize, bytes: impl Fn(&T) -> usize) -> (Vec<T>, bool) {

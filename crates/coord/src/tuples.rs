@@ -29,7 +29,7 @@ use space::{Place, Space, Tuple};
 use waiters::{Waiter, Waiters, Wish};
 
 use crate::numbers::Numbers;
-use crate::request::{PAGE_BYTES, arguments, expiry, unknown, unreadable, until};
+use crate::request::{arguments, cut, expiry, page_limit, unknown, unreadable, until};
 
 /// Tuple spaces. There is one in each namespace, named `default`.
 pub const TYPE: SystemType = SystemType { name: "tuples", many: false, make: |_| Box::<TupleSpace>::default(), nature };
@@ -39,9 +39,6 @@ const MAX_TUPLES: usize = 10_000_000;
 
 /// Bytes of one tuple's JSON text.
 const MAX_BYTES: usize = 1 << 20;
-
-/// Tuples in one answer.
-const MAX_PAGE: usize = 1000;
 
 /// Patterns to which actors have subscribed.
 const MAX_SUBSCRIPTIONS: usize = 10_000;
@@ -416,20 +413,11 @@ impl TupleSpace {
 
     /// Some of the tuples that a pattern means, and the position after which there are more.
     fn page(&self, pattern: &Pattern, after: Option<u64>, limit: Option<usize>, now_ms: u64) -> Result<(Vec<Found>, Option<u64>), Failure> {
-        let limit = limit.unwrap_or(MAX_PAGE);
-        if !(1..=MAX_PAGE).contains(&limit) {
-            return Err(Failure::invalid("limit", format!("limit is {limit}, expected 1 to {MAX_PAGE}")));
-        }
-        let (mut found, mut bytes) = (Vec::<Found>::new(), 0);
-        for (place, tuple) in self.space.find(pattern, after).filter(|(_, tuple)| is_live(tuple, now_ms)) {
-            bytes += tuple.text().len();
-            if found.len() == limit || (bytes > PAGE_BYTES && !found.is_empty()) {
-                let last = found.last().map(|(place, _)| place.number);
-                return Ok((found, last));
-            }
-            found.push((place, Box::<str>::from(tuple.text())));
-        }
-        Ok((found, None))
+        let limit = page_limit(limit)?;
+        let live = self.space.find(pattern, after).filter(|(_, tuple)| is_live(tuple, now_ms));
+        let (page, more) = cut(live, limit, |(_, tuple)| tuple.text().len());
+        let next = page.last().filter(|_| more).map(|(place, _)| place.number);
+        Ok((page.into_iter().map(|(place, tuple)| (place, Box::from(tuple.text()))).collect(), next))
     }
 
     fn subscribe(&mut self, pattern: Vec<Value>, sender: Option<&ActorId>, effects: &mut Effects<'_>) -> Result<Payload, Failure> {

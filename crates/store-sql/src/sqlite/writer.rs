@@ -320,16 +320,15 @@ impl<'c> Writer<'c> {
         match self.transaction(jobs, outcomes) {
             Ok(()) => {}
             // One that cannot be written, because it is large and the disk nearly full, must not fail those that can.
-            Err(Failed::Write(_)) if jobs.len() > 1 => {
+            Err(Error::Full(_) | Error::Failed(_)) if jobs.len() > 1 => {
                 outcomes.clear();
                 for job in jobs {
                     let mut own = Vec::with_capacity(1);
                     let failed = self.transaction(std::slice::from_ref(job), &mut own).err();
-                    outcomes.push(failed.map_or_else(|| own.pop().unwrap_or(Ok(())), |failed| Err(failed.into_error())));
+                    outcomes.push(failed.map_or_else(|| own.pop().unwrap_or(Ok(())), Err));
                 }
             }
-            Err(failed) => {
-                let error = failed.into_error();
+            Err(error) => {
                 outcomes.clear();
                 outcomes.resize(jobs.len(), Err(error));
             }
@@ -337,15 +336,15 @@ impl<'c> Writer<'c> {
     }
 
     /// Applies the jobs in one transaction. If it fails, none is kept and the outcomes mean nothing.
-    fn transaction(&mut self, jobs: &[Job], outcomes: &mut Vec<Outcome>) -> Result<(), Failed> {
-        self.begin.execute([]).map_err(|error| Failed::Commit(self.place.fault(&error)))?;
+    fn transaction(&mut self, jobs: &[Job], outcomes: &mut Vec<Outcome>) -> Result<(), Error> {
+        self.begin.execute([]).map_err(|error| self.place.fault(&error))?;
         for job in jobs {
             let outcome = self.require(&job.batch);
             if outcome.is_ok() {
                 for batch in job.first.iter().chain([&job.batch]) {
                     if let Err(error) = self.apply(batch) {
                         self.roll_back();
-                        return Err(Failed::Write(error));
+                        return Err(error);
                     }
                     self.known.learn(batch);
                 }
@@ -355,7 +354,7 @@ impl<'c> Writer<'c> {
         if let Err(error) = self.commit.execute([]) {
             let error = self.place.commit_fault(&error);
             self.roll_back();
-            return Err(Failed::Commit(error));
+            return Err(error);
         }
         Ok(())
     }
@@ -395,22 +394,6 @@ impl<'c> Writer<'c> {
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
             tracing::error!(path = %self.place.path().display(), %error, "a failed transaction could not be rolled back");
-        }
-    }
-}
-
-/// Where a transaction failed.
-enum Failed {
-    /// At a batch's writes: others may fare better alone.
-    Write(Error),
-    /// As a whole.
-    Commit(Error),
-}
-
-impl Failed {
-    fn into_error(self) -> Error {
-        match self {
-            Self::Write(error) | Self::Commit(error) => error,
         }
     }
 }
