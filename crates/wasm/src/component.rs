@@ -1,25 +1,25 @@
 //! A compiled component, from which actors are made.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use plexspaces_actor::{Description, Factory, Fault, Instance, Limits, Spec, Turn};
 use plexspaces_types::{Code, Failure};
-use wasmtime::Store;
 
 use crate::bindings::ActorPre;
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::instance::Guest;
-use crate::{Error, fault, validate};
+use crate::ready::Linked;
+use crate::{Error, validate};
 
 /// How long a component may take to describe itself.
 const DESCRIBE_TIME: Duration = Duration::from_secs(30);
 
 /// A component that is ready to make actors, with what it says of itself.
 pub struct Component {
-    engine: Engine,
-    pre: ActorPre<Host>,
+    pub(crate) linked: Arc<Linked>,
     description: Description,
     digest: String,
 }
@@ -27,8 +27,10 @@ pub struct Component {
 impl Component {
     /// Reads the description of a linked component.
     pub(crate) async fn describe(engine: Engine, pre: ActorPre<Host>, digest: String) -> Result<Self, Error> {
+        let linked = Linked::new(engine, pre);
         let describe = async {
-            let mut guest = instantiate(&engine, &pre, String::new(), Limits::default(), None).await?;
+            let made = linked.instantiate(String::new(), Limits::default(), None).await?;
+            let mut guest = Guest::new(made, linked.engine().config().replace_at_bytes);
             guest.begin(None)?;
             let result = guest.actor.plexspaces_actor_guest().call_describe(&mut guest.store).await;
             guest.end(result.map(Ok), |_, _| Ok(())).map(|(json, _)| json)
@@ -42,7 +44,7 @@ impl Component {
             }
         };
         let description = validate::description(&json)?;
-        Ok(Self { engine, pre, description, digest })
+        Ok(Self { linked, description, digest })
     }
 
     /// The SHA-256 digest of the component's bytes, as 64 hexadecimal digits.
@@ -69,13 +71,21 @@ impl Factory for Component {
             return Err(Fault::Rejected(Failure::not_found(message)));
         }
         let started = Instant::now();
-        let mut guest = instantiate(&self.engine, &self.pre, spec.id.to_string(), spec.limits, Some(turn)).await?;
+        let made = match self.linked.take(spec.limits) {
+            Some(mut made) => {
+                made.give_to(spec.id.to_string(), turn);
+                made
+            }
+            None => self.linked.instantiate(spec.id.to_string(), spec.limits, Some(turn)).await?,
+        };
+        let mut guest = Guest::new(made, self.linked.engine().config().replace_at_bytes);
         guest.usable = false;
         let result = guest.actor.plexspaces_actor_guest().call_init(&mut guest.store, &spec.guest_type, &spec.config).await;
         let ((), turn) = guest.end(result, |(), _| Ok(()))?;
         guest.settle();
         metrics::histogram!("plexspaces_wasm_instantiate_seconds").record(started.elapsed().as_secs_f64());
         let turn = turn.ok_or_else(|| Fault::Crashed { failure: lost_turn(), trace: String::new() })?;
+        self.linked.keep(spec.limits);
         Ok((Box::new(guest), turn))
     }
 }
@@ -88,17 +98,4 @@ pub fn code_of(digest: &str) -> u64 {
 
 pub(crate) fn lost_turn() -> Failure {
     Failure::new(Code::Internal, "the turn was lost on its way")
-}
-
-/// Makes an instance. `turn` serves the host calls from now until [`Guest::end`].
-async fn instantiate(engine: &Engine, pre: &ActorPre<Host>, id: String, limits: Limits, turn: Option<Turn>) -> Result<Guest, Fault> {
-    let mut store = Store::new(engine.wasmtime(), Host::new(id, limits, engine.ticks()));
-    store.limiter(|host| &mut host.memory);
-    store.epoch_deadline_callback(|mut store| store.data_mut().cpu.tick());
-    store.set_epoch_deadline(1);
-    store.data_mut().begin(turn);
-    match pre.instantiate_async(&mut store).await {
-        Ok(actor) => Ok(Guest::new(store, actor, engine.config().replace_at_bytes)),
-        Err(error) => Err(fault::of_instantiation(&error, engine.config().instances)),
-    }
 }

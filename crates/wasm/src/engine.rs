@@ -125,6 +125,13 @@ impl Engine {
         pool.map_or(0, |pool| (pool.unused_memory_bytes_resident() + pool.unused_table_bytes_resident()) as u64)
     }
 
+    /// Whether one more instance leaves places for actors: one in eight, and one at least.
+    pub(crate) fn has_room(&self) -> bool {
+        let instances = u64::from(self.0.config.instances);
+        let pool = self.0.wasmtime.pooling_allocator_metrics();
+        pool.is_some_and(|pool| pool.component_instances() + 1 < instances - instances / 8)
+    }
+
     /// Counts the ticks since the engine was made.
     pub(crate) fn ticks(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.0.ticks)
@@ -156,6 +163,9 @@ fn settings(instances: u32) -> wasmtime::Config {
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .memory_init_cow(true)
+        // Instances share a memory's first contents page by page. In the component's file those pages lie in large folios, which the
+        // kernel locks as a whole, and with hundreds of instances for as long as milliseconds: whoever then touches a page waits.
+        .force_memory_init_memfd(true)
         .epoch_interruption(true)
         .wasm_component_model(true)
         .concurrency_support(false)

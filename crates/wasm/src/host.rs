@@ -31,7 +31,7 @@ use wasi::{Output, Wasi};
 
 /// The data of one instance's store.
 pub(crate) struct Host {
-    /// The actor's printed identity; empty while a component describes itself.
+    /// The actor's printed identity; empty while there is none.
     id: String,
     /// The turn that is being run; none while a snapshot is taken or restored.
     turn: Option<Turn>,
@@ -58,6 +58,15 @@ impl Host {
             wasi: None,
             output: Output::default(),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(crate) fn belongs_to(&mut self, id: String) {
+        self.id = id;
     }
 
     pub(crate) fn limits(&self) -> &Limits {

@@ -11,6 +11,7 @@ use crate::bindings::plexspaces::actor::types::PayloadParam;
 use crate::component::lost_turn;
 use crate::fault;
 use crate::host::Host;
+use crate::ready::Made;
 
 /// An instance of a component. It is usable until a call fails other than by [`Fault::Rejected`], or is dropped half-way.
 pub(crate) struct Guest {
@@ -23,8 +24,8 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// A fresh instance, which the gauge of instances counts until it is dropped.
-    pub(crate) fn new(store: Store<Host>, actor: Actor, replace_at_least: usize) -> Self {
+    /// An actor's instance, which the gauge of instances counts until it is dropped.
+    pub(crate) fn new(Made { store, actor }: Made, replace_at_least: usize) -> Self {
         metrics::gauge!("plexspaces_wasm_instances").increment(1.0);
         Self { store, actor, usable: true, replace_at: usize::MAX, replace_at_least }
     }

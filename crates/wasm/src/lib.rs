@@ -14,6 +14,7 @@ mod fault;
 mod host;
 mod instance;
 mod limiter;
+mod ready;
 mod validate;
 
 pub use component::{Component, code_of};

@@ -65,7 +65,9 @@ impl Actor {
     /// Leaves memory unless it was used of late or has timers that would end with it.
     pub(super) async fn passivate(&mut self) -> Fate {
         let fate = self.leave_unless_needed().await;
-        self.cell.told.store(false, Ordering::Relaxed);
+        if self.cell.told.swap(false, Ordering::Relaxed) {
+            self.runtime.left_or_stayed();
+        }
         fate
     }
 

@@ -1,7 +1,8 @@
 //! Makes room: when the node's memory or its places for actors become scarce, those that were used longest ago leave memory.
 //!
-//! From the memory that is in use follows how many actors fit. One that comes takes a place; when there is none it waits for one, so that
-//! memory stays within the budget however fast actors come. A few places are kept free, so that it seldom has to.
+//! From the memory that is in use follows how many actors fit. For each that comes beyond these another leaves, one after the other, so that
+//! those at work do not notice. A few come in before others have left; when there is no place for one more it waits for one, so that memory
+//! stays within the budget however fast actors come.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
@@ -30,16 +31,19 @@ const LEAST_BYTES: u64 = 64 << 10;
 /// So many actors may always be in memory: what else the node needs cannot push all of them out.
 const LEAST_ACTORS: usize = 16;
 
-/// When fewer places than the first are free, so many are freed that the second are; of few places there are fewer.
-const FREE: (usize, usize) = (4, 6);
-const FREE_PART: (usize, usize) = (64, 32);
+/// So many more than fit come in before others have left, of each that fit one in so many.
+const MORE_PART: usize = 32;
 
-/// How many leave at the same time: as many as are waited for, within these bounds.
-const AT_ONCE: (usize, usize) = (8, 128);
+/// How many leave at the same time: as many as are waited for, or one in so many of those that are to leave, and at most so many.
+const AT_ONCE_PART: usize = 4;
+const AT_ONCE: usize = 128;
 
 /// Those that were used longest ago are looked for among all, so that more are found than are needed now: one in so many, and at least.
 const FOUND_PART: usize = 16;
 const FOUND_LEAST: usize = 16;
+
+/// So many actors come until the memory is looked at again: one in so many of those that there were.
+const UNSEEN_PART: usize = 8;
 
 /// For how long the memory is taken to be as it was measured.
 const MEASURED: Duration = Duration::from_millis(20);
@@ -60,8 +64,10 @@ pub struct Budget {
 pub(crate) struct Pressure {
     /// Actors whose code is in memory, or on its way there.
     live: AtomicUsize,
-    /// How many of them there is room for.
+    /// How many of them fit: of more, some leave.
     fits: AtomicUsize,
+    /// How many there are at most.
+    most: AtomicUsize,
     /// Actors that wait for a place.
     waiting: AtomicUsize,
     /// How many have left so far.
@@ -75,6 +81,7 @@ impl Default for Pressure {
         Self {
             live: AtomicUsize::new(0),
             fits: AtomicUsize::new(usize::MAX),
+            most: AtomicUsize::new(usize::MAX),
             waiting: AtomicUsize::new(0),
             gone: AtomicUsize::new(0),
             look: Notify::new(),
@@ -89,34 +96,31 @@ impl Pressure {
         self.live.load(Ordering::Relaxed)
     }
 
-    fn fits(&self) -> usize {
-        self.fits.load(Ordering::Relaxed)
-    }
-
     fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    fn let_in(&self, fits: usize) {
-        if self.fits.swap(fits, Ordering::Relaxed) < fits {
+    /// How many are to leave, when so many are in memory.
+    fn beyond(&self, live: usize) -> usize {
+        live.saturating_add(self.waiting()).saturating_sub(self.fits.load(Ordering::Relaxed))
+    }
+
+    fn let_in(&self, fits: usize, most: usize) {
+        self.fits.store(fits, Ordering::Relaxed);
+        if self.most.swap(most, Ordering::Relaxed) < most {
             self.left.notify_waiters();
         }
     }
 
     /// Takes a place if there is one.
     fn enter(&self) -> bool {
-        let fits = self.fits();
-        let entered = self.live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |live| (live < fits).then_some(live + 1));
-        if entered.is_err() || entered.is_ok_and(|live| live.saturating_add(free(fits).0) >= fits) {
+        let most = self.most.load(Ordering::Relaxed);
+        let entered = self.live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |live| (live < most).then_some(live + 1));
+        if entered.map_or(true, |live| self.beyond(live + 1) > 0) {
             self.look.notify_one();
         }
         entered.is_ok()
     }
-}
-
-/// How many free places are too few, and how many there are to be then.
-fn free(fits: usize) -> (usize, usize) {
-    (FREE.0.min(fits / FREE_PART.0), FREE.1.min(fits / FREE_PART.1))
 }
 
 /// An actor waits for a place.
@@ -141,15 +145,9 @@ pub(crate) struct Room(Arc<Pressure>);
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let pressure = &self.0;
-        let live = pressure.live.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
-        pressure.gone.fetch_add(1, Ordering::Relaxed);
-        pressure.left.notify_one();
-        // The next one goes as soon as this one has.
-        let fits = pressure.fits();
-        if live.saturating_add(free(fits).0.max(pressure.waiting())) > fits {
-            pressure.look.notify_one();
-        }
+        self.0.live.fetch_sub(1, Ordering::Relaxed);
+        self.0.gone.fetch_add(1, Ordering::Relaxed);
+        self.0.left.notify_one();
     }
 }
 
@@ -176,6 +174,14 @@ impl Runtime {
         Room(pressure.clone())
     }
 
+    /// An actor that was told to leave has done so, or stays: the next one is told.
+    pub(crate) fn left_or_stayed(&self) {
+        let pressure = &self.0.pressure;
+        if pressure.beyond(pressure.live()) > 0 {
+            pressure.look.notify_one();
+        }
+    }
+
     /// Sends actors away as long as the node runs.
     pub(super) async fn make_room(self) {
         let budget = self.0.config.budget;
@@ -188,15 +194,16 @@ impl Runtime {
         loop {
             let (live, waiting) = (pressure.live(), pressure.waiting());
             let by_memory = memory.as_mut().map_or(usize::MAX, |memory| memory.fits(live));
-            let fits = by_memory.min(budget.actors.unwrap_or(usize::MAX));
-            let (low, high) = free(fits);
-            let too_many = live.saturating_add(low.max(waiting)) > fits;
-            if too_many {
-                self.send_away(live.saturating_add(high.max(waiting)) - fits, waiting, &mut leaving);
+            let by_count = budget.actors.map_or(usize::MAX, |most| most - most / MORE_PART);
+            let fits = by_memory.min(by_count);
+            let most = fits.saturating_add((fits / MORE_PART).max(1)).min(budget.actors.unwrap_or(usize::MAX));
+            let beyond = live.saturating_add(waiting).saturating_sub(fits);
+            if beyond > 0 {
+                self.send_away(beyond, waiting, &mut leaving);
             }
-            let stuck = leaving.is_stuck(too_many, pressure.gone.load(Ordering::Relaxed));
+            let stuck = leaving.is_stuck(beyond > 0, pressure.gone.load(Ordering::Relaxed));
             // Where nobody can leave, those that come find what there is.
-            pressure.let_in(if stuck { fits.max(live.saturating_add(waiting)) } else { fits });
+            pressure.let_in(fits, if stuck { most.max(live.saturating_add(waiting)) } else { most });
             let _ = timeout(if waiting > 0 { PAUSE } else { PERIOD }, pressure.look.notified()).await;
         }
     }
@@ -205,7 +212,7 @@ impl Runtime {
     fn send_away(&self, wanted: usize, waiting: usize, leaving: &mut Leaving) {
         let now = crate::now();
         leaving.forget(now);
-        let at_once = wanted.min(waiting.clamp(AT_ONCE.0, AT_ONCE.1));
+        let at_once = wanted.min(waiting.max(wanted.div_ceil(AT_ONCE_PART)).min(AT_ONCE));
         let (mut searched, mut sent) = (false, 0);
         while leaving.told.len() < at_once {
             let Some((used, cell)) = leaving.next.pop_front() else {
@@ -288,8 +295,17 @@ struct Memory {
     without: u64,
     /// What one actor needs; none until there were enough of them to tell.
     each: Option<u64>,
-    /// When that was looked at last, and how many actors fitted.
-    measured: Option<(Instant, usize)>,
+    measured: Option<Measured>,
+}
+
+/// What was found when the memory was last looked at.
+#[derive(Clone, Copy)]
+struct Measured {
+    at: Instant,
+    /// How many actors fit.
+    fits: usize,
+    /// So many more may come until it is looked at again: there is room for more of what was measured, but who knows what comes.
+    until: usize,
 }
 
 impl Memory {
@@ -305,19 +321,21 @@ impl Memory {
     /// How many actors fit, when so many are live.
     fn fits(&mut self, live: usize) -> usize {
         let now = crate::now();
-        let before = self.measured.map(|(at, fits)| (now.saturating_duration_since(at), fits));
-        if let Some((_, fits)) = before.filter(|(since, _)| *since < MEASURED) {
-            return fits;
+        let before = self.measured.map(|measured| (now.saturating_duration_since(measured.at), measured));
+        if let Some((_, measured)) = before.filter(|(since, measured)| *since < MEASURED && live < measured.until) {
+            return measured.fits;
         }
         let Some(resident) = self.in_use() else { return usize::MAX };
         if live >= LEAST_ACTORS {
-            let each = resident.saturating_sub(self.without) / live as u64;
+            self.without = self.without.min(resident);
+            let each = (resident - self.without) / live as u64;
             let since = before.map_or(EVENED_MS, |(since, _)| u64::try_from(since.as_millis()).unwrap_or(EVENED_MS).min(EVENED_MS));
             self.each = Some(self.each.map_or(each, |known| (known * (EVENED_MS - since) + each * since) / EVENED_MS));
         }
-        let fits = fitting(live, resident, self.without, self.each, self.most);
-        self.measured = Some((now, fits));
-        fits
+        let (room, next) = (fitting(live, resident, self.without, self.each, self.most), live + (live / UNSEEN_PART).max(LEAST_ACTORS));
+        let measured = Measured { at: now, fits: room.min(next), until: if next < room { next } else { usize::MAX } };
+        self.measured = Some(measured);
+        measured.fits
     }
 }
 
@@ -325,8 +343,8 @@ impl Memory {
 /// `resident`.
 fn fitting(live: usize, resident: u64, without: u64, each: Option<u64>, most: u64) -> usize {
     let count = |bytes: u64, each: u64| usize::try_from(bytes / each).unwrap_or(usize::MAX);
-    // Some is left for what comes until the next look, and half of that for what is given back late.
-    let (kept, used) = (most - most / 16, most - most / 32);
+    // Some is left for those that come before others have left, and more for what is given back late.
+    let (kept, used) = (most - most / 32 * 3, most - most / 16);
     let by_size = count(kept.saturating_sub(without), each.unwrap_or(LEAST_BYTES).max(1));
     let each = each.unwrap_or_default().max(LEAST_BYTES);
     let by_rest = if resident > used {
@@ -354,16 +372,16 @@ mod tests {
     #[test]
     fn as_many_actors_fit_as_those_that_are_there_leave_room_for() {
         let each = Some(MIB);
-        // 100 actors took 100 MiB beside 50 for the node: into 320 (300 and some to spare) fit 250.
-        assert_eq!(fitting(100, 150 * MIB, 50 * MIB, each, 320 * MIB), 250);
-        assert_eq!(fitting(300, 350 * MIB, 50 * MIB, each, 320 * MIB), 250);
+        // 100 actors took 100 MiB beside 50 for the node: into 320 (290 and some to spare) fit 240.
+        assert_eq!(fitting(100, 150 * MIB, 50 * MIB, each, 320 * MIB), 240);
+        assert_eq!(fitting(300, 340 * MIB, 50 * MIB, each, 320 * MIB), 240);
         // Those that have left and whose memory has not come back yet push out no others.
-        assert_eq!(fitting(245, 305 * MIB, 50 * MIB, each, 320 * MIB), 250);
+        assert_eq!(fitting(235, 295 * MIB, 50 * MIB, each, 320 * MIB), 240);
         // What the node itself needs pushes out many, not all.
-        assert_eq!(fitting(200, 400 * MIB, 50 * MIB, each, 320 * MIB), 110);
+        assert_eq!(fitting(200, 400 * MIB, 50 * MIB, each, 320 * MIB), 100);
         assert_eq!(fitting(100, 500 * MIB, 400 * MIB, each, 320 * MIB), LEAST_ACTORS);
         // Of none nothing is known.
-        assert_eq!(fitting(0, 50 * MIB, 50 * MIB, None, 320 * MIB), 250 * 16);
+        assert_eq!(fitting(0, 50 * MIB, 50 * MIB, None, 320 * MIB), 240 * 16);
         // Those that need next to nothing push out nobody while there is room.
         assert!(fitting(1_000_000, 150 * MIB, 50 * MIB, Some(100), 320 * MIB) > 1_000_000);
     }
