@@ -29,7 +29,7 @@ impl Component {
     pub(crate) async fn describe(engine: Engine, pre: ActorPre<Host>, digest: String) -> Result<Self, Error> {
         let linked = Linked::new(engine, pre);
         let describe = async {
-            let made = linked.instantiate(String::new(), Limits::default(), None).await?;
+            let made = linked.instantiate(Limits::default()).await?;
             let mut guest = Guest::new(made, linked.engine().config().replace_at_bytes);
             guest.begin(None)?;
             let result = guest.actor.plexspaces_actor_guest().call_describe(&mut guest.store).await;
@@ -71,13 +71,11 @@ impl Factory for Component {
             return Err(Fault::Rejected(Failure::not_found(message)));
         }
         let started = Instant::now();
-        let made = match self.linked.take(spec.limits) {
-            Some(mut made) => {
-                made.give_to(spec.id.to_string(), turn);
-                made
-            }
-            None => self.linked.instantiate(spec.id.to_string(), spec.limits, Some(turn)).await?,
+        let mut made = match self.linked.take(spec.limits) {
+            Some(made) => made,
+            None => self.linked.instantiate(spec.limits).await?,
         };
+        made.give_to(spec.id.to_string(), turn);
         let mut guest = Guest::new(made, self.linked.engine().config().replace_at_bytes);
         guest.usable = false;
         let result = guest.actor.plexspaces_actor_guest().call_init(&mut guest.store, &spec.guest_type, &spec.config).await;

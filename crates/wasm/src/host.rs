@@ -46,9 +46,9 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(id: String, limits: Limits, ticks: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(limits: Limits, ticks: Arc<AtomicU64>) -> Self {
         Self {
-            id,
+            id: String::new(),
             turn: None,
             limits,
             memory: MemoryUse::new(limits.memory_bytes),

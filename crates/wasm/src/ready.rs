@@ -61,13 +61,13 @@ impl Linked {
         &self.engine
     }
 
-    /// Makes an instance. `turn` serves the host calls from now on.
-    pub(crate) async fn instantiate(&self, id: String, limits: Limits, turn: Option<Turn>) -> Result<Made, Fault> {
-        let mut store = Store::new(self.engine.wasmtime(), Host::new(id, limits, self.engine.ticks()));
+    /// Makes an instance that is nobody's yet.
+    pub(crate) async fn instantiate(&self, limits: Limits) -> Result<Made, Fault> {
+        let mut store = Store::new(self.engine.wasmtime(), Host::new(limits, self.engine.ticks()));
         store.limiter(|host| &mut host.memory);
         store.epoch_deadline_callback(|mut store| store.data_mut().cpu.tick());
         store.set_epoch_deadline(1);
-        store.data_mut().begin(turn);
+        store.data_mut().begin(None);
         match self.pre.instantiate_async(&mut store).await {
             Ok(actor) => Ok(Made { store, actor }),
             Err(error) => Err(fault::of_instantiation(&error, self.engine.config().instances)),
@@ -95,7 +95,7 @@ impl Linked {
 async fn make_one(linked: &Weak<Linked>, limits: Limits) -> bool {
     let Some(linked) = linked.upgrade() else { return false };
     let made = match linked.engine.has_room() {
-        true => timeout(PATIENCE, linked.instantiate(String::new(), limits, None)).await.ok().and_then(Result::ok),
+        true => timeout(PATIENCE, linked.instantiate(limits)).await.ok().and_then(Result::ok),
         false => None,
     };
     let mut state = linked.state.lock();

@@ -131,7 +131,9 @@ impl Factory for Guests {
     }
 
     async fn create(&self, spec: &Spec, turn: Turn) -> Result<(Box<dyn Instance>, Turn), Fault> {
-        Ok((Box::new(Guest(Host::new(spec.id.to_string(), spec.limits, Arc::default()))), turn))
+        let mut host = Host::new(spec.limits, Arc::default());
+        host.belongs_to(spec.id.to_string());
+        Ok((Box::new(Guest(host)), turn))
     }
 }
 
