@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plexspaces_store::Error;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::config::Config;
@@ -73,6 +74,8 @@ fn connect(place: &Place, path: &Path, flags: OpenFlags) -> Result<Connection, E
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| place.fault(&error))?;
     connection.busy_timeout(BUSY).map_err(|error| place.fault(&error))?;
+    // Otherwise SQLite plans a statement with a range anew each time it is given another.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(|error| place.fault(&error))?;
     Ok(connection)
 }
 

@@ -225,3 +225,32 @@ impl Sum {
         sum.cast_unsigned() >> 32 == u64::from(self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{StatementStatus, params_from_iter};
+
+    use super::*;
+    use crate::sqlite::file;
+
+    #[test]
+    fn a_statement_is_planned_once_whatever_it_is_asked() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = crate::sqlite::Config::new(directory.path().join("store.db"));
+        let place = Place::new(config.path.clone());
+        let connection = file::open(&place, &config).unwrap();
+        let all = [GET, SCAN, SCAN_TO, BEFORE, FROM, PUT, DELETE];
+        for n in 0..3_u8 {
+            for text in all {
+                let mut statement = prepare(&place, &connection, text).unwrap();
+                let values = vec![[n]; statement.parameter_count()];
+                let mut rows = statement.query(params_from_iter(values)).unwrap();
+                while rows.next().unwrap().is_some() {}
+            }
+        }
+        for text in all {
+            let again = prepare(&place, &connection, text).unwrap().get_status(StatementStatus::RePrepare);
+            assert_eq!(again, 0, "{text}");
+        }
+    }
+}
