@@ -17,11 +17,12 @@ from wit_world.exports.guest import Failure, FailureKind, Message, MessageKind, 
 from wit_world.imports import blobs, context, durability, http, key_value, lifecycle, logging, messaging, services, timers
 from wit_world.imports.types import Error, Payload, Payload_Bytes, Payload_Json
 
-from . import _backend, _image
+from . import _backend, _image, _random
 from ._decorators import actor, handler, init_handler, model_of, query_handler, run_handler, signal_handler, workflow_actor
 from ._host import host
 from ._instance import Instance, Refusal, encode_reply, explain
 from ._json import decode, printable
+from ._random import begin_turn
 from ._registry import Registry
 from ._saga import Saga
 from ._state import state
@@ -29,6 +30,7 @@ from .errors import WorkflowCancelled, error_from
 
 T = TypeVar("T")
 
+_random.install()
 _registry = Registry({})
 _description = _registry.describe()
 _instance: Instance | None = None
@@ -60,7 +62,7 @@ class Guest(exports.Guest):
         try:
             payload = _decode(message.payload)
             instance = _live()
-            _seed()
+            begin_turn()
             reply = _encode(encode_reply(instance.handle(message.operation, payload, message.sender)))
             return Reply(reply, Payload_Json(instance.snapshot()) if want_state else None)
         except BaseException as error:
@@ -172,20 +174,12 @@ def _init(actor_type: str, text: str) -> None:
         known = ", ".join(sorted(_registry.types)) or "none"
         raise Refusal("invalid_argument", f"unknown actor type {actor_type!r}; known types: {known}", "actor-type")
     _backend.use(_Imports())
-    _seed()
+    begin_turn()
     if "actor_id" not in config:
         config["actor_id"] = context.actor_id()
     if not isinstance(config.get("args"), dict):
         config["args"] = {}
     _instance = Instance(model, config["actor_id"], config)
-
-
-def _seed() -> None:
-    """The generator of `random` is part of the built component: all actors would draw the same numbers. The host's numbers differ, and in
-    a durable actor they are the same when a turn is run again."""
-    random = sys.modules.get("random")
-    if random is not None:
-        random.seed(int.from_bytes(os.urandom(8)))
 
 
 def _live() -> Instance:
