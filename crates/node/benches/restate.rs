@@ -5,16 +5,17 @@
 //! connection that is kept, post one request after the other over HTTP/1.1. Printed are requests a second, the p50 of a request in
 //! milliseconds, and how the node's are to Restate's: at least 5 times the throughput, at most a fifth of the p50.
 //!
-//! **Workflows.** On Restate a workflow of ten `ctx.run`, each of which returns its number; on the node a Python workflow that asks an actor
-//! ten times for it, the answers being kept in its journal. One run after the other, each under a key of its own. Printed is the p50 from the
-//! request to the result in milliseconds: at most a fifth.
+//! **Workflows** of ten steps, once each a step of their own and once each an answer of another: on Restate `ctx.run`, and a call of another
+//! service's handler; on the node, in Python, code and `host.checkpoint`, and `host.ask` of an actor that stores nothing. Both keep what a
+//! step gave before the next begins. One run after the other, each under a key of its own. Printed is the p50 from the request to the result
+//! in milliseconds: at most a fifth.
 //!
 //! Both sides sync to the disk before they answer, in temporary directories next to each other, the one to SQLite, the other to its log, with
 //! the defaults of both. Both are asked by the same code, which shares the node's process. Rounds alternate; figures are medians of three,
 //! after one that does not count, and ratios those of neighbouring rounds. Every reply is checked.
 //!
 //! The first run needs npm: it fetches Restate's packages into `~/.cache/plexspaces/bench-restate`. `PLEXSPACES_BENCH_SECONDS` is the length
-//! of a round (3).
+//! of a round (3). `-- counters` runs only those, `-- workflows` these.
 #![allow(clippy::indexing_slicing)]
 
 #[path = "restate/http.rs"]
@@ -65,7 +66,18 @@ class Numbers:
 
 
 @workflow_actor(facets=["durability"])
-class Flow:
+class Steps:
+    @run_handler
+    def run(self, input_data: dict) -> dict:
+        total = 0
+        for step in range(10):
+            total += step
+            host.checkpoint()
+        return {"sum": total}
+
+
+@workflow_actor(facets=["durability"])
+class Asks:
     @run_handler
     def run(self, input_data: dict) -> dict:
         total = 0
@@ -122,17 +134,26 @@ async fn all() -> Result<()> {
     let in_python = |key: &str| format!("/api/v1/actors/bench/counter/invoke?op=count&timeout_ms=60000&actor_id={key}");
     let ours =
         [Side { name: "tiny guest", address, path: tiny, body: "{}" }, Side { name: "Python", address, path: in_python, body: "{}" }];
-    println!("counters, each caller with its own         requests/s   p50 in ms   throughput (at least 5.00)   p50 (at most 0.20)");
-    for callers in [1, 16, 256] {
-        let figures = compare(&[theirs, ours[0], ours[1]], Work::Counters(callers), round).await?;
-        print(&format!("{callers:>3} callers"), &figures);
+    let parts: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
+    if wanted("counters") {
+        println!("counters, each caller with its own         requests/s   p50 in ms   throughput (at least 5.00)   p50 (at most 0.20)");
+        for callers in [1, 16, 256] {
+            let figures = compare(&[theirs, ours[0], ours[1]], Work::Counters(callers), round).await?;
+            print(&format!("{callers:>3} callers"), &figures);
+        }
     }
-
-    let theirs = Side { name: "Restate", address: restate.ingress, path: |key| format!("/flow/{key}/run"), body: "" };
-    let path = |key: &str| format!("/api/v1/actors/bench/flow/invoke?msg_type=workflow_run&timeout_ms=60000&actor_id={key}");
-    let ours = Side { name: "Python", address, path, body: "{}" };
-    println!("workflows of ten steps, one after the other      runs/s   p50 in ms   throughput                   p50 (at most 0.20)");
-    print("one caller", &compare(&[theirs, ours], Work::Workflows, round).await?);
+    if wanted("workflows") {
+        println!("workflows of ten, one after the other            runs/s   p50 in ms   throughput                   p50 (at most 0.20)");
+        let flow = |name, path: fn(&str) -> String| Side { name, address, path, body: "{}" };
+        let theirs = |path: fn(&str) -> String| Side { name: "Restate", address: restate.ingress, path, body: "" };
+        let steps = |key: &str| format!("/api/v1/actors/bench/steps/invoke?msg_type=workflow_run&timeout_ms=60000&actor_id={key}");
+        let asks = |key: &str| format!("/api/v1/actors/bench/asks/invoke?msg_type=workflow_run&timeout_ms=60000&actor_id={key}");
+        let sides = [theirs(|key| format!("/steps/{key}/run")), flow("Python", steps)];
+        print("steps of their own", &compare(&sides, Work::Workflows, round).await?);
+        let sides = [theirs(|key| format!("/asks/{key}/run")), flow("Python", asks)];
+        print("asks of another", &compare(&sides, Work::Workflows, round).await?);
+    }
 
     shutdown.cancel();
     ensure!(node.await?, "the node did not shut down in time");

@@ -1,4 +1,5 @@
-// What the benchmark `restate` runs on Restate: a counter for each key, and a workflow of ten steps. Prints the port on which it listens.
+// What the benchmark `restate` runs on Restate: a counter for each key, and workflows of ten steps, of their own and of another service.
+// Prints the port on which it listens.
 import { createServer } from "node:http2";
 import * as restate from "@restatedev/restate-sdk";
 
@@ -22,18 +23,27 @@ const counter = restate.object({
   },
 });
 
-const flow = restate.workflow({
-  name: "flow",
-  handlers: {
-    run: async (ctx) => {
-      let sum = 0;
-      for (let step = 0; step < STEPS; step++) {
-        sum += await ctx.run(`step ${step}`, () => step);
-      }
-      return { sum };
-    },
-  },
+const numbers = restate.service({
+  name: "numbers",
+  handlers: { number: async (_, { step }) => ({ number: step }) },
 });
 
-const server = createServer(restate.createEndpointHandler({ services: [counter, flow] }));
+const workflow = (name, number) =>
+  restate.workflow({
+    name,
+    handlers: {
+      run: async (ctx) => {
+        let sum = 0;
+        for (let step = 0; step < STEPS; step++) {
+          sum += await number(ctx, step);
+        }
+        return { sum };
+      },
+    },
+  });
+
+const steps = workflow("steps", (ctx, step) => ctx.run(`step ${step}`, () => step));
+const asks = workflow("asks", async (ctx, step) => (await ctx.serviceClient(numbers).number({ step })).number);
+
+const server = createServer(restate.createEndpointHandler({ services: [counter, numbers, steps, asks] }));
 server.listen(0, "127.0.0.1", () => console.log(server.address().port));
