@@ -19,6 +19,7 @@ use crate::mailbox::{Next, Work};
 use crate::registry::{Kind, Seat};
 use crate::restarts::Restarts;
 use crate::runtime::pressure::Room;
+use crate::runtime::workflows::names_run;
 use crate::supervision::Exit;
 use crate::timers::Schedule;
 use crate::turn::Effects;
@@ -220,7 +221,12 @@ impl Actor {
         self.count_turn(started);
         let fate = match result {
             Ok(reply) => {
+                let was_run = self.is_kept_run(&envelope.message);
                 envelope.answer(Ok(reply));
+                if was_run && self.cell.evictable.load(Ordering::Relaxed) {
+                    // Of a run that is over only what is stored is needed, for the most part.
+                    self.runtime.control(&self.cell, Control::Passivate);
+                }
                 Fate::Stays
             }
             Err(Unfinished::Refused(failure)) => {
@@ -341,7 +347,8 @@ impl Actor {
         let counts = heard.is_some();
         let turn = self.start_turn(envelope, None, heard).await?;
         let (message, ctx) = (&envelope.message, &envelope.ctx);
-        let want_state = self.wants_state();
+        // With its state kept, the actor can leave memory when its run is over.
+        let want_state = self.wants_state() || self.is_kept_run(message);
         let (reply, turn) = self.run_turn(turn, message, want_state).await?;
         let state = reply.state;
         // A workflow's result is kept also where nobody waits for it.
@@ -363,6 +370,11 @@ impl Actor {
 
     fn new_turn(&self, ctx: RequestContext) -> Turn {
         Turn::new(&self.runtime, &self.cell, &self.body.kind, ctx, &self.body.profile)
+    }
+
+    /// Whether a message is the run of a durable workflow.
+    fn is_kept_run(&self, message: &Message) -> bool {
+        self.body.profile.durable && self.cell.inbox.is_some() && names_run(&message.operation)
     }
 
     fn wants_state(&self) -> bool {

@@ -175,6 +175,22 @@ async fn a_signal_to_a_child_that_is_restarted_waits_as_messages_do() {
     node.notes("flow/boss", &json!([["workflow_signal:hello", 1]])).await;
 }
 
+#[tokio::test]
+async fn a_run_that_is_over_leaves_memory_with_its_state_kept() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    let note = |text: &str| json!({"steps": [{"do": "note", "payload": text}]});
+    node.ask("flow/a", "workflow_run", note("first")).await.unwrap();
+    until("it has left", async || node.runtime.actors() == 0).await;
+    // What is asked of it then needs no actor, and what is sent to it finds the state.
+    assert_eq!(node.ask("flow/a", "workflow_query:notes", json!({})).await, Ok(json!(["first"])));
+    assert_eq!(node.runtime.actors(), 0);
+    node.ask("flow/a", "workflow_run", note("second")).await.unwrap();
+    node.notes("flow/a", &json!(["first", "second"])).await;
+    let target = plexspaces_actor::Target { name: "flow", key: Some("a") };
+    let (history, _) = node.runtime.history(&ctx(), target, 1, 9).await.unwrap();
+    assert!(history.iter().take(2).all(|turn| turn.end().unwrap().state.is_some()), "nothing is run again to bring it back");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_run_with_a_timer_stays_in_memory() {
     let node = Node::on(Arc::new(Memory::new())).await;

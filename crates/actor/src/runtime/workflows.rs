@@ -185,7 +185,12 @@ fn parse_index_key(key: &[u8]) -> Option<ActorId> {
 
 /// Whether a turn is a run, under any of its names.
 pub(crate) fn is_run(begin: &journal::Begin) -> bool {
-    begin.seed != journal::NO_CODE && [RUN, START, "run", "start"].contains(&begin.operation.as_str())
+    begin.seed != journal::NO_CODE && names_run(&begin.operation)
+}
+
+/// Whether an operation is one of a run's names.
+pub(crate) fn names_run(operation: &str) -> bool {
+    [RUN, START, "run", "start"].contains(&operation)
 }
 
 fn read(id: ActorId, turn: &Recorded) -> Run {

@@ -68,12 +68,11 @@ impl Turn {
         if wait > LONGEST {
             return self.told_nothing(call, Err(Failure::invalid("until", "a sleep of more than ten years")));
         }
-        self.suspend().await?;
-        let ended = if self.course.signals.is_empty() {
-            self.attend(tokio::time::sleep(wait), Wait::Until(until_ms)).await?
-        } else {
-            Ended::Signalled
-        };
+        // What is over at once is written down together with what was done before it.
+        if !wait.is_zero() {
+            self.suspend().await?;
+        }
+        let ended = if self.course.signals.is_empty() { self.attend(sleep(wait), Wait::Until(until_ms)).await? } else { Ended::Signalled };
         let result = match ended {
             Ended::Done(()) => Ok(log::json(&true)),
             Ended::Signalled => Ok(log::json(&false)),
@@ -298,6 +297,14 @@ async fn stopped(waiting: Option<&Waiting>) {
     match waiting {
         Some(waiting) => waiting.stopped().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Time that is over already only lets others go first: a timer would take until the next millisecond all the same.
+async fn sleep(time: Duration) {
+    match time.is_zero() {
+        true => tokio::task::yield_now().await,
+        false => tokio::time::sleep(time).await,
     }
 }
 
