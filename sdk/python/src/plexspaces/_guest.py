@@ -17,12 +17,12 @@ from wit_world.exports.guest import Failure, FailureKind, Message, MessageKind, 
 from wit_world.imports import blobs, context, durability, http, key_value, lifecycle, logging, messaging, services, timers
 from wit_world.imports.types import Error, Payload, Payload_Bytes, Payload_Json
 
-from . import _backend, _image, _random
+from . import _backend, _image
 from ._decorators import actor, handler, init_handler, model_of, query_handler, run_handler, signal_handler, workflow_actor
 from ._host import host
 from ._instance import Instance, Refusal, encode_reply, explain
 from ._json import decode, printable
-from ._random import begin_turn
+from ._random import begin_turn, install
 from ._registry import Registry
 from ._saga import Saga
 from ._state import state
@@ -30,7 +30,7 @@ from .errors import WorkflowCancelled, error_from
 
 T = TypeVar("T")
 
-_random.install()
+install()
 _registry = Registry({})
 _description = _registry.describe()
 _instance: Instance | None = None
