@@ -23,7 +23,7 @@ use crate::runtime::workflows::names_run;
 use crate::supervision::Exit;
 use crate::timers::Schedule;
 use crate::turn::Effects;
-use crate::turn::log::{Held, Journal, Log};
+use crate::turn::log::{Held, Journal, Log, caught_up};
 use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
 
 mod changes;
@@ -447,6 +447,16 @@ impl Actor {
             _ => live.instance.handle(&told, turn, want_state),
         };
         let outcome = guard(&self.cell, limit, handled).await;
+        let held = self.held().filter(|_| !matches!(outcome, Err(Cut::Killed | Cut::Verdict(_))));
+        if let Some(held) = &held
+            && let Err(failure) = caught_up(held).await
+        {
+            let (begun, number) = {
+                let journal = held.lock();
+                (journal.has_begun(), journal.current_turn())
+            };
+            return Err(self.diverged(number, failure, begun));
+        }
         let cut = match outcome {
             Ok(Ok((reply, mut turn))) => {
                 turn.code_replied(&reply.payload);

@@ -243,7 +243,7 @@ impl Turn {
     /// Asks another actor and waits for the reply, never longer than the message that is being handled may take. An actor that already
     /// waits for this one is a `deadlock`, answered at once.
     pub async fn ask(&mut self, target: &str, operation: &str, payload: Payload, timeout: Duration) -> Result<Payload, Failure> {
-        let call = match self.call(|| format!("ask {target} {operation}"), &[payload.as_bytes()])? {
+        let call = match self.call(|| format!("ask {target} {operation}"), &[payload.as_bytes()]).await? {
             Known::Told(told) => return self.told_again(told).await,
             Known::New(call) => call,
         };
@@ -259,7 +259,7 @@ impl Turn {
 
     /// The same for an actor whose address is known.
     pub async fn ask_at(&mut self, target: &Address, operation: &str, payload: Payload, timeout: Duration) -> Result<Payload, Failure> {
-        let call = match self.call(|| format!("ask {} {operation}", target.id()), &[payload.as_bytes()])? {
+        let call = match self.call(|| format!("ask {} {operation}", target.id()), &[payload.as_bytes()]).await? {
             Known::Told(told) => return self.told_again(told).await,
             Known::New(call) => call,
         };
@@ -304,7 +304,7 @@ impl Turn {
 
     /// Sends to another actor without waiting for the outcome. In a durable actor it leaves after the commit.
     pub async fn tell(&mut self, target: &str, operation: &str, payload: Payload) -> Result<(), Failure> {
-        let call = match self.call(|| format!("tell {target} {operation}"), &[payload.as_bytes()])? {
+        let call = match self.own_call(|| format!("tell {target} {operation}"), &[payload.as_bytes()])? {
             Known::Told(told) => return self.sent_before(told),
             Known::New(call) => call,
         };
@@ -320,7 +320,7 @@ impl Turn {
 
     /// The same to an actor whose address is known.
     pub async fn tell_at(&mut self, target: &Address, operation: &str, payload: Payload) -> Result<(), Failure> {
-        let call = match self.call(|| format!("tell {} {operation}", target.id()), &[payload.as_bytes()])? {
+        let call = match self.own_call(|| format!("tell {} {operation}", target.id()), &[payload.as_bytes()])? {
             Known::Told(told) => return self.sent_before(told),
             Known::New(call) => call,
         };

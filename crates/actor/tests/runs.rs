@@ -175,18 +175,6 @@ async fn a_signal_to_a_child_that_is_restarted_waits_as_messages_do() {
     node.notes("flow/boss", &json!([["workflow_signal:hello", 1]])).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_sleep_that_is_over_at_once_waits_for_no_timer_and_is_one_commit() {
-    let node = Node::on(Arc::new(Memory::new())).await;
-    let began = tokio::time::Instant::now();
-    node.ask("flow/a", "workflow_run", json!({"steps": vec![json!({"do": "sleep", "ms": 0}); 10]})).await.unwrap();
-    assert_eq!(began.elapsed(), Duration::ZERO);
-    let target = plexspaces_actor::Target { name: "flow", key: Some("a") };
-    let (history, _) = node.runtime.history(&ctx(), target, 0, 1).await.unwrap();
-    // The last is the run's end.
-    assert_eq!(history[0].chunks, 11);
-}
-
 #[tokio::test]
 async fn a_run_that_is_over_leaves_memory_with_its_state_kept() {
     let node = Node::on(Arc::new(Memory::new())).await;

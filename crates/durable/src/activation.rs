@@ -37,6 +37,8 @@ pub struct Changes {
     pub forget: Vec<Bytes>,
     /// Records of old turns, as [`Activation::stale_range`] found them.
     pub stale: Vec<Bytes>,
+    /// Whether the turn goes on while this is committed.
+    pub beside: bool,
 }
 
 /// What becomes of a turn's changes.
@@ -300,6 +302,7 @@ impl Activation {
             return Outcome::Unchanged;
         }
         let mut batch = Batch::new(self.partition.clone());
+        batch.caller_waits = !changes.beside;
         self.fence(&mut batch);
         let before_anchor = self.anchor;
         if !changes.entries.is_empty() {
@@ -437,6 +440,7 @@ impl Activation {
             published,
             forget,
             stale,
+            beside: _,
         } = changes;
         (ended_as_it_was || entries.is_empty())
             && key_values.is_empty()

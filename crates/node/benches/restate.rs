@@ -6,9 +6,9 @@
 //! milliseconds, and how the node's are to Restate's: at least 5 times the throughput, at most a fifth of the p50.
 //!
 //! **Workflows** of ten steps, once each a step of their own and once each an answer of another: on Restate `ctx.run`, and a call of another
-//! service's handler; on the node, in Python, code and `host.checkpoint`, and `host.ask` of an actor that stores nothing. Both keep what a
-//! step gave before the next begins. One run after the other, each under a key of its own. Printed is the p50 from the request to the result
-//! in milliseconds: at most a fifth.
+//! service's handler; on the node, in Python, code and `host.checkpoint`, and `host.ask` of an actor that stores nothing. Restate keeps what a
+//! step gave before the next begins, since a step may do anything; the node before anything leaves the actor. One run after the other, each
+//! under a key of its own. Printed is the p50 from the request to the result in milliseconds: at most a fifth.
 //!
 //! Both sides sync to the disk before they answer, in temporary directories next to each other, the one to SQLite, the other to its log, with
 //! the defaults of both. Both are asked by the same code, which shares the node's process. Rounds alternate; figures are medians of three,

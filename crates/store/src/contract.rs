@@ -49,13 +49,15 @@ pub struct Batch {
     pub preconditions: Vec<Precondition>,
     /// Applied in order: the last write of a key wins.
     pub writes: Vec<Write>,
+    /// Whether the caller has nothing else to do until it is committed, so that a store may do the work on the caller's thread.
+    pub caller_waits: bool,
 }
 
 impl Batch {
     /// An empty batch.
     #[must_use]
     pub fn new(partition: Partition) -> Self {
-        Self { partition, preconditions: Vec::new(), writes: Vec::new() }
+        Self { partition, preconditions: Vec::new(), writes: Vec::new(), caller_waits: true }
     }
 
     /// The bytes of its keys and values, written and required.

@@ -10,6 +10,7 @@ wasmtime::component::bindgen!({
         "plexspaces:actor/messaging@0.1.0": async | trappable,
         "plexspaces:actor/key-value@0.1.0": async | trappable,
         "plexspaces:actor/lifecycle@0.1.0.spawn": async | trappable,
+        "plexspaces:actor/lifecycle@0.1.0.stop": async | trappable,
         "plexspaces:actor/durability@0.1.0.sleep-until": async | trappable,
         "plexspaces:actor/http@0.1.0": async | trappable,
         "plexspaces:actor/blobs@0.1.0": async | trappable,

@@ -15,7 +15,7 @@ impl Turn {
     pub async fn put_blob(&mut self, name: &str, content_type: &str, content: Bytes) -> Result<BlobInfo, Failure> {
         self.check_size("content", content.len())?;
         let (runtime, ctx) = self.blobs()?;
-        let call = match self.call(|| format!("put_blob {name} {content_type}"), &[&content])? {
+        let call = match self.call(|| format!("put_blob {name} {content_type}"), &[&content]).await? {
             Known::Told(told) => return self.told_again(told).await.and_then(|told| log::read(&told)),
             Known::New(call) => call,
         };
@@ -28,7 +28,7 @@ impl Turn {
     pub async fn get_blob(&mut self, name: &str, offset: u64, length: Option<u64>) -> Result<(BlobInfo, Bytes), Failure> {
         let limit = self.limits.payload_bytes;
         let (runtime, ctx) = self.blobs()?;
-        let call = match self.call(|| format!("look get_blob {name} from {offset} {length:?}"), &[])? {
+        let call = match self.call(|| format!("look get_blob {name} from {offset} {length:?}"), &[]).await? {
             Known::Told(told) => return self.told_again(told).await.and_then(|told| read(&told)),
             Known::New(call) => call,
         };
@@ -51,7 +51,7 @@ impl Turn {
     /// What a name stands for.
     pub async fn blob(&mut self, name: &str) -> Result<BlobInfo, Failure> {
         let (runtime, ctx) = self.blobs()?;
-        let call = match self.call(|| format!("look blob {name}"), &[])? {
+        let call = match self.call(|| format!("look blob {name}"), &[]).await? {
             Known::Told(told) => return told.and_then(|told| log::read(&told)),
             Known::New(call) => call,
         };
@@ -64,7 +64,7 @@ impl Turn {
     /// same, so that it may have expired.
     pub async fn presign_blob(&mut self, name: &str, access: BlobAccess, life: Duration) -> Result<Presigned, Failure> {
         let (runtime, ctx) = self.blobs()?;
-        let call = match self.call(|| format!("look presign_blob {name} {} {}", access.method(), life.as_secs()), &[])? {
+        let call = match self.call(|| format!("look presign_blob {name} {} {}", access.method(), life.as_secs()), &[]).await? {
             Known::Told(told) => return told.and_then(|told| log::read(&told)),
             Known::New(call) => call,
         };
@@ -76,7 +76,7 @@ impl Turn {
     /// Removes a blob; false when there was none.
     pub async fn delete_blob(&mut self, name: &str) -> Result<bool, Failure> {
         let (runtime, ctx) = self.blobs()?;
-        let call = match self.call(|| format!("delete_blob {name}"), &[])? {
+        let call = match self.call(|| format!("delete_blob {name}"), &[]).await? {
             Known::Told(told) => return self.told_again(told).await.and_then(|told| log::read(&told)),
             Known::New(call) => call,
         };
@@ -87,7 +87,7 @@ impl Turn {
     /// The blobs whose names begin with `prefix`, after the name `after`, at most `limit`.
     pub async fn list_blobs(&mut self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<BlobInfo>, Failure> {
         let (runtime, ctx) = self.blobs()?;
-        let call = match self.call(|| format!("look list_blobs {prefix} after {} at most {limit}", after.unwrap_or_default()), &[])? {
+        let call = match self.call(|| format!("look list_blobs {prefix} after {} at most {limit}", after.unwrap_or_default()), &[]).await? {
             Known::Told(told) => return told.and_then(|told| log::read(&told)),
             Known::New(call) => call,
         };

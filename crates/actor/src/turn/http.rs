@@ -19,10 +19,11 @@ impl Turn {
     pub async fn http_fetch(&mut self, link: &str, request: HttpRequest) -> Result<HttpResponse, Failure> {
         self.check_size("body", request.body.len())?;
         let headers = format!("{:?}", request.headers);
-        let call = match self.call(|| format!("http {link} {} {}", request.method, request.path), &[headers.as_bytes(), &request.body])? {
-            Known::Told(told) => return self.told_again(told).await.and_then(|kept| Kept::read(&kept)),
-            Known::New(call) => call,
-        };
+        let call =
+            match self.call(|| format!("http {link} {} {}", request.method, request.path), &[headers.as_bytes(), &request.body]).await? {
+                Known::Told(told) => return self.told_again(told).await.and_then(|kept| Kept::read(&kept)),
+                Known::New(call) => call,
+            };
         match self.sending(link, request) {
             Err(failure) => self.told_nothing(call, Err(failure)),
             Ok((outbound, outgoing)) if call.is_none() => outbound.fetch(link, outgoing).await,

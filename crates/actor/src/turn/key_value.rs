@@ -25,7 +25,7 @@ impl Turn {
             let now = self.now_ms();
             return Ok(written.clone().filter(|pair| pair.is_live(now)).map(|pair| pair.value));
         }
-        let call = match self.call(|| format!("kv_get {key}"), &[])? {
+        let call = match self.own_call(|| format!("kv_get {key}"), &[])? {
             Known::Told(told) => return log::read(&told?),
             Known::New(call) => call,
         };
@@ -38,7 +38,7 @@ impl Turn {
     pub async fn kv_put(&mut self, key: &str, value: String, ttl: Option<Duration>) -> Result<(), Failure> {
         check_key(key)?;
         let pair = self.pair(value, ttl)?;
-        let (call, told) = match self.call(|| format!("kv_put {key}"), &[pair.value.as_bytes()])? {
+        let (call, told) = match self.own_call(|| format!("kv_put {key}"), &[pair.value.as_bytes()])? {
             Known::Told(told) => (None, told.map(drop)),
             Known::New(call) => (call, Ok(())),
         };
@@ -53,7 +53,7 @@ impl Turn {
     /// Removes one of the actor's own keys; true when it was there.
     pub async fn kv_delete(&mut self, key: &str) -> Result<bool, Failure> {
         check_key(key)?;
-        let (call, existed) = match self.call(|| format!("kv_delete {key}"), &[])? {
+        let (call, existed) = match self.own_call(|| format!("kv_delete {key}"), &[])? {
             Known::Told(told) => (None, told.and_then(|told| log::read(&told))),
             Known::New(call) => (call, self.read(key).await.map(|pair| pair.is_some())),
         };
@@ -71,7 +71,7 @@ impl Turn {
         let pair = self.pair(value, None)?;
         if self.durable {
             let arguments = [pair.value.as_bytes(), expected.unwrap_or_default().as_bytes(), &[u8::from(expected.is_some())]];
-            let (call, holds) = match self.call(|| format!("kv_compare_and_set {key}"), &arguments)? {
+            let (call, holds) = match self.own_call(|| format!("kv_compare_and_set {key}"), &arguments)? {
                 Known::Told(told) => (None, told.and_then(|told| log::read(&told))),
                 Known::New(call) => {
                     let current = self.read(key).await;
@@ -112,7 +112,7 @@ impl Turn {
             return Err(Failure::invalid("limit", format!("limit is {limit}, expected 1 to 1000")));
         }
         let text = || format!("kv_list {prefix} after {} at most {limit}", after.unwrap_or_default());
-        let call = match self.call(text, &[])? {
+        let call = match self.own_call(text, &[])? {
             Known::Told(told) => return log::read(&told?),
             Known::New(call) => call,
         };

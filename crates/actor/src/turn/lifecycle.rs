@@ -19,7 +19,7 @@ const MAX_REMINDER_NAME: usize = 256;
 impl Turn {
     /// Watches an actor: at its end this one receives `__DOWN__`. Returns the reference of the watch.
     pub fn monitor(&mut self, target: &str) -> Result<String, Failure> {
-        let call = match self.call(|| format!("monitor {target}"), &[])? {
+        let call = match self.own_call(|| format!("monitor {target}"), &[])? {
             Known::Told(told) => return log::read(&told?),
             Known::New(call) => call,
         };
@@ -43,7 +43,7 @@ impl Turn {
 
     /// Ties this actor to another: when one ends abnormally the other receives `__EXIT__`.
     pub fn link(&mut self, peer: &str) -> Result<(), Failure> {
-        let call = match self.call(|| format!("link {peer}"), &[])? {
+        let call = match self.own_call(|| format!("link {peer}"), &[])? {
             Known::Told(told) => return told.map(drop),
             Known::New(call) => call,
         };
@@ -59,7 +59,7 @@ impl Turn {
 
     /// Unties this actor and another.
     pub fn unlink(&mut self, peer: &str) -> Result<(), Failure> {
-        let call = match self.call(|| format!("unlink {peer}"), &[])? {
+        let call = match self.own_call(|| format!("unlink {peer}"), &[])? {
             Known::Told(told) => return told.map(drop),
             Known::New(call) => call,
         };
@@ -74,7 +74,7 @@ impl Turn {
     /// Starts an actor of one of this application's types and returns its identity when its `init` has run.
     pub async fn spawn(&mut self, actor_type: &str, name: &str, args: Map<String, Value>) -> Result<ActorId, Failure> {
         let arguments = serde_json::to_vec(&args).unwrap_or_default();
-        let call = match self.call(|| format!("spawn {actor_type} {name}"), &[&arguments])? {
+        let call = match self.call(|| format!("spawn {actor_type} {name}"), &[&arguments]).await? {
             Known::Told(told) => {
                 let printed: String = log::read(&told?)?;
                 return ActorId::parse(&self.id.tenant, &printed)
@@ -89,8 +89,8 @@ impl Turn {
     }
 
     /// Ends an actor after its present message; true when it lived.
-    pub fn stop(&mut self, target: &str) -> Result<bool, Failure> {
-        let call = match self.call(|| format!("stop {target}"), &[])? {
+    pub async fn stop(&mut self, target: &str) -> Result<bool, Failure> {
+        let call = match self.call(|| format!("stop {target}"), &[]).await? {
             Known::Told(told) => return log::read(&told?),
             Known::New(call) => call,
         };
@@ -112,7 +112,7 @@ impl Turn {
         // Also where the call is not new: what is named after it when the turn goes on is not to be named as this was.
         let number = name.is_none().then(|| self.random());
         let text = || format!("start_{kind} {} {} {operation}", name.unwrap_or_default(), schedule.print());
-        let call = match self.call(text, &[payload.as_bytes()])? {
+        let call = match self.own_call(text, &[payload.as_bytes()])? {
             Known::Told(told) => return log::read(&told?),
             Known::New(call) => call,
         };
@@ -170,7 +170,7 @@ impl Turn {
     /// Stops a timer of this actor; true when there was one.
     pub async fn cancel_timer(&mut self, name: &str, durable: bool) -> Result<bool, Failure> {
         let kind = if durable { "reminder" } else { "timer" };
-        let call = match self.call(|| format!("cancel_{kind} {name}"), &[])? {
+        let call = match self.call(|| format!("cancel_{kind} {name}"), &[]).await? {
             Known::Told(told) => return log::read(&told?),
             Known::New(call) => call,
         };

@@ -3,6 +3,8 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use plexspaces_durable::journal::{self, Begin, Entry, Recorded, Refusal, Signal, Step};
 use plexspaces_durable::{Activation, Changes, Outgoing, Replay};
@@ -27,11 +29,13 @@ pub(crate) struct Journal {
     /// Nothing else is to be done: a turn that gets to the end of its journal is stopped there.
     only_again: bool,
     reached: bool,
+    /// The commit that is under way while the code goes on.
+    beside: Option<Shared<BoxFuture<'static, Result<(), Failure>>>>,
 }
 
 impl Journal {
     pub(crate) fn new(activation: Activation, code: u64) -> Held {
-        Arc::new(Mutex::new(Self { activation, code, stopped: None, again: false, only_again: false, reached: false }))
+        Arc::new(Mutex::new(Self { activation, code, stopped: None, again: false, only_again: false, reached: false, beside: None }))
     }
 
     /// One for turns that are run again and go no further than they went.
@@ -61,6 +65,15 @@ impl Journal {
     }
 }
 
+/// Waits for the commit that is under way while the code goes on. Of one that failed this tells once; no other is taken after it.
+pub(crate) async fn caught_up(held: &Held) -> Result<(), Failure> {
+    let beside = held.lock().beside.clone();
+    let Some(commit) = beside else { return Ok(()) };
+    let committed = commit.await;
+    held.lock().beside = None;
+    committed
+}
+
 impl Deref for Journal {
     type Target = Activation;
 
@@ -77,6 +90,9 @@ impl DerefMut for Journal {
 
 /// How many calls of the host one turn of a durable actor may journal.
 const MAX_ENTRIES: usize = 100_000;
+
+/// How much a turn may have done, in calls of the host and in messages, while a commit is under way beside it.
+const UNCOMMITTED_BESIDE: usize = 256;
 
 pub(crate) struct Log {
     held: Held,
@@ -237,8 +253,16 @@ impl Turn {
         }
     }
 
-    /// Looks a call up in the journal. An error ends the turn's doings: its code and its journal do not agree.
-    pub(crate) fn call(&mut self, text: impl Fn() -> String, arguments: &[&[u8]]) -> Result<Known, Failure> {
+    /// Looks a call up in the journal that is seen outside of the actor, or sees what is there: what was done before it is kept by then.
+    pub(crate) async fn call(&mut self, text: impl Fn() -> String, arguments: &[&[u8]]) -> Result<Known, Failure> {
+        self.catch_up().await?;
+        self.own_call(text, arguments)
+    }
+
+    /// The same for a call that concerns nothing but the actor until there is a commit.
+    ///
+    /// An error ends the turn's doings: its code and its journal do not agree.
+    pub(crate) fn own_call(&mut self, text: impl Fn() -> String, arguments: &[&[u8]]) -> Result<Known, Failure> {
         if self.looking != Looking::No
             && let Some(told) = self.look(&text())?
         {
@@ -351,15 +375,56 @@ impl Turn {
 
     /// Commits what the turn has done so far, and lets it take effect.
     pub(crate) async fn suspend(&mut self) -> Result<(), Failure> {
-        let Some((runtime, cell)) = self.node() else { return Ok(()) };
-        let Some(log) = self.log.as_deref_mut() else { return Ok(()) };
-        if log.is_again() {
+        self.catch_up().await?;
+        match self.commit(false) {
+            Some(commit) => commit.await.map_err(|failure| self.stop_at(failure)),
+            None => Ok(()),
+        }
+    }
+
+    /// The same while the code goes on; nothing that it does then is seen outside of the actor before. What it has done when a commit is
+    /// under way goes into the next.
+    pub(crate) async fn suspend_beside(&mut self) -> Result<(), Failure> {
+        let Some(held) = self.log.as_deref().map(Log::held) else { return Ok(()) };
+        let beside = held.lock().beside.clone();
+        if let Some(commit) = beside
+            && futures::poll!(commit).is_pending()
+            && self.uncommitted() < UNCOMMITTED_BESIDE
+        {
             return Ok(());
         }
+        self.catch_up().await?;
+        let Some(commit) = self.commit(true) else { return Ok(()) };
+        let commit = commit.boxed().shared();
+        // It begins at once. A task sees to its end, however long the code goes on.
+        if futures::poll!(commit.clone()).is_pending() {
+            tokio::spawn(commit.clone());
+        }
+        held.lock().beside = Some(commit);
+        Ok(())
+    }
+
+    /// Waits until all is kept of which the commit has begun.
+    pub(super) async fn catch_up(&self) -> Result<(), Failure> {
+        match self.log.as_deref().or(self.aside.as_deref()) {
+            Some(log) => caught_up(&log.held).await.map_err(|failure| log.stop(failure)),
+            None => Ok(()),
+        }
+    }
+
+    fn uncommitted(&self) -> usize {
+        let entries = self.log.as_deref().map_or(0, |log| log.entries.len());
+        entries + self.outgoing.len() + self.reminders.len() + self.timers.len()
+    }
+
+    /// Takes what the turn has done so far, to be committed and to take effect. None where there is nothing.
+    fn commit(&mut self, beside: bool) -> Option<impl Future<Output = Result<(), Failure>> + Send + use<>> {
+        let (runtime, cell) = self.node()?;
+        let log = self.log.as_deref_mut().filter(|log| !log.is_again())?;
         let held = log.held.clone();
         let nothing_new = !log.has_entries() && self.published.is_none() && held.lock().has_begun();
         if nothing_new && self.outgoing.is_empty() && self.reminders.is_empty() && self.timers.is_empty() {
-            return Ok(());
+            return None;
         }
         let changes = Changes {
             entries: self.log.as_deref_mut().map(Log::take_entries).unwrap_or_default(),
@@ -367,17 +432,19 @@ impl Turn {
             outgoing: std::mem::take(&mut self.outgoing),
             heard: self.heard.take(),
             published: self.published.take().map(|state| (held.lock().code, state)),
+            beside,
             ..Changes::default()
         };
-        let outgoing = changes.outgoing.clone();
-        if let Err(failure) = runtime.commit(&cell, &held, changes).await {
-            return Err(self.stop_at(failure));
-        }
-        for change in std::mem::take(&mut self.timers) {
-            runtime.timers().apply(&cell, change);
-        }
-        runtime.send_out(&cell, &self.ctx, outgoing).await;
-        Ok(())
+        let (timers, ctx) = (std::mem::take(&mut self.timers), self.ctx.clone());
+        Some(async move {
+            let outgoing = changes.outgoing.clone();
+            runtime.commit(&cell, &held, changes).await?;
+            for change in timers {
+                runtime.timers().apply(&cell, change);
+            }
+            runtime.send_out(&cell, &ctx, outgoing).await;
+            Ok(())
+        })
     }
 }
 

@@ -21,7 +21,12 @@ impl Turn {
         let id = kind.identity(&self.id.tenant, &self.id.namespace, name)?;
         let nature = (kind.nature)(operation, &payload)?;
         let verb = if nature == Nature::Look { "look " } else { "" };
-        let call = match self.call(|| format!("{verb}{service}.{operation} {name}"), &[payload.as_bytes()])? {
+        let text = || format!("{verb}{service}.{operation} {name}");
+        let call = match nature {
+            Nature::Post => self.own_call(text, &[payload.as_bytes()])?,
+            _ => self.call(text, &[payload.as_bytes()]).await?,
+        };
+        let call = match call {
             Known::Told(told) if nature == Nature::Post => return self.sent_before(told).map(|()| Payload::empty()),
             Known::Told(told) => return self.told_again(told).await.map(or_empty),
             Known::New(call) => call,
@@ -58,6 +63,7 @@ impl Turn {
             return Err(unknown);
         };
         let id = kind.identity(&self.id.tenant, &self.id.namespace, ONLY)?;
+        self.catch_up().await?;
         let (ctx, mut message) = self.request("lookup", Payload::from_value(&json!({"name": target})));
         message.idempotency_key = None;
         let reply = runtime.ask_actor(ctx, id, message).await?;

@@ -60,7 +60,7 @@ impl Turn {
     /// Waits until a time has passed. True when that is so, false when a signal has come before; the code takes it with
     /// [`Turn::take_signals`] and may sleep on. A durable actor sleeps on through failures and restarts of the node.
     pub async fn sleep_until(&mut self, until_ms: u64) -> Result<bool, Failure> {
-        let call = match self.call(|| format!("sleep until {until_ms}"), &[])? {
+        let call = match self.own_call(|| format!("sleep until {until_ms}"), &[])? {
             Known::Told(told) => return self.told_again(told).await.and_then(|told| log::read(&told)),
             Known::New(call) => call,
         };
@@ -69,16 +69,31 @@ impl Turn {
             return self.told_nothing(call, Err(Failure::invalid("until", "a sleep of more than ten years")));
         }
         // What is over at once is written down together with what was done before it.
-        if !wait.is_zero() {
+        let is_over = wait.is_zero();
+        if !is_over {
             self.suspend().await?;
         }
-        let ended = if self.course.signals.is_empty() { self.attend(sleep(wait), Wait::Until(until_ms)).await? } else { Ended::Signalled };
+        // A timer would take until the next millisecond all the same.
+        let over = async {
+            if !is_over {
+                tokio::time::sleep(wait).await;
+            }
+        };
+        let ended = if self.course.signals.is_empty() { self.attend(over, Wait::Until(until_ms)).await? } else { Ended::Signalled };
         let result = match ended {
             Ended::Done(()) => Ok(log::json(&true)),
             Ended::Signalled => Ok(log::json(&false)),
             Ended::Cancelled => Err(cancelled()),
         };
-        self.conclude(call, result).await.and_then(|told| log::read(&told))
+        if !is_over {
+            return self.conclude(call, result).await.and_then(|told| log::read(&told));
+        }
+        // Nothing was learned that would be lost.
+        self.tick();
+        self.told(call, result.as_ref().cloned());
+        self.suspend_beside().await?;
+        self.stand_still().await?;
+        result.and_then(|told| log::read(&told))
     }
 
     /// The signals that came since they were last taken, as operation and payload, in their order.
@@ -142,6 +157,8 @@ impl Turn {
     async fn stand_still(&mut self) -> Result<(), Failure> {
         let Some((runtime, cell)) = self.node() else { return Ok(()) };
         let Some(inbox) = cell.inbox.as_ref().filter(|_| self.course.paused && !self.is_again()) else { return Ok(()) };
+        // It may leave memory.
+        self.suspend().await?;
         let waiting = self.log.is_some().then(|| runtime.waiting());
         let mut stopped = std::pin::pin!(stopped(waiting.as_ref()));
         while self.course.paused && !self.is_again() {
@@ -297,14 +314,6 @@ async fn stopped(waiting: Option<&Waiting>) {
     match waiting {
         Some(waiting) => waiting.stopped().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Time that is over already only lets others go first: a timer would take until the next millisecond all the same.
-async fn sleep(time: Duration) {
-    match time.is_zero() {
-        true => tokio::task::yield_now().await,
-        false => tokio::time::sleep(time).await,
     }
 }
 

@@ -177,7 +177,7 @@ impl Instance for Probe {
             }
             "link" => json!(turn.link(&text("target")).map_err(Fault::Rejected)?),
             "unlink" => json!(turn.unlink(&text("target")).map_err(Fault::Rejected)?),
-            "stop" => json!(turn.stop(&text("target")).map_err(Fault::Rejected)?),
+            "stop" => json!(turn.stop(&text("target")).await.map_err(Fault::Rejected)?),
             "spawn" => {
                 let args = arguments["args"].as_object().cloned().unwrap_or_default();
                 let spawned = turn.spawn(&text("type"), &text("name"), args).await;

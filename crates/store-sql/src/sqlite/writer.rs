@@ -90,6 +90,7 @@ impl Commits {
             return Err(self.place.closed());
         }
         if state.calm
+            && job.batch.caller_waits
             && state.jobs.is_empty()
             && job.bytes <= SMALL
             && another_worker_goes_on()

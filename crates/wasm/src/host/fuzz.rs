@@ -75,7 +75,7 @@ async fn make_calls(host: &mut Host, bytes: &[u8]) {
     lifecycle::Host::demonitor(host, d.clone()).unwrap();
     taken(lifecycle::Host::link(host, a.clone()));
     taken(lifecycle::Host::unlink(host, a.clone()));
-    taken(lifecycle::Host::stop(host, a.clone()));
+    taken(lifecycle::Host::stop(host, a.clone()).await);
 
     for durable in [false, true] {
         let schedules = [timers::Schedule::After(number), timers::Schedule::Every(number), timers::Schedule::Cron(b.clone())];

@@ -40,8 +40,9 @@ impl lifecycle::Host for Host {
         Ok(spawned.map(|id| id.to_string()).map_err(refuse))
     }
 
-    fn stop(&mut self, target: String) -> wasmtime::Result<Result<bool, Error>> {
+    async fn stop(&mut self, target: String) -> wasmtime::Result<Result<bool, Error>> {
         let Some(turn) = &mut self.turn else { return Ok(Err(no_turn())) };
-        Ok(turn.stop(&target).map_err(refuse))
+        let stopped = Self::wait(&self.ticks, &mut self.cpu, turn.stop(&target)).await;
+        Ok(stopped.map_err(refuse))
     }
 }

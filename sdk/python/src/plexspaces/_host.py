@@ -121,7 +121,9 @@ class Host(Blobs, Locks, Names, _unavailable.Methods):
         """Makes last what this turn has done so far: its messages leave, and it will not be done again after a crash. In a workflow
         queries see the present state from here on, and signals that came are handled. Every wait does the same by itself.
 
-        The state is kept when the turn ends; until then it comes back by doing the turn again. Raises ``WorkflowCancelled``.
+        The code goes on while that is written to the disk. Whatever leaves the actor later waits until it is, so that nobody has seen
+        what a crash takes back. The state is kept when the turn ends; until then it comes back by doing the turn again. Raises
+        ``WorkflowCancelled``.
         """
         until = int(current("checkpoint").now_ms())
         while not _course.slept("checkpoint", until):
