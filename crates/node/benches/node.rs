@@ -118,7 +118,7 @@ async fn call(instance: &mut dyn Instance, id: &ActorId) {
 }
 
 async fn durable_asks(guest: &str, component: &Arc<Component>, bare: Duration, groups: &GroupSizes) {
-    for callers in [1, 256] {
+    for callers in [1, 16, 256] {
         durable_ask(guest, component, callers, bare, groups).await;
     }
 }

@@ -251,7 +251,7 @@ impl Soaked {
                 let task = random.random_range(0..TASKS).to_string();
                 turn.spawn("task", &task, Map::new()).await.map(drop)
             }
-            (11, _) if role == "task" => turn.stop(&target).map(drop),
+            (11, _) if role == "task" => turn.stop(&target).await.map(drop),
             (12, _) => turn.kv_put("k", "v".repeat(random.random_range(1..200)), None).await,
             (13, _) if self.role == "keeper" => {
                 let schedule = Schedule::After(Duration::from_millis(random.random_range(0..100)));
@@ -272,7 +272,7 @@ impl Soaked {
             one(&self.tally.watched);
         }
         if random.random_bool(0.3) {
-            let _ = turn.stop(&format!("task/{task}"));
+            let _ = turn.stop(&format!("task/{task}")).await;
         }
     }
 
