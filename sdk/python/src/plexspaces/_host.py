@@ -118,11 +118,11 @@ class Host(Blobs, Locks, Names, _unavailable.Methods):
         return Child(begun["id"], workflow_id)
 
     def checkpoint(self) -> None:
-        """Makes last what this turn has done so far: its messages leave, and it will not be done again after a crash. In a workflow
-        queries see the present state from here on, and signals that came are handled. Every wait does the same by itself.
+        """Begins to make last what this turn has done so far. When that is on the disk its messages leave, in a workflow queries see the
+        present state, and it will not be done again after a crash. Signals that came are handled. Every wait does the same by itself.
 
-        The code goes on while that is written to the disk. Whatever leaves the actor later waits until it is, so that nobody has seen
-        what a crash takes back. The state is kept when the turn ends; until then it comes back by doing the turn again. Raises
+        The code goes on meanwhile. Whatever leaves the actor later waits for the disk, so that nobody has seen what a crash takes back.
+        The state is kept when the turn ends; until then it comes back by doing the turn again. Raises
         ``WorkflowCancelled``.
         """
         until = int(current("checkpoint").now_ms())
