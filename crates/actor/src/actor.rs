@@ -447,6 +447,7 @@ impl Actor {
             _ => live.instance.handle(&told, turn, want_state),
         };
         let outcome = guard(&self.cell, limit, handled).await;
+        // One that is to end does not wait for the disk.
         let held = self.held().filter(|_| !matches!(outcome, Err(Cut::Killed | Cut::Verdict(_))));
         if let Some(held) = &held
             && let Err(failure) = caught_up(held).await

@@ -74,12 +74,17 @@ fn has(node: &Node, what: &str) -> bool {
     node.handled.lock().unwrap().iter().any(|handled| handled == what)
 }
 
+/// Ends when nothing can go on any more: the tests' time stands still as long as something can.
+async fn rest() {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
 async fn chunks(node: &Node) -> u32 {
     let (history, _) = node.runtime.history(&ctx(), Target { name: "flow", key: Some("a") }, 0, 1).await.unwrap();
     history.first().map_or(0, |turn| turn.chunks)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn code_goes_on_at_a_checkpoint_and_what_it_did_meanwhile_is_one_commit() {
     let store = Slow::new();
     let node = Node::on(store.clone()).await;
@@ -96,23 +101,22 @@ async fn code_goes_on_at_a_checkpoint_and_what_it_did_meanwhile_is_one_commit() 
     assert_eq!(chunks(&node).await, 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_checkpoint_waits_for_no_timer() {
-    tokio::time::pause();
     let node = Node::on(Arc::new(Memory::new())).await;
     let began = tokio::time::Instant::now();
     run(&node, json!(vec![checkpoint(); 10])).await.unwrap();
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn code_that_goes_on_is_not_far_ahead_of_the_disk() {
     let store = Slow::new();
     let node = Node::on(store.clone()).await;
     let steps: Vec<Value> = std::iter::repeat_n(checkpoint(), 200).chain([pass("200")]).chain(vec![checkpoint(); 100]).collect();
     let let_go = async {
         until("the code has gone on", async || has(&node, "200")).await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        rest().await;
         assert!(!has(&node, "all"));
         store.lets.add_permits(999);
     };
@@ -122,7 +126,7 @@ async fn code_that_goes_on_is_not_far_ahead_of_the_disk() {
 }
 
 /// Ways out of an actor, and in.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nothing_leaves_an_actor_before_what_it_did_until_then_is_kept() {
     let recorder = |how: &str| json!({"do": how, "target": "script/recorder", "op": "note", "payload": 1});
     let tuple = |op: &str, payload: Value| json!({"do": "service", "service": "tuples", "op": op, "payload": payload});
@@ -141,10 +145,11 @@ async fn nothing_leaves_an_actor_before_what_it_did_until_then_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let store = Slow::new();
         let node = Node::keeping(store.clone(), Profile { durable: true, ..Profile::default() }, Some(dir.path())).await;
+        let answered = AtomicBool::new(false);
         let steps: Vec<Value> = [checkpoint(), pass("on")].into_iter().chain(way.clone()).chain([checkpoint(), pass("out")]).collect();
         let let_go = async {
             until("the code has gone on", async || has(&node, "on")).await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            rest().await;
             // What a tell or the end of the turn lets out, it lets out with a commit that comes after that.
             let goes_with_a_commit = way.is_empty() || way[0]["do"] == "tell" || way[0]["op"] == "write";
             assert_eq!(has(&node, "out"), goes_with_a_commit, "{way:?}");
@@ -153,14 +158,20 @@ async fn nothing_leaves_an_actor_before_what_it_did_until_then_is_kept() {
             assert_eq!(others, Vec::<String>::new(), "{way:?}");
             let tuples = node.service("tuples", "default", "count", json!({"pattern": ["t"]})).await;
             assert_eq!(tuples["count"], 0, "{way:?}");
+            assert!(!answered.load(Ordering::SeqCst), "{way:?}");
             store.lets.add_permits(9);
         };
-        let (done, ()) = tokio::join!(run(&node, json!(steps)), let_go);
+        let answer = async {
+            let done = run(&node, json!(steps)).await;
+            answered.store(true, Ordering::SeqCst);
+            done
+        };
+        let (done, ()) = tokio::join!(answer, let_go);
         done.unwrap_or_else(|failure| panic!("{way:?}: {failure}"));
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_could_not_be_kept_beside_the_code_was_not_done() {
     for ending in [json!({"do": "ask", "target": "script/recorder", "op": "note", "payload": 1}), pass("end"), json!({"do": "fail"})] {
         let store = Slow::new();
@@ -181,13 +192,13 @@ async fn what_could_not_be_kept_beside_the_code_was_not_done() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_turn_that_fails_beside_its_commit_has_failed() {
     let store = Slow::new();
     let node = Node::on(store.clone()).await;
     let let_go = async {
         until("the code has gone on", async || has(&node, "on")).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        rest().await;
         store.lets.add_permits(99);
     };
     let (done, ()) = tokio::join!(run(&node, json!([checkpoint(), pass("on"), {"do": "fail"}])), let_go);

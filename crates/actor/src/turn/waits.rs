@@ -85,15 +85,7 @@ impl Turn {
             Ended::Signalled => Ok(log::json(&false)),
             Ended::Cancelled => Err(cancelled()),
         };
-        if !is_over {
-            return self.conclude(call, result).await.and_then(|told| log::read(&told));
-        }
-        // Nothing was learned that would be lost.
-        self.tick();
-        self.told(call, result.as_ref().cloned());
-        self.suspend_beside().await?;
-        self.stand_still().await?;
-        result.and_then(|told| log::read(&told))
+        self.conclude(call, result, is_over).await.and_then(|told| log::read(&told))
     }
 
     /// The signals that came since they were last taken, as operation and payload, in their order.
@@ -127,7 +119,7 @@ impl Turn {
             Ended::Done(result) => result.map_err(of_another),
             Ended::Signalled | Ended::Cancelled => Err(cancelled()),
         };
-        self.conclude(call, result).await
+        self.conclude(call, result, false).await
     }
 
     /// A wait's result from the journal.
@@ -144,11 +136,14 @@ impl Turn {
         told
     }
 
-    /// Writes a wait's result down before the code sees it.
-    async fn conclude(&mut self, call: Option<log::Call>, result: Result<Payload, Failure>) -> Result<Payload, Failure> {
+    /// Writes a wait's result down before the code sees it. Where it was over at once, the code learns nothing that could be lost.
+    async fn conclude(&mut self, call: Option<log::Call>, result: Result<Payload, Failure>, was_over: bool) -> Result<Payload, Failure> {
         self.tick();
         self.told(call, result.as_ref().cloned());
-        self.suspend().await?;
+        match was_over {
+            true => self.suspend_beside().await?,
+            false => self.suspend().await?,
+        }
         self.stand_still().await?;
         result
     }
