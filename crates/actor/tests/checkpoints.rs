@@ -9,53 +9,37 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use plexspaces_actor::{Profile, Target};
 use plexspaces_durable::journal::Outcome;
-use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
+use plexspaces_store::{Batch, Error, Memory, Partition};
 use plexspaces_types::{ActorId, Code, Name};
-use scripts::{Node, ctx, until};
+use scripts::{Before, Node, Says, ctx, until};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-/// A store that takes the commits of the actor `flow/a` one by one as it is let, or not at all.
+/// Lets the commits of the actor `flow/a` be taken one by one, or not at all.
 struct Slow {
-    disk: Memory,
     of: Partition,
     lets: Semaphore,
     fails: AtomicBool,
 }
 
-impl Slow {
-    fn new() -> Arc<Self> {
-        let actor = ActorId::parse(&Name::default_scope(), "default/flow/a").unwrap();
-        Arc::new(Self { disk: Memory::new(), of: Partition::actor(&actor), lets: Semaphore::new(0), fails: AtomicBool::new(false) })
-    }
-}
-
 #[async_trait]
-impl Store for Slow {
-    fn backend(&self) -> &'static str {
-        "slow"
-    }
-    fn limits(&self) -> &Limits {
-        self.disk.limits()
-    }
-    async fn get(&self, partition: &Partition, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        self.disk.get(partition, key).await
-    }
-    async fn scan(&self, partition: &Partition, range: Range, limit: usize) -> Result<Page, Error> {
-        self.disk.scan(partition, range, limit).await
-    }
-    async fn commit(&self, batch: Batch) -> Result<(), Error> {
+impl Says for Slow {
+    async fn to(&self, batch: &Batch) -> Result<(), Error> {
         if batch.partition == self.of {
             self.lets.acquire().await.unwrap().forget();
             if self.fails.load(Ordering::SeqCst) {
                 return Err(Error::Unavailable("as it was told".to_owned()));
             }
         }
-        self.disk.commit(batch).await
+        Ok(())
     }
+}
+
+fn slow() -> Arc<Before<Slow>> {
+    let of = Partition::actor(&ActorId::parse(&Name::default_scope(), "default/flow/a").unwrap());
+    Before::new(Arc::new(Memory::new()), Slow { of, lets: Semaphore::new(0), fails: AtomicBool::new(false) })
 }
 
 fn checkpoint() -> Value {
@@ -86,15 +70,15 @@ async fn chunks(node: &Node) -> u32 {
 
 #[tokio::test(start_paused = true)]
 async fn code_goes_on_at_a_checkpoint_and_what_it_did_meanwhile_is_one_commit() {
-    let store = Slow::new();
+    let store = slow();
     let node = Node::on(store.clone()).await;
     let steps: Vec<Value> = std::iter::repeat_n(checkpoint(), 10).chain([pass("all")]).collect();
     let let_go = async {
         until("the code has done all", async || has(&node, "all")).await;
         assert_eq!(chunks(&node).await, 0, "nothing is kept yet");
-        store.lets.add_permits(1);
+        store.says.lets.add_permits(1);
         until("the first is kept", async || chunks(&node).await == 1).await;
-        store.lets.add_permits(1);
+        store.says.lets.add_permits(1);
     };
     let (done, ()) = tokio::join!(run(&node, json!(steps)), let_go);
     done.unwrap();
@@ -111,14 +95,14 @@ async fn a_checkpoint_waits_for_no_timer() {
 
 #[tokio::test(start_paused = true)]
 async fn code_that_goes_on_is_not_far_ahead_of_the_disk() {
-    let store = Slow::new();
+    let store = slow();
     let node = Node::on(store.clone()).await;
     let steps: Vec<Value> = std::iter::repeat_n(checkpoint(), 200).chain([pass("200")]).chain(vec![checkpoint(); 100]).collect();
     let let_go = async {
         until("the code has gone on", async || has(&node, "200")).await;
         rest().await;
         assert!(!has(&node, "all"));
-        store.lets.add_permits(999);
+        store.says.lets.add_permits(999);
     };
     let steps: Vec<Value> = steps.into_iter().chain([pass("all")]).collect();
     let (done, ()) = tokio::join!(run(&node, json!(steps)), let_go);
@@ -143,7 +127,7 @@ async fn nothing_leaves_an_actor_before_what_it_did_until_then_is_kept() {
     ];
     for way in ways {
         let dir = tempfile::tempdir().unwrap();
-        let store = Slow::new();
+        let store = slow();
         let node = Node::keeping(store.clone(), Profile { durable: true, ..Profile::default() }, Some(dir.path())).await;
         let answered = AtomicBool::new(false);
         let steps: Vec<Value> = [checkpoint(), pass("on")].into_iter().chain(way.clone()).chain([checkpoint(), pass("out")]).collect();
@@ -159,7 +143,7 @@ async fn nothing_leaves_an_actor_before_what_it_did_until_then_is_kept() {
             let tuples = node.service("tuples", "default", "count", json!({"pattern": ["t"]})).await;
             assert_eq!(tuples["count"], 0, "{way:?}");
             assert!(!answered.load(Ordering::SeqCst), "{way:?}");
-            store.lets.add_permits(9);
+            store.says.lets.add_permits(9);
         };
         let answer = async {
             let done = run(&node, json!(steps)).await;
@@ -174,18 +158,18 @@ async fn nothing_leaves_an_actor_before_what_it_did_until_then_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_kept_beside_the_code_was_not_done() {
     for ending in [json!({"do": "ask", "target": "script/recorder", "op": "note", "payload": 1}), pass("end"), json!({"do": "fail"})] {
-        let store = Slow::new();
+        let store = slow();
         let node = Node::on(store.clone()).await;
         let steps = json!([{"do": "note", "payload": "done"}, checkpoint(), pass("on"), ending]);
         let let_go = async {
             until("the code has gone on", async || has(&node, "on")).await;
-            store.fails.store(true, Ordering::SeqCst);
-            store.lets.add_permits(99);
+            store.says.fails.store(true, Ordering::SeqCst);
+            store.says.lets.add_permits(99);
         };
         let (done, ()) = tokio::join!(run(&node, steps), let_go);
         assert_eq!(done.unwrap_err().code, Code::Unavailable, "{ending}");
         assert!(!has(&node, "note"), "{ending}");
-        store.fails.store(false, Ordering::SeqCst);
+        store.says.fails.store(false, Ordering::SeqCst);
         assert_eq!(node.ask("flow/a", "workflow_query:notes", json!({})).await, Ok(json!([])), "{ending}");
         run(&node, json!([{"do": "note", "payload": "again"}])).await.unwrap();
         node.notes("flow/a", &json!(["again"])).await;
@@ -194,12 +178,12 @@ async fn what_could_not_be_kept_beside_the_code_was_not_done() {
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_fails_beside_its_commit_has_failed() {
-    let store = Slow::new();
+    let store = slow();
     let node = Node::on(store.clone()).await;
     let let_go = async {
         until("the code has gone on", async || has(&node, "on")).await;
         rest().await;
-        store.lets.add_permits(99);
+        store.says.lets.add_permits(99);
     };
     let (done, ()) = tokio::join!(run(&node, json!([checkpoint(), pass("on"), {"do": "fail"}])), let_go);
     assert_eq!(done.unwrap_err().code, Code::HandlerFailed);

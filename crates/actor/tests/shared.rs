@@ -9,11 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use plexspaces_actor::{Address, FacetSpec, Profile, Request};
-use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
+use plexspaces_store::{Batch, Error, Memory, Partition, Range, Store as _};
 use plexspaces_types::{ActorId, Clock, Key, Payload};
-use scripts::{Cut, Node, PATIENCE, ctx, name, until};
+use scripts::{Before, Cut, Node, PATIENCE, Says, ctx, name, until};
 use serde_json::{Value, json};
 
 fn step(service: &str, operation: &str, payload: Value) -> Value {
@@ -152,51 +151,42 @@ async fn a_post_that_the_service_refuses_is_a_dead_letter() {
     assert_eq!(node.service("channels", "work", "status", json!({})).await["ready"], json!(1));
 }
 
-/// A store that refuses the first commits of services and of dead letters.
+/// Refuses the first commits of services and of dead letters.
 struct Stubborn {
-    disk: Memory,
     refusals: AtomicUsize,
 }
 
 #[async_trait]
-impl Store for Stubborn {
-    fn backend(&self) -> &'static str {
-        "stubborn"
-    }
-    fn limits(&self) -> &Limits {
-        self.disk.limits()
-    }
-    async fn get(&self, partition: &Partition, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        self.disk.get(partition, key).await
-    }
-    async fn scan(&self, partition: &Partition, range: Range, limit: usize) -> Result<Page, Error> {
-        self.disk.scan(partition, range, limit).await
-    }
-    async fn commit(&self, batch: Batch) -> Result<(), Error> {
+impl Says for Stubborn {
+    async fn to(&self, batch: &Batch) -> Result<(), Error> {
         let partition = String::from_utf8_lossy(batch.partition.as_bytes());
         let is_meant = partition.contains("plexspaces.") || partition.contains("dead-letters");
         let refuses = |left: usize| left.checked_sub(1).filter(|_| is_meant);
-        if self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuses).is_ok() {
-            return Err(Error::Unavailable("not now".to_owned()));
+        match self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuses) {
+            Ok(_) => Err(Error::Unavailable("not now".to_owned())),
+            Err(_) => Ok(()),
         }
-        self.disk.commit(batch).await
     }
+}
+
+fn stubborn(refusals: usize) -> Arc<Before<Stubborn>> {
+    Before::new(Arc::new(Memory::new()), Stubborn { refusals: AtomicUsize::new(refusals) })
 }
 
 #[tokio::test]
 async fn a_post_that_the_store_does_not_take_is_tried_again() {
-    let store = Arc::new(Stubborn { disk: Memory::new(), refusals: AtomicUsize::new(2) });
+    let store = stubborn(2);
     let node = Node::on(store.clone()).await;
     let write = |number: u32| step("tuples", "write", json!({"tuple": ["x", number]}));
     node.ask("script/main", "run", json!({"steps": [write(1), write(2), write(3)]})).await.unwrap();
-    until("the store takes commits again", async || store.refusals.load(Ordering::SeqCst) == 0).await;
+    until("the store takes commits again", async || store.says.refusals.load(Ordering::SeqCst) == 0).await;
     let all = async || node.service("tuples", "default", "read_all", json!({"pattern": ["x", null]})).await["tuples"].clone();
     until("all are there in their order", async || all().await == json!([["x", 1], ["x", 2], ["x", 3]])).await;
 }
 
 #[tokio::test]
 async fn a_post_waits_for_a_store_that_can_keep_no_dead_letter_either() {
-    let store = Arc::new(Stubborn { disk: Memory::new(), refusals: AtomicUsize::new(6) });
+    let store = stubborn(6);
     let node = Node::on(store.clone()).await;
     let write = |number: u32| json!({"steps": [step("tuples", "write", json!({"tuple": ["x", number]}))]});
     for number in 1..=3 {

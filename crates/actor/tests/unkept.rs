@@ -10,13 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use plexspaces_actor::supervision::Restart;
 use plexspaces_actor::{Child, ChildSpec, Config, Description, Factory, Fault, Instance, Profile, Runtime, Spec, Turn};
 use plexspaces_durable::{Due, Outgoing};
-use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
+use plexspaces_store::{Batch, Error, Limits, Memory, Partition, Range, Store};
 use plexspaces_types::{ActorId, Clock, Code, Key, Name, Payload};
-use scripts::{Cut, Node, Scripts, ctx, durable, name, until};
+use scripts::{Before, Cut, Node, Says, Scripts, ctx, durable, name, until};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -42,31 +41,13 @@ async fn announced(disk: &Memory) -> Vec<String> {
     page.entries.iter().map(|(key, _)| Due::parse(key).unwrap().actor.to_string()).collect()
 }
 
-/// A store that is full when it is told to be.
-struct Full {
-    disk: Arc<Memory>,
-    full: AtomicBool,
-}
+/// Says that the disk is full when it is told to.
+struct Full(AtomicBool);
 
 #[async_trait]
-impl Store for Full {
-    fn backend(&self) -> &'static str {
-        "full"
-    }
-    fn limits(&self) -> &Limits {
-        self.disk.limits()
-    }
-    async fn get(&self, partition: &Partition, key: &[u8]) -> Result<Option<Bytes>, Error> {
-        self.disk.get(partition, key).await
-    }
-    async fn scan(&self, partition: &Partition, range: Range, limit: usize) -> Result<Page, Error> {
-        self.disk.scan(partition, range, limit).await
-    }
-    async fn commit(&self, batch: Batch) -> Result<(), Error> {
-        if self.full.load(Ordering::SeqCst) {
-            return Err(Error::Full("the disk".into()));
-        }
-        self.disk.commit(batch).await
+impl Says for Full {
+    async fn to(&self, _: &Batch) -> Result<(), Error> {
+        if self.0.load(Ordering::SeqCst) { Err(Error::Full("the disk".into())) } else { Ok(()) }
     }
 }
 
@@ -204,19 +185,19 @@ async fn a_version_is_judged_when_actors_in_memory_have_kept_their_states() {
 #[tokio::test]
 async fn an_earlier_version_is_kept_while_its_turns_have_to_be_run_again() {
     let disk = Arc::new(Memory::new());
-    let store = Arc::new(Full { disk: disk.clone(), full: AtomicBool::new(false) });
+    let store = Before::new(disk.clone(), Full(AtomicBool::new(false)));
     let first = Node::with(store.clone(), seldom()).await;
     first.ask("script/a", "note", json!(0)).await.unwrap();
     first.ask("script/a", "note", json!(1)).await.unwrap();
     let (one, two) = (Scripts::new(1), Scripts::new(2));
     let present = durable(&two, &[&one]);
     // The second node can keep no state.
-    store.full.store(true, Ordering::SeqCst);
+    store.says.0.store(true, Ordering::SeqCst);
     let second = Node::of(store.clone(), &two, &[&one]).await;
     let failure = second.ask("script/a", "notes", json!({})).await.unwrap_err();
     assert_eq!((failure.code, failure.message.as_str()), (Code::Unavailable, "a state could not be kept for the present version"));
     assert_eq!(second.runtime.release_earlier(&present).await, Ok(vec![1]));
-    store.full.store(false, Ordering::SeqCst);
+    store.says.0.store(false, Ordering::SeqCst);
     second.notes("script/a", &json!([0, 1])).await;
     assert_eq!(two.handled().last().unwrap(), "notes");
     until("the earlier version is let go", async || second.runtime.release_earlier(&present).await == Ok(vec![])).await;

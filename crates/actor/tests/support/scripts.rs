@@ -262,6 +262,44 @@ impl Instance for Script {
     }
 }
 
+/// A store whose commits wait for something first, or fail by it.
+pub struct Before<S> {
+    pub disk: Arc<Memory>,
+    pub says: S,
+}
+
+/// What becomes of a commit before it reaches the disk.
+#[async_trait]
+pub trait Says: Send + Sync {
+    async fn to(&self, batch: &Batch) -> Result<(), Error>;
+}
+
+#[async_trait]
+impl<S: Says + 'static> Store for Before<S> {
+    fn backend(&self) -> &'static str {
+        "before"
+    }
+    fn limits(&self) -> &Limits {
+        self.disk.limits()
+    }
+    async fn get(&self, partition: &Partition, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.disk.get(partition, key).await
+    }
+    async fn scan(&self, partition: &Partition, range: Range, limit: usize) -> Result<Page, Error> {
+        self.disk.scan(partition, range, limit).await
+    }
+    async fn commit(&self, batch: Batch) -> Result<(), Error> {
+        self.says.to(&batch).await?;
+        self.disk.commit(batch).await
+    }
+}
+
+impl<S> Before<S> {
+    pub fn new(disk: Arc<Memory>, says: S) -> Arc<Self> {
+        Arc::new(Self { disk, says })
+    }
+}
+
 /// A store that is cut off before or after its nth commit: from then on nothing reaches the disk.
 pub struct Cut {
     disk: Arc<Memory>,
