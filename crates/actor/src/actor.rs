@@ -11,7 +11,7 @@ use plexspaces_types::{ActorId, Code, Failure, Message, MessageKind, Payload, Re
 
 use crate::answers::Answers;
 use crate::cell::{Cell, Control, Envelope, Receipt, Signal};
-use crate::children::{self, START};
+use crate::children::{self, LATEST, START};
 use crate::code;
 use crate::facet::pipeline::Pipeline;
 use crate::inbox::{Order, Verdict};
@@ -357,6 +357,7 @@ impl Actor {
         effects.outgoing.extend(self.report(message, Ok(&reply)));
         if state.is_some() || keyed.is_some() || !effects.is_empty() {
             let answer = keyed.map(|(key, fingerprint)| (key, fingerprint, reply.clone()));
+            let answer = answer.or_else(|| self.is_kept_run(message).then(|| (LATEST.to_owned(), [0; 32], reply.clone())));
             Box::pin(self.settle(effects, state, answer, ctx)).await?;
         }
         if counts {

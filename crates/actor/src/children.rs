@@ -13,6 +13,9 @@ pub(crate) const START: &str = "workflow_start";
 /// The signal by which whoever started a run hears of its end.
 pub(crate) const ENDED: &str = "workflow_signal:__ENDED__";
 
+/// Under which the result of a run is kept whose request has no name: that of a request cannot be this.
+pub(crate) const LATEST: &str = "\u{1}run";
+
 /// The name of a request to start a run: the same id is the same run.
 pub(crate) fn start_key(id: &ActorId) -> String {
     format!("workflow:{}", id.key)

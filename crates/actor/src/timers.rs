@@ -129,6 +129,8 @@ pub(crate) struct Fired<'a> {
     pub(crate) name: &'a str,
     pub(crate) operation: &'a str,
     pub(crate) payload: &'a Payload,
+    /// It comes again.
+    pub(crate) periodic: bool,
 }
 
 pub(crate) struct Timers {
@@ -262,7 +264,8 @@ impl Timers {
                 Entry::Timer(timer) => {
                     cell = timer.cell.upgrade();
                     let Some(cell) = &cell else { continue };
-                    put(Fired { cell, name: &timer.name, operation: &timer.operation, payload: &timer.payload });
+                    let periodic = !matches!(timer.schedule, Schedule::After(_));
+                    put(Fired { cell, name: &timer.name, operation: &timer.operation, payload: &timer.payload, periodic });
                     wheel.forget(&cell.id, &timer.name);
                     if let Some(wait) = timer.schedule.wait(&self.clock, true) {
                         wheel.start(&cell.id, timer, wait);

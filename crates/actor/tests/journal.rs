@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_actor::journal::Entry;
-use plexspaces_actor::{Exported, Moment, Profile, RunFilter, Spec, Target};
+use plexspaces_actor::{Exported, Moment, Profile, RunFilter, RunStatus, Spec, Target};
 use plexspaces_durable::key_value_prefix;
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{Code, Name};
@@ -280,6 +280,39 @@ async fn any_past_state_can_be_shown_and_lived_from() {
     node.notes("script/b", &json!([1, 2, 3, "other"])).await;
     let twice = node.runtime.fork(&ctx(), target("script/a"), Moment::Turn(3), None, None, "b").await.unwrap_err();
     assert_eq!(twice.code, Code::Conflict);
+}
+
+#[tokio::test]
+async fn a_time_before_what_is_kept_of_a_history_has_no_state() {
+    let mut profile = Profile { durable: true, ..Profile::default() };
+    (profile.keeping.interval, profile.keeping.history) = (Some(4), 8);
+    let node = Node::with(Arc::new(Memory::new()), profile).await;
+    for n in 1..=300 {
+        node.ask("script/a", "note", json!(n)).await.unwrap();
+    }
+    let first = node.runtime.history(&ctx(), target("script/a"), 0, 1).await.unwrap().0[0].turn;
+    assert!(first > 1, "the beginning has been removed");
+    let gone = node.runtime.state_at(&ctx(), target("script/a"), Moment::Time(0)).await.unwrap_err();
+    assert_eq!(gone.message, format!("the history of default/script/a begins later, with turn {first}"));
+}
+
+#[tokio::test]
+async fn the_result_of_a_run_is_found_by_its_id_however_it_was_begun() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    let result = async || {
+        let run = node.runtime.workflow(&ctx(), target("flow/a")).await.unwrap();
+        (run.status, run.result.map(|result| serde_json::from_slice::<Value>(result.as_bytes()).unwrap()))
+    };
+    for n in [1, 2] {
+        let steps = json!({"steps": [{"do": "ask", "target": "script/recorder", "op": "note", "payload": n}]});
+        assert_eq!(node.ask("flow/a", "workflow_run", steps).await, Ok(json!([n])));
+        assert_eq!(result().await, (RunStatus::Completed, Some(json!([n]))));
+    }
+    node.ask("flow/a", "workflow_run", json!({"steps": [{"do": "fail"}]})).await.unwrap_err();
+    assert_eq!(result().await, (RunStatus::Failed, None));
+    let named = json!({"steps": [{"do": "ask", "target": "script/recorder", "op": "note", "payload": 3}]});
+    node.keyed("flow/a", "workflow_run", named, Some("mine")).await.unwrap();
+    assert_eq!(result().await, (RunStatus::Completed, Some(json!([3]))));
 }
 
 #[tokio::test]

@@ -32,6 +32,15 @@ async fn a_watcher_hears_of_an_end_once_whatever_the_reason() {
     assert_eq!(heard, expected);
 }
 
+#[tokio::test]
+async fn who_stops_itself_has_ended_normally() {
+    let lab = Lab::volatile().await;
+    lab.ask("a", "get", json!({})).await.unwrap();
+    let reference = lab.ask("w", "monitor", json!({"target": "probe/a"})).await.unwrap();
+    assert_eq!(lab.ask("a", "stop", json!({"target": "probe/a"})).await, Ok(json!(true)));
+    assert_eq!(lab.heard("probe/w", 1).await, [down(&reference, "default/probe/a", "normal")]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_who_spawn_one_name_at_once_one_succeeds() {
     let lab = std::sync::Arc::new(Lab::volatile().await);

@@ -64,6 +64,25 @@ async fn a_full_mailbox_refuses_a_tell_and_makes_an_ask_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_timers_message_for_which_there_is_no_room_is_a_dead_letter() {
+    let lab = Lab::with(limits(|limits| limits.mailbox = 1), Vec::new()).await;
+    lab.ask("a", "timer", json!({"after": 100, "op": "add", "name": "once", "payload": {"by": 5}})).await.unwrap();
+    lab.tell("a", "hold", json!({})).await.unwrap();
+    while !lab.factory.watch.handled.lock().unwrap().contains(&"hold".to_owned()) {
+        tokio::task::yield_now().await;
+    }
+    lab.tell("a", "add", json!({})).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let (letters, _) = lab.runtime.dead_letters(&lab.ctx(), None, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].operation.as_str(), letters[0].key.as_str()), ("add", "a"));
+    lab.factory.gate.add_permits(1);
+    assert_eq!(lab.count("a").await, 1);
+    lab.runtime.redrive(&lab.ctx(), &letters[0].id).await.unwrap();
+    assert_eq!(lab.count("a").await, 6);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ask_ends_at_its_deadline_and_the_actor_goes_on() {
     let lab = Lab::volatile().await;
     let late = lab.ask("a", "hold", json!({})).await.unwrap_err();

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use plexspaces_actor::{Address, FacetSpec, Profile, Request};
+use plexspaces_actor::supervision::Restart;
+use plexspaces_actor::{Address, Application, Child, ChildSpec, FacetSpec, Profile, Request, SupervisorSpec, TypeSpec};
 use plexspaces_store::{Batch, Error, Memory, Partition, Range, Store as _};
 use plexspaces_types::{ActorId, Clock, Key, Payload};
-use scripts::{Before, Cut, Node, PATIENCE, Says, ctx, name, until};
+use scripts::{Before, Cut, Node, PATIENCE, Says, Scripts, application, ctx, name, until};
 use serde_json::{Value, json};
 
 fn step(service: &str, operation: &str, payload: Value) -> Value {
@@ -373,6 +374,43 @@ async fn a_membership_outlives_the_node() {
     node.notes("script/a", &json!([1])).await;
     assert!(address(&node, "a").stop());
     until("it is so", async || members(&node).await == json!([])).await;
+}
+
+fn join() -> Value {
+    json!({"steps": [step("groups", "join", json!({"group": "g"}))]})
+}
+
+#[tokio::test]
+async fn a_member_that_fails_and_comes_back_is_a_member_still() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    let children = [("steady", Restart::Permanent), ("once", Restart::Temporary)];
+    let children = children.map(|(key, restart)| {
+        let profile = Profile { durable: restart == Restart::Permanent, ..Profile::default() };
+        let (key, shutdown) = (Key::new(key).unwrap(), Duration::from_secs(5));
+        Child::Actor(ChildSpec { key, actor_type: name("child"), aliases: Vec::new(), profile, restart, shutdown })
+    });
+    let kind = TypeSpec { name: name("child"), guest_type: "script".into(), aliases: Vec::new(), profile: Profile::default() };
+    let tree = Application {
+        name: name("tree"),
+        types: vec![kind],
+        supervisor: SupervisorSpec::new("root", children.to_vec()),
+        ..application(Scripts::new(1), Vec::new(), &Profile::default())
+    };
+    node.runtime.deploy(&tree).await.unwrap();
+    let all = ["default/script/virtual", "default/child/steady", "default/child/once"];
+    for member in all {
+        node.ask(member.strip_prefix("default/").unwrap(), "run", join()).await.unwrap();
+    }
+    until("all are members", async || members(&node).await == json!(all)).await;
+    for member in all {
+        node.ask(member.strip_prefix("default/").unwrap(), "run", json!({"steps": [{"do": "fail"}]})).await.unwrap_err();
+    }
+    until("the temporary child has left", async || members(&node).await == json!(all[..2])).await;
+    node.service("groups", "default", "publish", json!({"group": "g", "operation": "note", "payload": 7})).await;
+    node.notes("script/virtual", &json!([7])).await;
+    node.notes("child/steady", &json!([7])).await;
+    node.runtime.undeploy(&name("default"), &name("default"), &name("tree")).await;
+    until("who is not there is no member", async || members(&node).await == json!(all[..1])).await;
 }
 
 #[tokio::test]

@@ -66,6 +66,9 @@ struct Renew {
 struct Release {
     key: String,
     version: String,
+    /// Who releases it, if that is to be checked too.
+    #[serde(default)]
+    holder: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -132,8 +135,9 @@ impl SystemActor for Locks {
                 reply(&json!({"renewed": true}))
             }
             "release" => {
-                let Release { key, version } = arguments(request.payload)?;
-                let released = self.held_as(&key, &version, now_ms)?.is_some();
+                let Release { key, version, holder } = arguments(request.payload)?;
+                let is_its = |lock: &&Lock| holder.as_ref().is_none_or(|holder| *holder == lock.holder);
+                let released = self.held_as(&key, &version, now_ms)?.filter(is_its).is_some();
                 if released {
                     self.free(&key, effects);
                 }

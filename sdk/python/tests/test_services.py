@@ -191,6 +191,7 @@ def test_locks_in_their_long_form(a: ActorHarness, b: ActorHarness) -> None:
     second = json.loads(run(b, lost.format(1)))
     assert int(second["version"]) > int(first["version"])
     assert run(a, f'host.lock_release("", "leader-election", "a", {first["version"]!r})') is False
+    assert run(a, f'host.lock_release("", "leader-election", "a", {second["version"]!r})') is False
     assert run(b, f'host.lock_release("", "leader-election", "b", {second["version"]!r})') is True
 
 

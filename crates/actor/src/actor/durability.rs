@@ -105,6 +105,7 @@ impl Actor {
         }
         effects.outgoing.extend(self.report(&message, Ok(&reply.payload)));
         let said = if message.kind == MessageKind::Call || self.cell.inbox.is_some() { reply.payload } else { Payload::empty() };
+        let keyed = keyed.or_else(|| self.is_kept_run(&message).then_some((LATEST, [0; 32])));
         let answer = keyed.map(|(key, fingerprint)| (key.to_owned(), fingerprint, said));
         self.settle(effects, reply.state, answer, &ctx).await?;
         self.body.kind.metrics.handled.increment(1);

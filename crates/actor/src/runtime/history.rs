@@ -270,7 +270,13 @@ fn cut(turns: &mut Vec<Recorded>, moment: Moment, id: &ActorId) -> Result<(), Fa
             return Err(Failure::not_found(message).with_field("turn"));
         }
         Moment::Turn(number) => turns.retain(|turn| turn.turn <= number),
-        Moment::Time(at_ms) => turns.retain(|turn| turn.end().is_some_and(|end| end.at_ms <= at_ms)),
+        Moment::Time(at_ms) => {
+            turns.retain(|turn| turn.end().is_some_and(|end| end.at_ms <= at_ms));
+            // Without any turn it would be the state before the first, which has gone with the turns that were removed.
+            if turns.is_empty() && first > 1 {
+                return Err(Failure::not_found(format!("the history of {id} begins later, with turn {first}")).with_field("time"));
+            }
+        }
     }
     Ok(())
 }

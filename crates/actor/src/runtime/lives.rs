@@ -117,12 +117,27 @@ impl Runtime {
         }
         let (printed, reason) = (id.to_string(), exit.to_string());
         for (reference, watcher) in mourners.watchers {
-            self.signal(&watcher, down(&reference, Some(id.clone()), &printed, &reason));
+            // A service knows an actor by its name, which outlives an incarnation.
+            if system::type_of(&watcher).is_some() && self.comes_back(id, exit) {
+                self.keep_watching(&watcher, id);
+            } else {
+                self.signal(&watcher, down(&reference, Some(id.clone()), &printed, &reason));
+            }
         }
         if !exit.is_normal() {
             for peer in mourners.peers {
                 self.signal(&peer, exited(Some(id.clone()), &printed, exit));
             }
+        }
+    }
+
+    /// Whether an actor that has ended so lives again by itself. Of the end of a child that its supervisor does not start again is told once more
+    /// when that is certain.
+    fn comes_back(&self, id: &ActorId, exit: &Exit) -> bool {
+        let Some(kind) = self.0.registry.kind(id) else { return false };
+        match kind.seat(&id.key) {
+            Some(seat) => !seat.has_ended(),
+            None => !kind.profile(&id.key).temporary && matches!(exit, Exit::Error(_)),
         }
     }
 
@@ -196,7 +211,7 @@ impl Runtime {
 
     /// Puts the message of a timer into its actor's mailbox.
     fn put(&self, fired: Fired<'_>) {
-        let Fired { cell, name, operation, payload } = fired;
+        let Fired { cell, name, operation, payload, periodic } = fired;
         if self.0.draining.load(Ordering::SeqCst) {
             return;
         }
@@ -205,8 +220,13 @@ impl Runtime {
         let ctx = RequestContext::external(cell.id.tenant.clone(), cell.id.namespace.clone(), "timer");
         match cell.mailbox.try_send(envelope(ctx, message, None)) {
             Sent::Run(body) => self.run(cell.clone(), body),
-            Sent::Full(_) => {
-                tracing::warn!(actor_id = %cell.id, tenant = %cell.id.tenant, timer = name, "the mailbox was full when a timer fired");
+            Sent::Full(_) if periodic => {
+                tracing::warn!(actor_id = %cell.id, tenant = %cell.id.tenant, timer = name, "the mailbox was full when a timer fired, which comes again");
+            }
+            Sent::Full(envelope) => {
+                let (runtime, id) = (self.clone(), cell.id.clone());
+                let failure = Failure::new(Code::Overloaded, format!("the mailbox of {id} was full when the timer {name:?} fired"));
+                self.spawn_background(async move { runtime.bury(&id, *envelope, &failure).await });
             }
             Sent::Queued | Sent::Closed(_) => {}
         }

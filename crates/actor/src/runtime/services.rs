@@ -111,6 +111,13 @@ impl Runtime {
         }
     }
 
+    /// Goes on telling a system actor of an actor that has ended and comes back.
+    pub(super) fn keep_watching(&self, system: &ActorId, actor: &ActorId) {
+        if let Some(cell) = self.0.systems.known(system) {
+            self.watch_for_system(&cell, actor, false);
+        }
+    }
+
     /// Tells a system actor when an actor has ended. One that is given time need not be there yet.
     pub(crate) fn watch_for_system(&self, cell: &Arc<SystemCell>, actor: &ActorId, patient: bool) {
         if self.exists(actor) && self.0.links.monitor_for_system(&cell.id, actor, || self.exists(actor)) {

@@ -5,7 +5,7 @@ use plexspaces_durable::{Answer, answer_key};
 use plexspaces_store::{Batch, Partition, Range};
 
 use super::*;
-use crate::children::{START, start_key};
+use crate::children::{LATEST, START, start_key};
 use crate::inbox::RUN;
 
 /// How a workflow's latest run stands.
@@ -141,7 +141,8 @@ impl Runtime {
             run.pinned =
                 kind.factory.code() != run.code && kind.application.earlier.read().iter().any(|factory| factory.code() == run.code);
         }
-        if let Some(key) = latest.begin().and_then(|begin| begin.idempotency_key.as_deref()).filter(|_| run.ended_ms.is_some()) {
+        if run.ended_ms.is_some() && run.failure.is_none() {
+            let key = latest.begin().and_then(|begin| begin.idempotency_key.as_deref()).unwrap_or(LATEST);
             let stored = self.0.config.store.get(&Partition::actor(&run.id), &answer_key(key)).await?;
             let answer = stored.map(|value| Answer::decode(&value)).transpose();
             run.result =

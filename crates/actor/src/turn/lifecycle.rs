@@ -94,7 +94,8 @@ impl Turn {
             Known::Told(told) => return log::read(&told?),
             Known::New(call) => call,
         };
-        let stopped = self.find(target).map(|(runtime, found)| found.is_ok_and(|id| runtime.stop(&id, Exit::Shutdown)));
+        let exit = |id: &ActorId| if *id == self.id { Exit::Normal } else { Exit::Shutdown };
+        let stopped = self.find(target).map(|(runtime, found)| found.is_ok_and(|id| runtime.stop(&id, exit(&id))));
         self.told(call, stopped.as_ref().map(log::json));
         stopped
     }

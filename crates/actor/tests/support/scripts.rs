@@ -464,7 +464,7 @@ pub fn durable(code: &Arc<Scripts>, earlier: &[&Arc<Scripts>]) -> Application {
     application(code.clone(), earlier, &Profile { durable: true, ..Profile::default() })
 }
 
-fn application(factory: Arc<Scripts>, earlier: Vec<Arc<dyn Factory>>, profile: &Profile) -> Application {
+pub fn application(factory: Arc<Scripts>, earlier: Vec<Arc<dyn Factory>>, profile: &Profile) -> Application {
     let spec = |text: &str| TypeSpec { name: name(text), guest_type: text.into(), aliases: Vec::new(), profile: profile.clone() };
     Application {
         tenant: Name::default_scope(),

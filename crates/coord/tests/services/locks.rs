@@ -96,6 +96,17 @@ async fn a_wait_ends_when_the_holders_lease_does_or_with_nothing() {
     assert_eq!(late["version"], Value::Null);
 }
 
+#[tokio::test]
+async fn who_names_another_holder_releases_nothing() {
+    let node = Node::new("locks");
+    let lock = node.ask("acquire", json!({"key": "door", "ttl_ms": 60_000, "holder": "a"})).await;
+    let release = async |holder: Value| {
+        let release = json!({"key": "door", "version": lock["version"], "holder": holder});
+        node.ask("release", release).await["released"].clone()
+    };
+    assert_eq!((release(json!("b")).await, release(json!("a")).await), (json!(false), json!(true)));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_two_hold_a_lock_at_the_same_time() {
     let node = Arc::new(Node::new("locks"));

@@ -44,6 +44,7 @@ class Locks:
     def lock_release(self, *arguments: Any) -> bool:
         """Gives a lock back: ``lock_release(key, version)`` or ``lock_release(scope, key, holder_id, version)``. False when it is another's
         by now, or free: that is no error."""
+        holder = None
         if len(arguments) == 4:
             scope, key, holder, version = arguments
             _service.check_scope("lock_release", scope)
@@ -56,7 +57,7 @@ class Locks:
         # What an attempt that failed has returned.
         if version is None or version == "":
             return False
-        held = {"key": key, "version": filled(version, "version")}
+        held = {"key": key, "version": filled(version, "version"), "holder": holder}
         return bool(_service.ask("lock_release", "locks", "release", held).get("released"))
 
     def lock_renew(self, key: str, version: str, ttl_ms: int) -> bool:

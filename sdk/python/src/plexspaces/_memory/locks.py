@@ -56,8 +56,9 @@ class Locks(Service):
             self._held[key] = held._replace(expires_ms=end)
         return {"renewed": held is not None}
 
-    def release(self, key: str, version: str) -> Any:
-        mine = self._mine(key, version) is not None
+    def release(self, key: str, version: str, holder: str | None = None) -> Any:
+        held = self._mine(key, version)
+        mine = held is not None and holder in (None, held.holder)
         if mine:
             del self._held[key]
         return {"released": mine}
