@@ -539,14 +539,11 @@ impl Actor {
     }
 
     async fn stored_answer(&mut self, key: &str) -> Result<Option<Answer>, Failure> {
-        let config = self.runtime.config();
-        let now = config.clock.now_ms();
-        if !self.body.profile.durable {
-            return Ok(self.body.past.as_ref().and_then(|past| past.answers.get(key, now)));
+        if self.body.profile.durable {
+            return self.runtime.stored_answer(&self.cell.id, key).await;
         }
-        let stored = config.store.get(&Partition::actor(&self.cell.id), &answer_key(key)).await?;
-        let stored = stored.map(|value| Answer::decode(&value)).transpose().map_err(|error| unreadable(&self.cell, &error))?;
-        Ok(stored.filter(|answer| now < answer.expires_ms))
+        let now = self.runtime.config().clock.now_ms();
+        Ok(self.body.past.as_ref().and_then(|past| past.answers.get(key, now)))
     }
 
     async fn spawned(&mut self, answer: tokio::sync::oneshot::Sender<Result<(), Failure>>) -> Fate {
@@ -702,7 +699,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn used_for_another(key: &str) -> Failure {
+pub(crate) fn used_for_another(key: &str) -> Failure {
     let message = format!("the idempotency key {key:?} was used for another request");
     Failure::new(Code::Conflict, message).with_field("Idempotency-Key")
 }

@@ -58,6 +58,8 @@ pub struct Parts {
     published: Option<Payload>,
     /// The message from an actor that was heard and is not committed yet.
     heard: Option<(String, u64)>,
+    /// The answer to it that is to be remembered: the name of the request, its fingerprint, the reply.
+    answered: Option<(String, [u8; 32], Payload)>,
     looking: Looking,
 }
 
@@ -141,6 +143,7 @@ impl Turn {
             course: waits::Course::default(),
             published: None,
             heard: None,
+            answered: None,
             looking: Looking::No,
         }))
     }
@@ -169,6 +172,7 @@ impl Turn {
             course: waits::Course::default(),
             published: None,
             heard: None,
+            answered: None,
             looking: Looking::No,
         }))
     }

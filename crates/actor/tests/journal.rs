@@ -4,18 +4,18 @@
 #[path = "support/scripts.rs"]
 mod scripts;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_actor::journal::Entry;
-use plexspaces_actor::{Exported, Moment, Profile, RunFilter, RunStatus, Spec, Target};
+use plexspaces_actor::{Application, Exported, HttpResponse, Moment, Outbound, Outgoing, Profile, RunFilter, RunStatus, Spec, Target};
 use plexspaces_durable::key_value_prefix;
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
-use plexspaces_types::{Code, Name};
-use scripts::{Cut, Node, Scripts, ctx, until};
+use plexspaces_types::{Code, Failure, Name};
+use scripts::{Cut, Node, Scripts, application, ctx, until};
 use serde_json::{Value, json};
 
 /// A store of which private pairs cannot be read.
@@ -121,6 +121,75 @@ async fn a_run_that_is_cut_off_at_any_commit_ends_with_each_effect_once() {
         }
         assert!(commits > 8, "only {commits} commits");
     }
+}
+
+/// What is outside of the node, and remembers what it was asked for. With one of the requests whoever asks is cut off.
+struct World {
+    asked: Arc<Mutex<Vec<(String, String)>>>,
+    cuts: Option<(Arc<Cut>, usize, bool)>,
+}
+
+impl World {
+    async fn cut_off_at(&self, number: usize, answered: bool) {
+        if let Some((store, _, _)) = self.cuts.as_ref().filter(|(_, at, after)| (*at, *after) == (number, answered)) {
+            store.gone.store(true, Ordering::SeqCst);
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Outbound for World {
+    async fn fetch(&self, _: &str, outgoing: Outgoing) -> Result<HttpResponse, Failure> {
+        let number = self.asked.lock().unwrap().len() + 1;
+        self.cut_off_at(number, false).await;
+        self.asked.lock().unwrap().push((outgoing.request.path, outgoing.idempotency_key));
+        self.cut_off_at(number, true).await;
+        Ok(HttpResponse { status: 201, headers: Vec::new(), body: Bytes::new() })
+    }
+}
+
+async fn in_a_world(store: Arc<dyn Store>, world: World) -> Node {
+    let profile = Profile { durable: true, ..Profile::default() };
+    let node = Node::with(store, profile.clone()).await;
+    let linked = Application { outbound: Some(Arc::new(world)), ..application(Scripts::new(1), Vec::new(), &profile) };
+    node.runtime.deploy(&linked).await.unwrap();
+    node
+}
+
+#[tokio::test]
+async fn a_run_that_is_cut_off_at_any_request_asks_again_at_most_once_and_with_the_same_key() {
+    let fetch = |path: &str| json!({"do": "fetch", "path": path});
+    let note = |how: &str, n: u32| json!({"do": how, "target": "script/recorder", "op": "note", "payload": n});
+    let program =
+        json!({"steps": [fetch("/pay"), note("ask", 1), {"do": "sleep", "ms": 0}, fetch("/ship"), note("tell", 2), fetch("/mail")]});
+    let result = json!([201, 1, null, 201, null, 201]);
+    let sides = [false, true];
+    let of_requests = (1..=3).flat_map(|number| sides.map(|after| (usize::MAX, after, Some(number))));
+    let of_commits = (1..=12).flat_map(|number| sides.map(|after| (number, after, None)));
+    let (mut cut_off, mut again) = (0, 0);
+    for (commit, after, request) in of_requests.chain(of_commits) {
+        let (disk, asked) = (Arc::new(Memory::new()), Arc::new(Mutex::new(Vec::new())));
+        let store = Cut::new(&disk, commit, after);
+        let cuts = request.map(|number| (store.clone(), number, after));
+        let first = in_a_world(store.clone(), World { asked: asked.clone(), cuts }).await;
+        store.answer(first.keyed("flow/main", "workflow_run", program.clone(), Some("once"))).await;
+        cut_off += usize::from(store.gone.load(Ordering::SeqCst));
+        let second = in_a_world(disk, World { asked: asked.clone(), cuts: None }).await;
+        let case = format!("cut off at commit {commit} or request {request:?}, after it: {after}");
+        assert_eq!(second.keyed("flow/main", "workflow_run", program.clone(), Some("once")).await, Ok(result.clone()), "{case}");
+        second.notes("script/recorder", &json!([1, 2])).await;
+        let asked = asked.lock().unwrap();
+        let of = |path: &str| asked.iter().filter(|(asked, _)| asked == path).map(|(_, key)| key.as_str()).collect::<Vec<_>>();
+        let all = ["/pay", "/ship", "/mail"].map(of);
+        for keys in &all {
+            assert!(matches!(keys[..], [_]) || matches!(keys[..], [one, other] if one == other), "{case}: {asked:?}");
+        }
+        assert!(asked.len() <= 4, "{case}: one request at most was under way: {asked:?}");
+        assert!(all[0][0] != all[1][0] && all[1][0] != all[2][0], "{case}: {asked:?}");
+        again += asked.len() - 3;
+    }
+    assert!(cut_off > 15 && again > 3, "{cut_off} runs were cut off, {again} requests made twice");
 }
 
 #[tokio::test]

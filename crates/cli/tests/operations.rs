@@ -55,6 +55,9 @@ async fn the_command_line_does_what_the_interface_does() {
     assert!(stdout(&status).contains("applications 1") && stdout(&status).contains("store ok"), "{}", stdout(&status));
     let logs = node.cli(&["logs", "-n", "1000"]);
     assert!(stdout(&logs).contains("deployed"), "{}", stdout(&logs));
+    for stored in ["KeyValue", "Locks", "Journal", "Blob"] {
+        assert!(stdout(&logs).contains(&format!("{stored} storage initialized")), "{}", stdout(&logs));
+    }
     assert!(node.cli(&["undeploy", "--app", "counting"]).status.success());
     let gone = node.cli(&["invoke", "counter", "get"]);
     assert_eq!(gone.status.code(), Some(1));

@@ -26,13 +26,13 @@ pub(crate) fn open(config: &Config) -> Result<Arc<Kept>, Error> {
         Some(place) => {
             let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
             let kept = Kept::at(&place, environment).map_err(Error::Blobs)?;
-            tracing::info!(backend = kept.name(), url = place.url, endpoint = place.endpoint, "blob storage initialized");
+            tracing::info!(backend = kept.name(), url = place.url, endpoint = place.endpoint, "Blob storage initialized");
             kept
         }
         None => {
             let directory = config.blobs.dir.clone().unwrap_or_else(|| config.node.data_dir.join("blobs"));
             let kept = Kept::in_directory(&directory).map_err(Error::Blobs)?;
-            tracing::info!(backend = kept.name(), dir = %directory.display(), "blob storage initialized");
+            tracing::info!(backend = kept.name(), dir = %directory.display(), "Blob storage initialized");
             kept
         }
     };

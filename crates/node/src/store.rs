@@ -25,7 +25,8 @@ impl OpenStore {
     pub(crate) async fn open(config: &Config) -> Result<Self, Error> {
         match config.store.backend {
             StoreBackend::Memory => {
-                tracing::warn!(backend = "memory", "storage initialized: everything is gone when the node ends");
+                initialized("memory:", "none", "InMemory");
+                tracing::warn!("everything that is stored is gone when the node ends (store.backend = \"memory\")");
                 Ok(Self::Memory(Arc::new(Memory::new())))
             }
             StoreBackend::Sqlite => {
@@ -34,7 +35,7 @@ impl OpenStore {
                 let opened = tokio::task::spawn_blocking(move || Sqlite::open(settings)).await;
                 let failed = |error: tokio::task::JoinError| plexspaces_store::Error::Failed(error.to_string());
                 let sqlite = opened.map_err(failed)??;
-                tracing::info!(db_path = %path.display(), backend = "SQLite", "storage initialized");
+                initialized(&path.display().to_string(), "entries", "SQLite");
                 Ok(Self::Sqlite(Arc::new(sqlite)))
             }
             StoreBackend::Postgres => {
@@ -47,7 +48,7 @@ impl OpenStore {
                     settings.timeout = timeout.0;
                 }
                 let postgres = Postgres::open(&settings)?;
-                tracing::info!(db_url = postgres.place(), backend = "PostgreSQL", "storage initialized");
+                initialized(postgres.place(), "plexspaces_entries", "PostgreSQL");
                 Ok(Self::Postgres(Arc::new(postgres)))
             }
             StoreBackend::Redis => {
@@ -66,8 +67,9 @@ impl OpenStore {
                     settings.durability = redis::Durability::Server;
                     tracing::warn!("acknowledged changes survive what Redis is set up to survive (store.durability = \"server\")");
                 }
+                let prefix = settings.prefix.clone();
                 let redis = Redis::open(&settings)?;
-                tracing::info!(db_url = redis.place(), backend = "Redis", "storage initialized");
+                initialized(redis.place(), &prefix, "Redis");
                 Ok(Self::Redis(Arc::new(redis)))
             }
             #[cfg(feature = "dynamodb")]
@@ -86,8 +88,9 @@ impl OpenStore {
                 if let Some(timeout) = config.store.timeout {
                     settings.timeout = timeout.0;
                 }
+                let table = settings.table.clone();
                 let dynamodb = DynamoDb::open(&settings)?;
-                tracing::info!(db_url = dynamodb.place(), backend = "DynamoDB", "storage initialized");
+                initialized(dynamodb.place(), &table, "DynamoDB");
                 Ok(Self::DynamoDb(Arc::new(dynamodb)))
             }
             #[cfg(not(feature = "dynamodb"))]
@@ -121,6 +124,13 @@ impl OpenStore {
             tracing::error!(%error, "the store was not closed cleanly; everything acknowledged is in it");
         }
     }
+}
+
+/// Says of each kind of what is stored where it is: one store has them all.
+fn initialized(place: &str, table: &str, backend: &str) {
+    tracing::info!(db_path = place, table, backend, "KeyValue storage initialized");
+    tracing::info!(db_url = place, table, backend, "Locks storage initialized");
+    tracing::info!(db_url = place, table, backend, "Journal storage initialized");
 }
 
 /// Where the database is that the configuration names a backend of.

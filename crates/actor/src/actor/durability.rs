@@ -589,6 +589,15 @@ impl Runtime {
         Ok(last.is_some_and(|last| number <= last))
     }
 
+    /// The answer to a request with this name, while it is kept.
+    pub(crate) async fn stored_answer(&self, id: &ActorId, key: &str) -> Result<Option<Answer>, Failure> {
+        let stored = self.config().store.get(&Partition::actor(id), &answer_key(key)).await?;
+        let stored = stored.map(|value| Answer::decode(&value)).transpose();
+        let stored = stored.map_err(|error| crate::runtime::history::unreadable(id, &error))?;
+        let now = self.config().clock.now_ms();
+        Ok(stored.filter(|answer| now < answer.expires_ms))
+    }
+
     /// Whether a message's sender still keeps it. One that it does not has arrived in another way, which may be forgotten already.
     pub(crate) async fn is_kept(&self, receipt: &Receipt) -> Result<bool, Failure> {
         let sender = Partition::actor(&receipt.sender.id);

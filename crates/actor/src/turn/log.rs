@@ -431,6 +431,7 @@ impl Turn {
             reminders: std::mem::take(&mut self.reminders).into_iter().collect(),
             outgoing: std::mem::take(&mut self.outgoing),
             heard: self.heard.take(),
+            answer: self.answered.take(),
             published: self.published.take().map(|state| (held.lock().code, state)),
             beside,
             ..Changes::default()

@@ -8,8 +8,10 @@ use plexspaces_types::{Clock, Code, Failure, Payload};
 
 use super::Turn;
 use super::log::{self, Known};
+use crate::Runtime;
+use crate::actor::used_for_another;
 use crate::cell::Envelope;
-use crate::children::started;
+use crate::children::{kept, started};
 use crate::inbox::{Order, Verdict};
 use crate::runtime::Waiting;
 
@@ -241,14 +243,13 @@ impl Turn {
         }
         let heard = envelope.receipt.as_ref().filter(|_| self.log.is_some()).map(|receipt| (receipt.sender.id.to_string(), receipt.number));
         let heard = heard.map(|(sender, number)| (beside(&sender), number));
-        let known = match &heard {
-            Some((sender, number)) => runtime.has_heard(&self.id, sender, *number).await,
-            None => Ok(false),
-        };
-        match known {
-            Ok(false) => {}
-            Ok(true) => {
-                envelope.answer(Ok(Payload::empty()));
+        let message = &envelope.message;
+        let keyed = message.idempotency_key.as_ref().filter(|_| self.log.is_some());
+        let keyed = keyed.map(|key| (key.clone(), fingerprint(&message.operation, &message.payload)));
+        match self.answer_before(&runtime, heard.as_ref(), keyed.as_ref()).await {
+            Ok(None) => {}
+            Ok(Some(answer)) => {
+                envelope.answer(answer);
                 return Ok(Order::Query);
             }
             Err(failure) => {
@@ -267,6 +268,7 @@ impl Turn {
             log.heard(signal.clone());
         }
         self.heard = heard;
+        self.answered = keyed.map(|(key, fingerprint)| (key, fingerprint, Payload::empty()));
         self.follow(signal);
         // Who sent it learns that it will be heard, whatever happens to this node.
         if let Err(failure) = self.suspend().await {
@@ -281,6 +283,27 @@ impl Turn {
             std::future::pending::<()>().await;
         }
         Ok(order)
+    }
+
+    /// The answer to a message that has been heard before.
+    async fn answer_before(
+        &self,
+        runtime: &Runtime,
+        heard: Option<&(String, u64)>,
+        keyed: Option<&(String, [u8; 32])>,
+    ) -> Result<Option<Result<Payload, Failure>>, Failure> {
+        if let Some((sender, number)) = heard
+            && runtime.has_heard(&self.id, sender, *number).await?
+        {
+            return Ok(Some(Ok(Payload::empty())));
+        }
+        let Some((key, fingerprint)) = keyed else { return Ok(None) };
+        let stored = runtime.stored_answer(&self.id, key).await?;
+        Ok(stored.map(|stored| match (stored.fingerprint == *fingerprint, stored.failed) {
+            (false, _) => Err(used_for_another(key)),
+            (true, true) => Err(kept(&stored.reply)),
+            (true, false) => Ok(stored.reply),
+        }))
     }
 
     /// Hears again what the journal says was heard.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_actor::{
-    Application, Behavior, BlobKeys, BlobStore, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, Instance, LogLevel, MIGRATE,
-    Profile, Reply, Request, Runtime, Schedule, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
+    Application, Behavior, BlobKeys, BlobStore, Config, Description, Factory, Fault, HandlerInfo, HandlerKind, HttpRequest, Instance,
+    LogLevel, MIGRATE, Profile, Reply, Request, Runtime, Schedule, Sdk, Spec, SupervisorSpec, Target, Turn, TypeInfo, TypeSpec,
 };
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{Clock, Code, Failure, Message, Name, Payload, RequestContext};
@@ -106,6 +106,10 @@ impl Script {
                     let reply = turn.ask(&text("target"), &text("op"), payload, PATIENCE).await?;
                     serde_json::from_slice(&reply).unwrap()
                 }
+                "try" => match turn.ask(&text("target"), &text("op"), payload, PATIENCE).await {
+                    Err(failure) if matches!(failure.code, Code::UnknownOperation | Code::HandlerFailed) => json!(failure.code.name()),
+                    reply => serde_json::from_slice(&reply?).unwrap(),
+                },
                 "tell" => {
                     let op = if self.version.load(Ordering::SeqCst) == 2 { "other".to_owned() } else { text("op") };
                     turn.tell(&text("target"), &op, payload).await?;
@@ -164,6 +168,10 @@ impl Script {
                         }
                     }
                 }
+                "fetch" => {
+                    let request = HttpRequest { method: "POST".into(), path: text("path"), ..HttpRequest::default() };
+                    json!(turn.http_fetch("world", request).await?.status)
+                }
                 "put_blob" => {
                     let info = turn.put_blob(&text("name"), "", Bytes::from(text("content"))).await?;
                     json!(info.size)
@@ -202,6 +210,7 @@ impl Script {
             };
             results.push(result);
         }
+        self.hear(turn);
         Ok(json!(results))
     }
 }
