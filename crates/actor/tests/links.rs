@@ -33,6 +33,30 @@ async fn a_watcher_hears_of_an_end_once_whatever_the_reason() {
 }
 
 #[tokio::test]
+async fn what_happened_to_others_overtakes_messages() {
+    let lab = Lab::volatile().await;
+    lab.ask("b", "get", json!({})).await.unwrap();
+    let reference = lab.ask("w", "monitor", json!({"target": "probe/b"})).await.unwrap();
+    let handled = || lab.factory.watch.handled.lock().unwrap().clone();
+    lab.tell("w", "hold", json!({})).await.unwrap();
+    while handled().last().is_none_or(|last| last != "hold") {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..3 {
+        lab.tell("w", "add", json!({})).await.unwrap();
+    }
+    assert_eq!(lab.ask("x", "stop", json!({"target": "probe/b"})).await, Ok(json!(true)));
+    while lab.runtime.address(&lab.ctx(), "probe/b").unwrap().is_live() {
+        tokio::task::yield_now().await;
+    }
+    lab.factory.gate.add_permits(1);
+    assert_eq!(lab.heard("probe/w", 1).await, [down(&reference, "default/probe/b", "shutdown")]);
+    let after: Vec<String> = handled().into_iter().skip_while(|operation| operation != "hold").skip(1).collect();
+    let place = |wanted: &str| after.iter().position(|operation| operation == wanted).unwrap();
+    assert!(place("__DOWN__") < place("add"), "{after:?}");
+}
+
+#[tokio::test]
 async fn who_stops_itself_has_ended_normally() {
     let lab = Lab::volatile().await;
     lab.ask("a", "get", json!({})).await.unwrap();

@@ -4,7 +4,7 @@
 mod support;
 
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Http, Node, Server, stdout, until};
 
 #[tokio::test]
@@ -186,9 +186,25 @@ async fn dead_letters_are_kept_and_can_be_sent_again() {
     let id = letter["id"].as_str().unwrap();
     let listed = stdout(&node.cli(&["dead-letters", "list", "--namespace", "quality"]));
     assert!(listed.contains(id) && listed.contains("ZeroDivisionError"), "{listed}");
+    let shown = stdout(&node.cli(&["dead-letters", "show", id, "--namespace", "quality"]));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["id"], &shown["payload"], &shown["message"]), (&letter["id"], &letter["payload"], &letter["message"]));
+    let got = http.get(&node, &format!("/api/v1/dead-letters/{id}?namespace=quality")).await;
+    assert_eq!((got.status, &got.body), (200, &letter));
+    let elsewhere = http.get(&node, "/api/v1/dead-letters?namespace=default").await.body;
+    assert_eq!(elsewhere["dead_letters"], json!([]));
+    assert_eq!(http.get(&node, &format!("/api/v1/dead-letters/{id}?namespace=default")).await.status, 404);
     assert_eq!(stdout(&node.cli(&["dead-letters", "redrive", id, "--namespace", "quality"])), "sent again\n");
     until(async || letters().await.as_array().is_some_and(|letters| letters.len() == 1 && letters[0]["id"] != id)).await;
     let id = letters().await[0]["id"].as_str().unwrap().to_owned();
     assert_eq!(stdout(&node.cli(&["dead-letters", "discard", &id, "--namespace", "quality"])), "discarded\n");
     assert_eq!(http.get(&node, &format!("/api/v1/dead-letters/{id}?namespace=quality")).await.status, 404);
+
+    // It has failed six times in a minute, where five are allowed, and the application says so to whoever looks.
+    let application = http.get(&node, "/api/v1/applications/quality").await.body;
+    assert_eq!(application["status"], "APPLICATION_STATUS_DEGRADED", "{application}");
+    let listed = stdout(&node.cli(&["list"]));
+    assert!(listed.lines().any(|line| line.contains("quality") && line.contains("degraded")), "{listed}");
+    let health = http.get(&node, "/health/deep").await.body;
+    assert!(health["message"].to_string().contains("1 of 1 applications are not well"), "{health}");
 }
