@@ -116,6 +116,8 @@ async fn requests_that_cannot_be_served_get_the_error_shape() {
         ("bank/bank_account?invocation=call", "{broken", 400, "invalid_argument"),
         ("bank/bank_account?invocation=call", r#"{"op": "nonsense"}"#, 404, "unknown_operation"),
         ("bank/bank_account?invocation=call", r#"{"op": "deposit"}"#, 400, "invalid_argument"),
+        ("bank/bank_account?invocation=call", r#"{"amount": 5}"#, 400, "invalid_argument"),
+        ("bank/bank_account", "", 400, "invalid_argument"),
         ("bank/nobody?invocation=call", r#"{"op": "get"}"#, 404, "not_found"),
         ("bank/bank_account?invocation=sometimes", r#"{"op": "get"}"#, 400, "invalid_argument"),
     ];

@@ -225,7 +225,7 @@ async fn what_was_acknowledged_is_there_after_a_kill_and_a_subscriber_misses_not
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.body
     };
-    let publish = async |node: &Node, number: u64| send(node, Method::POST, "/channels/news/publish", json!({"payload": number})).await;
+    let publish = async |node: &Node, number: u64| send(node, Method::POST, "/channels/news:publish", json!({"payload": number})).await;
     let node = start();
     let (mut python, mut lines) = subscriber(&node);
     let mut line = async || {
@@ -239,7 +239,7 @@ async fn what_was_acknowledged_is_there_after_a_kill_and_a_subscriber_misses_not
     send(&node, Method::POST, "/tuples", json!({"tuple": ["kept", 1]})).await;
     send(&node, Method::PUT, "/kv/k", json!({"value": "v"})).await;
     send(&node, Method::PUT, "/registry/n", json!({"target": "t"})).await;
-    let lock = send(&node, Method::POST, "/locks/l/acquire", json!({"ttl_ms": 600_000, "holder": "me"})).await;
+    let lock = send(&node, Method::POST, "/locks/l:acquire", json!({"ttl_ms": 600_000, "holder": "me"})).await;
     send(&node, Method::POST, "/channels/jobs/messages", json!({"payload": 1, "msg_id": "m"})).await;
     let key = json!({"pattern": ["kept", null], "client_token": "the-key-of-a-take"});
     assert_eq!(send(&node, Method::POST, "/tuples:take", key.clone()).await, json!({"tuple": ["kept", 1]}));
