@@ -50,6 +50,15 @@ fn a_wrong_configuration_is_refused_with_its_line_and_the_nearest_key() {
     std::fs::write(&app, "[supervisor]\nstrategy = \"one_for_one\"\nmax_restarts = \"many\"\n").unwrap();
     let checked = cli(&["config", "check", app.to_str().unwrap()]);
     assert!(stderr(&checked).contains("app-config.toml, line 3: invalid type: string \"many\", expected u32"), "{}", stderr(&checked));
+    std::fs::write(&app, "[supervisor]\nmax_restart_window_secs = 5\nmax_restart_window = \"6s\"\n").unwrap();
+    let checked = cli(&["config", "check", app.to_str().unwrap()]);
+    let said = stderr(&checked);
+    assert!(said.contains("app-config.toml, line 3: max_restart_window_secs = 5s and max_restart_window = 6s mean the same key"), "{said}");
+    assert_eq!(checked.status.code(), Some(1));
+    std::fs::write(&app, "[[supervisor.children]]\nid = \"a\"\ncount = 2\n[[supervisor.children]]\nid = \"b\"\ndepends_on = [\"a\"]\n")
+        .unwrap();
+    let checked = cli(&["config", "check", app.to_str().unwrap()]);
+    assert!(checked.status.success(), "{}", stderr(&checked));
 }
 
 /// The credentials are in the environment, and half of them are none.
