@@ -84,7 +84,7 @@ async fn the_commands_for_the_past_show_fork_and_run_it_again() {
     assert_eq!(state(&["--turn", &first]), json!(["a"]));
     assert_eq!(state(&["--at", &time.to_string()]), json!(["a", "b"]));
     assert_eq!(state(&["--at", "2999-01-01T00:00:00Z"]), json!(["a", "b", "c", "d"]));
-    let at = turns["turns"].as_array().unwrap().iter().find(|turn| turn["turn"].to_string() == third).unwrap()["started_at"].clone();
+    let at = turns["turns"].as_array().unwrap().iter().find(|turn| turn["turn"] == numbers[2]).unwrap()["started_at"].clone();
     let shown = said(&journal(&["state", RECORDER, "--at", at.as_str().unwrap()]));
     assert!(shown.starts_with("after turn "), "{shown}");
     let text = said(&journal(&["state", RECORDER, "--turn", &second, "--since", &first]));
