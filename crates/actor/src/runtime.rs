@@ -21,7 +21,7 @@ use crate::dead_letters::{DeadLetter, DeadLetters};
 use crate::directory::Directory;
 use crate::facet::attach::Attachments;
 use crate::guardian;
-use crate::inbox::Order;
+use crate::inbox::{Order, RUN};
 use crate::links::Links;
 use crate::mailbox::{Sent, Standing};
 use crate::registry::{Kind, Life, Registry};
@@ -481,6 +481,23 @@ impl Runtime {
                 if envelope.receipt.is_some() { Err(envelope) } else { Ok(()) }
             }
         }
+    }
+
+    /// What a message from outside that names no operation is for: the run of a workflow, or whatever the actor's wildcard handler takes. An
+    /// actor that has neither refuses it.
+    pub fn unnamed(&self, ctx: &RequestContext, target: Target<'_>) -> Result<&'static str, Failure> {
+        let id = self.admit(ctx, target)?;
+        let kind = self.0.registry.kind(&id).ok_or_else(|| gone(&id))?;
+        if kind.behavior == Behavior::Workflow {
+            return Ok(RUN);
+        }
+        if kind.handlers.contains("*") {
+            return Ok("");
+        }
+        let mut known: Vec<&str> = kind.handlers.iter().map(String::as_str).collect();
+        known.sort_unstable();
+        let message = format!("the message names no operation, and {} takes none without; it has {}", id.actor_type, known.join(", "));
+        Err(Failure::invalid("operation", message))
     }
 
     fn admit(&self, ctx: &RequestContext, target: Target<'_>) -> Result<ActorId, Failure> {

@@ -51,6 +51,7 @@ impl Api {
         }
         let target = Target { name, key };
         let runtime = &self.0.services.runtime;
+        let operation = if operation.is_empty() { runtime.unnamed(&ctx, target)?.to_owned() } else { operation };
         if invocation.call {
             return runtime.ask(&ctx, target, Request { operation, payload, idempotency_key }).await.map(Ok);
         }
@@ -83,8 +84,8 @@ pub(crate) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
 }
 
 fn read(request: &InvokeActorRequest, limit: usize) -> Result<Invocation<'_>, Failure> {
-    let payload = match &request.payload {
-        None => Payload::empty(),
+    let (payload, in_payload) = match &request.payload {
+        None => (Payload::empty(), None),
         Some(body) if body.data.len() > limit => {
             return Err(Failure::new(Code::PayloadTooLarge, format!("the payload is larger than {limit} bytes")));
         }
@@ -97,7 +98,7 @@ fn read(request: &InvokeActorRequest, limit: usize) -> Result<Invocation<'_>, Fa
                     return Err(Failure::invalid("payload.content_type", format!("{expected}, found {other:?}")));
                 }
             };
-            crate::invoke::read(body.data.clone(), is_octets).map_err(|failure| failure.with_field("payload.data"))?.0
+            crate::invoke::read(body.data.clone(), is_octets).map_err(|failure| failure.with_field("payload.data"))?
         }
     };
     let key = &request.idempotency_key;
@@ -110,7 +111,7 @@ fn read(request: &InvokeActorRequest, limit: usize) -> Result<Invocation<'_>, Fa
         namespace: &request.namespace,
         actor_type: &request.actor_type,
         actor_id: (!request.actor_id.is_empty()).then_some(request.actor_id.as_str()),
-        operation: request.operation.clone(),
+        operation: given(&request.operation).or(in_payload).unwrap_or_default(),
         call: request.invocation() != v1::Invocation::Cast,
         timeout: request.timeout_ms.map_or(Ok(DEFAULT_TIMEOUT), check_timeout)?,
         idempotency_key: given(key),

@@ -35,10 +35,11 @@ use crate::body::Limited;
 use crate::config::{Budget, Config};
 use crate::methods::{Call, Method, calls, method};
 use crate::page::Pages;
+use crate::routes::Routes;
 use crate::rules::{Rule, RuleBody, methods, pool, rules};
 use crate::services::{Api, Services, Shared};
 use crate::transcode::{self, Incoming};
-use crate::{error, openapi, socket};
+use crate::{error, openapi, routes, socket};
 
 /// What a gRPC message may be larger than the bytes that it carries.
 const ENVELOPE: usize = 64 << 10;
@@ -57,7 +58,7 @@ pub enum Error {
 
 struct Front {
     api: Api,
-    routes: matchit::Router<Route>,
+    routes: Routes,
     grpc: axum::Router,
     /// The methods by their gRPC path.
     grpc_methods: HashMap<String, GrpcMethod>,
@@ -70,14 +71,21 @@ struct GrpcMethod {
 }
 
 /// Everything that one path template reaches.
-struct Route {
-    template: Arc<str>,
-    allow: HeaderValue,
-    bindings: Vec<Binding>,
+pub(crate) struct Route {
+    pub(crate) template: Arc<str>,
+    pub(crate) allow: HeaderValue,
+    pub(crate) bindings: Vec<Binding>,
 }
 
-struct Binding {
-    rule: Rule,
+impl Route {
+    pub(crate) fn binding(&self, verb: &Verb) -> Option<&Binding> {
+        self.bindings.iter().find(|binding| binding.rule.verb == *verb)
+    }
+}
+
+/// One method at a path.
+pub(crate) struct Binding {
+    pub(crate) rule: Rule,
     method: &'static Method,
     call: Arc<Call>,
     input: MessageDescriptor,
@@ -125,13 +133,6 @@ impl Front {
                 }
             }
         }
-        let mut table = matchit::Router::new();
-        for mut route in routes {
-            let verbs: Vec<_> = route.bindings.iter().map(|binding| binding.rule.verb.as_str()).collect();
-            let broken = |why: String| Error::Descriptors(format!("{}: {why}", route.template));
-            route.allow = HeaderValue::try_from(verbs.join(", ")).map_err(|error| broken(error.to_string()))?;
-            table.insert(route.template.to_string(), route).map_err(|error| Error::Descriptors(error.to_string()))?;
-        }
         let limit = |bytes: usize| bytes.saturating_add(ENVELOPE);
         let deploys = limit(config.limits.deploy_bytes);
         let payloads = limit(config.limits.payload_bytes);
@@ -145,7 +146,7 @@ impl Front {
             .add_service(WorkflowServiceServer::new(api.clone()).max_decoding_message_size(payloads))
             .add_service(SystemServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
             .into_axum_router();
-        Ok(Self { api, routes: table, grpc, grpc_methods })
+        Ok(Self { api, routes: Routes::new(routes)?, grpc, grpc_methods })
     }
 
     async fn handle(&self, request: Request<Body>) -> Response<Body> {
@@ -175,14 +176,15 @@ impl Front {
         request_id: &str,
     ) -> (SharedString, Option<&'static Method>, Response<Body>) {
         let body = Limited::new(body, self.api.0.limits.body_idle);
-        let Ok(found) = self.routes.at(parts.uri.path()) else {
+        let split = routes::split(parts.uri.path());
+        let Some(found) = self.routes.find(parts.uri.path(), split.as_deref(), &parts.method) else {
             let shown: String = parts.uri.path().chars().take(200).collect();
             let failure = Failure::not_found(format!("there is no path {shown:?}; /openapi.json lists those that there are"));
             return (UNMATCHED.into(), None, error::response(&failure, request_id));
         };
         let route = found.value;
         let label = SharedString::from(route.template.clone());
-        let Some(binding) = route.bindings.iter().find(|binding| binding.rule.verb == parts.method) else {
+        let Some(binding) = route.binding(&parts.method) else {
             let expected = route.allow.to_str().unwrap_or_default();
             let message = format!("{} does not exist for {}; expected {expected}", parts.method, route.template);
             let mut response = error::response(&Failure::new(Code::MethodNotAllowed, message), request_id);

@@ -1,6 +1,7 @@
 //! The histories of durable actors, and workflows.
 
 use http::StatusCode;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use plexspaces_actor::journal::{Entry, Outcome, Recorded};
 use plexspaces_actor::{Moment, Run, RunFilter, RunStatus, Target};
 use plexspaces_proto::v1::journal_service_server::JournalService;
@@ -209,6 +210,9 @@ fn wanted_status(text: &str) -> Result<RunStatus, Failure> {
     })
 }
 
+/// What stands as it is in one segment of a path, where a colon would begin a custom method.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 fn workflow(run: Run) -> v1::Workflow {
     let state = match run.status {
         RunStatus::None => State::None,
@@ -223,7 +227,7 @@ fn workflow(run: Run) -> v1::Workflow {
     let other = |name: &Name, key: &str| if *name == Name::default_scope() { String::new() } else { format!("&{key}={name}") };
     let scope = format!("{}{}", other(&id.namespace, "namespace"), other(&id.tenant, "tenant_id"));
     v1::Workflow {
-        self_link: format!("/api/v1/workflows/{}?actor_type={}{scope}", id.key, id.actor_type),
+        self_link: format!("/api/v1/workflows/{}?actor_type={}{scope}", utf8_percent_encode(id.key.as_str(), SEGMENT), id.actor_type),
         actor_id: id.to_string(),
         workflow_id: id.key.to_string(),
         status: state.into(),

@@ -21,6 +21,7 @@ mod methods;
 mod openapi;
 mod operations;
 mod page;
+mod routes;
 mod rules;
 mod serve;
 mod services;

@@ -358,6 +358,24 @@ mod tests {
                 assert_eq!(field.name(), field.name().to_ascii_lowercase(), "{}", field.full_name());
             }
         }
+        // Nouns that are no collections: their path says what one of a kind there is.
+        let single = ["kv", "registry", "system", "supervision", "state", "info"];
+        // What programs outside of this contract are told to use.
+        let fixed = ["deploy", "invoke", "subscribe"];
+        for rule in methods(pool).iter().flat_map(|method| rules(method).unwrap()) {
+            let Some(path) = rule.template.strip_prefix("/api/v1/") else {
+                assert!(["/health", "/metrics", "/openapi.json"].iter().any(|own| rule.template.starts_with(own)), "{}", rule.template);
+                continue;
+            };
+            let (path, verb) = path.rsplit_once(':').unwrap_or((path, "verb"));
+            let plain = |text: &str| text.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-');
+            assert!(plain(verb), "{}", rule.template);
+            for segment in path.split('/').filter(|segment| !segment.starts_with('{')) {
+                let is_noun = segment.ends_with('s') || single.contains(&segment) || fixed.contains(&segment);
+                assert!(is_noun && plain(segment), "{}: {segment} is no noun; a verb is written :{segment}", rule.template);
+            }
+            assert!(path.split('/').all(|segment| segment.starts_with('{') == segment.ends_with('}')), "{}", rule.template);
+        }
         for descriptor in methods(pool).into_iter().filter(|method| method.name().starts_with("List")) {
             let (input, output) = (descriptor.input(), descriptor.output());
             assert!(input.get_field_by_name("page_size").is_some_and(|field| matches!(field.kind(), Kind::Int32)));

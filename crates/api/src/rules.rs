@@ -10,7 +10,7 @@ use crate::front::Error;
 /// One way to reach a method over HTTP.
 pub(crate) struct Rule {
     pub(crate) verb: Method,
-    /// The path with its variables as `{field}`.
+    /// The path with its variables as `{field}`; the last one may have a custom method, `{field}:verb`.
     pub(crate) template: String,
     pub(crate) body: RuleBody,
     /// The field that is the response's body; `None` when the whole message is.
@@ -91,5 +91,5 @@ fn read(method: &MethodDescriptor, rule: &HttpRule) -> Result<Rule, String> {
 
 /// The fields that a path template names.
 pub(crate) fn variables(template: &str) -> impl Iterator<Item = &str> {
-    template.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+    template.split('/').filter_map(|segment| segment.strip_prefix('{')?.split_once('}').map(|(variable, _)| variable))
 }

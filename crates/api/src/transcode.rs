@@ -246,6 +246,10 @@ fn text_value(field: &FieldDescriptor, text: &str) -> Result<Value, Failure> {
         |what: &str| Failure::invalid(field.name(), format!("expected {what}, found {:?}", text.chars().take(40).collect::<String>()));
     match field.kind() {
         _ if is_document(field) => document(field, text),
+        // What is no document is a time, which JSON has as a text too.
+        Kind::Message(_) => {
+            document(field, &serde_json::Value::from(text).to_string()).map_err(|_| expected("a time such as 2026-01-31T12:00:00Z"))
+        }
         Kind::String => Ok(Value::String(text.to_owned())),
         Kind::Bool => text.parse().map(Value::Bool).map_err(|_| expected("true or false")),
         Kind::Int32 => text.parse().map(Value::I32).map_err(|_| expected("a whole number")),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use plexspaces_actor::Limits;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value};
 
 use crate::links::ServiceLink;
@@ -116,6 +116,11 @@ pub struct Child {
     /// Limits of this actor.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// The siblings that are started before it and stopped after it.
+    #[serde(default)]
+    pub depends_on: Vec<String>,
+    /// Stands for so many actors that differ in their names alone: `<name>-1` and so on.
+    pub count: Option<Count>,
     /// Of a supervisor: what a failure restarts.
     pub strategy: Option<Strategy>,
     /// Of a supervisor: as in `[supervisor]`.
@@ -129,6 +134,18 @@ pub struct Child {
     /// Of a supervisor: its children, in start order.
     #[serde(default)]
     pub children: Vec<Child>,
+}
+
+/// How many actors a child stands for, 1 to 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Count(#[schemars(range(min = 1, max = 1000))] pub u16);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = i64::deserialize(deserializer)?;
+        let count = u16::try_from(given).ok().filter(|count| (1..=1000).contains(count));
+        count.map(Self).ok_or_else(|| D::Error::custom(format!("count is {given}, expected 1 to 1000")))
+    }
 }
 
 /// How an actor handles messages.
@@ -202,6 +219,21 @@ pub struct LimitsConfig {
     pub mailbox: Option<u32>,
 }
 
+impl Child {
+    /// The supervisor that it describes.
+    pub(crate) fn supervisor(&self) -> Supervisor {
+        Supervisor {
+            id: None,
+            strategy: self.strategy.unwrap_or_default(),
+            max_restarts: self.max_restarts,
+            max_restart_window_secs: self.max_restart_window_secs,
+            max_restart_window_seconds: self.max_restart_window_seconds,
+            max_restart_window: self.max_restart_window,
+            children: self.children.clone(),
+        }
+    }
+}
+
 impl LimitsConfig {
     /// These limits over others.
     #[must_use]
@@ -217,11 +249,14 @@ impl LimitsConfig {
     }
 }
 
+/// What the file is called in errors.
+const FILE: &str = "app-config.toml";
+
 impl AppConfig {
-    /// Reads a file's text.
+    /// Reads a file's text. What is wrong with any component and on any node is found here.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = parse("app-config.toml", text)?;
-        crate::links::check(&config.service_links)?;
+        let config: Self = parse(FILE, text).map_err(|error| ConfigError { message: not_supported(error.message), ..error })?;
+        crate::check::check(&config).map_err(|wrong| wrong.in_text(FILE, text))?;
         Ok(config)
     }
 
@@ -232,13 +267,10 @@ impl AppConfig {
     }
 }
 
-/// One of several spellings of a key; two that contradict one another are an error.
-pub(crate) fn either<T: PartialEq + std::fmt::Debug>(spellings: [(&str, Option<T>); 2]) -> Result<Option<T>, ConfigError> {
-    match spellings {
-        [(one, Some(a)), (other, Some(b))] if a != b => {
-            let message = format!("{one} = {a:?} and {other} = {b:?} mean the same key; give one of them");
-            Err(ConfigError::new("app-config.toml", message))
-        }
-        [(_, a), (_, b)] => Ok(a.or(b)),
+/// A key that a configuration may have elsewhere.
+fn not_supported(message: String) -> String {
+    if !message.starts_with("unknown field `resources`") {
+        return message;
     }
+    "`resources` is not supported by this version; what an actor may use is said by `limits`".to_owned()
 }

@@ -7,11 +7,19 @@ use plexspaces_actor::{FacetRegistry, FacetSettings, FacetSpec, Profile};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::config::Facet;
+
 /// A facet that was asked for, wherever it was written.
 pub(crate) struct Asked<'a> {
     pub(crate) name: &'a str,
     pub(crate) priority: Option<u32>,
     pub(crate) config: &'a Map<String, Value>,
+}
+
+impl<'a> From<&'a Facet> for Asked<'a> {
+    fn from(facet: &'a Facet) -> Self {
+        Self { name: &facet.name, priority: facet.priority, config: &facet.config }
+    }
 }
 
 #[derive(Default, Deserialize)]

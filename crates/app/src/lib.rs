@@ -3,6 +3,8 @@
 //! It answers no HTTP: what arrives here is a component and a text.
 
 mod applications;
+mod check;
+mod children;
 mod config;
 mod facets;
 mod files;

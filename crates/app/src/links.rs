@@ -9,7 +9,7 @@ use plexspaces_types::Failure;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::strict::ConfigError;
+use crate::strict::{ConfigError, Step, Wrong};
 use crate::units::{ByteSize, Duration};
 
 /// One entry of `[[service_links]]`.
@@ -165,12 +165,14 @@ impl ServiceLink {
 }
 
 /// Whether the links can be used on some node: their secrets are not looked for.
-pub(crate) fn check(links: &[ServiceLink]) -> Result<(), ConfigError> {
+pub(crate) fn check(links: &[ServiceLink]) -> Result<(), Wrong> {
     let mut names = BTreeSet::new();
-    for link in links {
-        link.link()?.check().map_err(|error| ConfigError::new("app-config.toml", error.to_string()))?;
+    for (index, link) in links.iter().enumerate() {
+        let here = |message: String| Wrong::new(message).within(Step::Item(index)).within(Step::Key("service_links"));
+        let usable = link.link().map_err(|error| here(error.message))?;
+        usable.check().map_err(|error| here(error.to_string()))?;
         if !names.insert(&link.name) {
-            return Err(ConfigError::new("app-config.toml", format!("service link {:?}: name is given to two service links", link.name)));
+            return Err(here(format!("service link {:?}: name is given to two service links", link.name)));
         }
     }
     Ok(())

@@ -11,10 +11,11 @@ use plexspaces_actor::{
 use plexspaces_outbound::Owner;
 use plexspaces_types::{Code, Failure, Key, Name};
 
-use crate::config::{AppConfig, BehaviorKind, Child, Facet, Restart, Strategy, Supervisor, either};
+use crate::children::started;
+use crate::config::{AppConfig, BehaviorKind, Child, Facet, Restart, Strategy, Supervisor};
 use crate::facets::{self, Asked};
 use crate::links;
-use crate::strict::ConfigError;
+use crate::strict::{ConfigError, Wrong};
 
 /// What a deployment says of an application besides its configuration.
 pub(crate) struct Names<'a> {
@@ -108,18 +109,11 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn supervisor(&self, name: &str, config: &Supervisor, restart: Restart) -> Result<SupervisorSpec, Failure> {
-        let window = either([
-            ("max_restart_window_secs", config.max_restart_window_secs),
-            ("max_restart_window_seconds", config.max_restart_window_seconds),
-        ])
-        .map_err(config_failure)?
-        .map(Duration::from_secs);
-        let window =
-            either([("max_restart_window_secs", window), ("max_restart_window", config.max_restart_window.map(|window| window.0))])
-                .map_err(config_failure)?;
+        let window = config.window().map_err(wrong)?;
         let usual = SupervisorSpec::new(name, Vec::new());
         let max_restarts = config.max_restarts.unwrap_or(usual.intensity.max_restarts);
-        let children = config.children.iter().map(|child| self.child(child)).collect::<Result<_, _>>()?;
+        let children = started(&config.children).map_err(wrong)?;
+        let children = children.iter().map(|one| self.child(&one.name, one.child)).collect::<Result<_, _>>()?;
         Ok(SupervisorSpec {
             strategy: match config.strategy {
                 Strategy::OneForOne => supervision::Strategy::OneForOne,
@@ -133,17 +127,17 @@ impl Planner<'_> {
         })
     }
 
-    fn child(&self, child: &Child) -> Result<actor::Child, Failure> {
-        let id = either([("id", child.id.as_deref()), ("name", child.name.as_deref())]).map_err(config_failure)?;
-        let id = id.ok_or_else(|| invalid("a child of the supervisor has no id (or name)".to_owned()))?;
-        let given =
-            either([("type", child.actor_type.as_deref()), ("actor_type", child.actor_type_long.as_deref())]).map_err(config_failure)?;
+    fn child(&self, id: &str, child: &Child) -> Result<actor::Child, Failure> {
+        let given = child.given_type().map_err(wrong)?;
         // A component may have a type of that name.
         let is_type = self.types.iter().any(|spec| spec.name.as_str() == "supervisor");
         if given == Some("supervisor") && !is_type {
-            return nested(id, child).and_then(|config| self.supervisor(id, &config, child.restart)).map(actor::Child::Supervisor);
+            if let Some(key) = child.actor_key() {
+                return Err(invalid(format!("child {id:?}: {key} is not for a supervisor")));
+            }
+            return self.supervisor(id, &child.supervisor(), child.restart).map(actor::Child::Supervisor);
         }
-        if let Some(key) = supervisor_key(child) {
+        if let Some(key) = child.supervisor_key() {
             return Err(invalid(format!("child {id:?}: {key} is only for a child with type = \"supervisor\"")));
         }
         self.actor(id, given, child).map(actor::Child::Actor)
@@ -186,43 +180,6 @@ impl Planner<'_> {
     }
 }
 
-/// The supervisor that a child describes.
-fn nested(id: &str, child: &Child) -> Result<Supervisor, Failure> {
-    let only_of_actors = [
-        ("role", child.role.is_some()),
-        ("behavior_kind", child.behavior_kind.is_some()),
-        ("args", !child.args.is_empty()),
-        ("facets", !child.facets.is_empty()),
-        ("limits", child.limits != crate::config::LimitsConfig::default()),
-        ("shutdown_timeout", child.shutdown_timeout.is_some()),
-    ];
-    if let Some((key, _)) = only_of_actors.iter().find(|(_, given)| *given) {
-        return Err(invalid(format!("child {id:?}: {key} is not for a supervisor")));
-    }
-    Ok(Supervisor {
-        id: None,
-        strategy: child.strategy.unwrap_or_default(),
-        max_restarts: child.max_restarts,
-        max_restart_window_secs: child.max_restart_window_secs,
-        max_restart_window_seconds: child.max_restart_window_seconds,
-        max_restart_window: child.max_restart_window,
-        children: child.children.clone(),
-    })
-}
-
-/// A key of the child that only a supervisor has.
-fn supervisor_key(child: &Child) -> Option<&'static str> {
-    let keys = [
-        ("strategy", child.strategy.is_some()),
-        ("max_restarts", child.max_restarts.is_some()),
-        ("max_restart_window_secs", child.max_restart_window_secs.is_some()),
-        ("max_restart_window_seconds", child.max_restart_window_seconds.is_some()),
-        ("max_restart_window", child.max_restart_window.is_some()),
-        ("children", !child.children.is_empty()),
-    ];
-    keys.iter().find(|(_, given)| *given).map(|(key, _)| *key)
-}
-
 fn kind_of(restart: Restart) -> supervision::Restart {
     match restart {
         Restart::Permanent => supervision::Restart::Permanent,
@@ -244,7 +201,7 @@ fn behavior(kind: BehaviorKind) -> Behavior {
 fn profile(registry: &FacetRegistry, info: &TypeInfo, configured: &[&[Facet]]) -> Result<Profile, Failure> {
     let mut lists = vec![info.facets.iter().map(|facet| Asked { name: &facet.name, priority: None, config: &facet.config }).collect()];
     for list in configured {
-        lists.push(list.iter().map(|facet| Asked { name: &facet.name, priority: facet.priority, config: &facet.config }).collect());
+        lists.push(list.iter().map(Asked::from).collect());
     }
     let asked = facets::merged(registry, lists).map_err(invalid)?;
     facets::profile(registry, asked).map_err(invalid)
@@ -265,6 +222,13 @@ fn invalid(message: String) -> Failure {
     Failure::new(Code::InvalidConfig, message).with_field("config")
 }
 
+fn wrong(wrong: Wrong) -> Failure {
+    invalid(wrong.message)
+}
+
 pub(crate) fn config_failure(error: ConfigError) -> Failure {
     invalid(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,10 +21,75 @@ impl ConfigError {
     }
 }
 
+/// What is wrong in a text that was read, and where.
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    place: Vec<Step>,
+    pub(crate) message: String,
+}
+
+/// One step from a table or a list to what is in it.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Key(&'static str),
+    Named(String),
+    Item(usize),
+}
+
+impl Wrong {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { place: Vec::new(), message: message.into() }
+    }
+
+    /// The same seen from one level farther out.
+    pub(crate) fn within(mut self, step: Step) -> Self {
+        self.place.insert(0, step);
+        self
+    }
+
+    /// The error of a whole text.
+    pub(crate) fn in_text(self, what: &str, text: &str) -> ConfigError {
+        ConfigError { what: what.to_owned(), line: line(text, &self.place), message: self.message }
+    }
+}
+
+/// The line of a place, or of what is around it where the place itself is not written.
+fn line(text: &str, place: &[Step]) -> Option<usize> {
+    let document = toml::de::DeTable::parse(text).ok()?;
+    let mut found = None;
+    let mut table = Some(document.get_ref());
+    let mut list: Option<&toml::de::DeArray<'_>> = None;
+    for step in place {
+        let entry = match step {
+            Step::Item(index) => list.and_then(|list| list.get(*index)).map(|value| (value.span(), value)),
+            Step::Key(key) => entry(table, key),
+            Step::Named(key) => entry(table, key),
+        };
+        let Some((span, value)) = entry else { break };
+        found = Some(span.start);
+        (table, list) = match value.get_ref() {
+            toml::de::DeValue::Table(inner) => (Some(inner), None),
+            toml::de::DeValue::Array(inner) => (None, Some(inner)),
+            _ => (None, None),
+        };
+    }
+    Some(line_at(text, found?))
+}
+
+type Entry<'a, 'i> = (std::ops::Range<usize>, &'a toml::Spanned<toml::de::DeValue<'i>>);
+
+fn entry<'a, 'i>(table: Option<&'a toml::de::DeTable<'i>>, key: &str) -> Option<Entry<'a, 'i>> {
+    table?.iter().find(|(name, _)| name.get_ref().as_ref() == key).map(|(name, value)| (name.span(), value))
+}
+
+fn line_at(text: &str, start: usize) -> usize {
+    text.get(..start).unwrap_or_default().matches('\n').count() + 1
+}
+
 /// Reads a TOML text; `what` names it in errors. `T` must deny unknown fields.
 pub fn parse<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| {
-        let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+        let line = error.span().map(|span| line_at(text, span.start));
         let message = with_suggestion(error.message().trim().trim_end_matches('.'));
         ConfigError { what: what.to_owned(), line, message }
     })

@@ -9,6 +9,7 @@ fn any_application_configuration_is_read_or_refused() {
     let examples = [
         "[app]\nname = \"a\"\nnamespace = \"n\"\n[limits]\nmemory = \"64MiB\"\nturn_time = \"5m\"\n",
         "[supervisor]\nstrategy = \"one_for_all\"\nmax_restarts = 3\nmax_restart_window = \"5s\"\n[[supervisor.children]]\nid = \"x\"\ntype = \"y\"\nargs = { a = 1 }\n",
+        "[[supervisor.children]]\nid = \"x\"\ncount = 3\ndepends_on = [\"y\"]\n[[supervisor.children]]\nid = \"y\"\nresources = {}\n",
         "[types.x]\nfacets = [{ type = \"durability\", priority = 5, config = { checkpoint_interval = 10 } }]\n",
         "[[service_links]]\nname = \"pay\"\nbase_url = \"https://pay.example/v1\"\ntimeout = \"3s\"\n",
     ];

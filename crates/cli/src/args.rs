@@ -9,7 +9,7 @@ mod blob;
 mod services;
 
 pub(crate) use blob::{Blob, Range};
-pub(crate) use services::{Channel, Group, Kv, Lock, Once, Registry, Ts};
+pub(crate) use services::{Channel, Group, Kv, Lock, Once, Registry, Subscriber, Ts};
 
 /// An application server for durable, supervised, sandboxed actors.
 #[derive(Debug, Parser)]
@@ -471,6 +471,16 @@ pub(crate) enum Workflow {
     },
 }
 
+/// A time, as people or programs write it.
+fn moment(text: &str) -> Result<prost_types::Timestamp, String> {
+    if let Ok(ms) = text.parse::<u64>() {
+        let seconds = i64::try_from(ms / 1000).map_err(|error| error.to_string())?;
+        return Ok(prost_types::Timestamp { seconds, nanos: i32::try_from(ms % 1000 * 1_000_000).unwrap_or_default() });
+    }
+    let wrong = |_| format!("{text:?} is no time, expected one such as 2026-01-31T12:00:00Z, or milliseconds since 1970");
+    text.parse().map_err(wrong)
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Journal {
     /// List the actor's turns, oldest first
@@ -479,7 +489,7 @@ pub(crate) enum Journal {
         #[arg(value_name = "ACTOR")]
         actor: String,
     },
-    /// Show the actor's state, now or after a turn
+    /// Show the actor's state, now, after a turn or at a time
     State {
         /// TYPE, NAMESPACE/TYPE or NAMESPACE/TYPE/KEY
         #[arg(value_name = "ACTOR")]
@@ -487,9 +497,24 @@ pub(crate) enum Journal {
         /// After this turn
         #[arg(long, value_name = "N")]
         turn: Option<u64>,
+        /// At this time: RFC 3339, or milliseconds since 1970
+        #[arg(long, value_name = "TIME", conflicts_with = "turn", value_parser = moment)]
+        at: Option<prost_types::Timestamp>,
         /// Show also what has changed since this turn, as a JSON Patch
         #[arg(long, value_name = "N")]
         since: Option<u64>,
+    },
+    /// Show what has changed from one turn to another, as a JSON Patch
+    Diff {
+        /// TYPE, NAMESPACE/TYPE or NAMESPACE/TYPE/KEY
+        #[arg(value_name = "ACTOR")]
+        actor: String,
+        /// Since this turn; 0 is before the first
+        #[arg(value_name = "FROM")]
+        from: u64,
+        /// Until this turn [default: the last]
+        #[arg(value_name = "TO")]
+        to: Option<u64>,
     },
     /// Make a new actor with the state of this one
     Fork {
@@ -505,6 +530,9 @@ pub(crate) enum Journal {
         /// Begin in the middle of the turn that follows, after this entry of it
         #[arg(long, value_name = "N")]
         entry: Option<u32>,
+        /// What that turn is given instead of its payload
+        #[arg(long, value_name = "JSON", requires = "entry")]
+        payload: Option<String>,
     },
     /// Print the document that `plexspaces replay` reads
     Export {

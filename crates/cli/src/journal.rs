@@ -118,8 +118,28 @@ fn print_run(remote: &Remote, run: &v1::Workflow) -> anyhow::Result<()> {
 pub(crate) async fn journal(remote: &Remote, command: &Journal) -> anyhow::Result<()> {
     match command {
         Journal::List { actor } => list(remote, actor).await,
-        Journal::State { actor, turn, since } => state(remote, actor, *turn, *since).await,
-        Journal::Fork { actor, name, turn, entry } => fork(remote, actor, name, *turn, *entry).await,
+        Journal::State { actor, turn, at, since } => {
+            let request = v1::GetStateRequest { turn: *turn, state_at: *at, since: *since, ..whose_state(remote, actor) };
+            state(remote, request).await
+        }
+        Journal::Diff { actor, from, to } => {
+            let request = v1::GetStateRequest { turn: *to, since: Some(*from), ..whose_state(remote, actor) };
+            diff(remote, request).await
+        }
+        Journal::Fork { actor: whose, name, turn, entry, payload } => {
+            let (namespace, actor_type, key) = actor(whose);
+            let request = v1::ForkActorRequest {
+                tenant_id: remote.tenant.clone(),
+                namespace: namespace.to_owned(),
+                actor_type: actor_type.to_owned(),
+                actor_id: key.unwrap_or_default().to_owned(),
+                new_actor_id: name.to_owned(),
+                turn: *turn,
+                entry: *entry,
+                payload: payload.as_deref().map(document).transpose()?,
+            };
+            fork(remote, request).await
+        }
         Journal::Export { actor } => export(remote, actor).await,
     }
 }
@@ -169,40 +189,45 @@ async fn list(remote: &Remote, whose: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn state(remote: &Remote, whose: &str, turn: Option<u64>, since: Option<u64>) -> anyhow::Result<()> {
+fn whose_state(remote: &Remote, whose: &str) -> v1::GetStateRequest {
     let (namespace, actor_type, key) = actor(whose);
-    let request = v1::GetStateRequest {
+    v1::GetStateRequest {
         tenant_id: remote.tenant.clone(),
         namespace: namespace.to_owned(),
         actor_type: actor_type.to_owned(),
         actor_id: key.unwrap_or_default().to_owned(),
-        turn,
-        state_at: None,
-        since,
-    };
+        ..v1::GetStateRequest::default()
+    }
+}
+
+fn document(text: &str) -> anyhow::Result<prost_types::Value> {
+    let value: Value = serde_json::from_str(text).with_context(|| format!("the payload {text:?} is not JSON"))?;
+    Ok(plexspaces_client::from_value(value))
+}
+
+fn pretty(value: prost_types::Value) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(&plexspaces_client::to_value(value).map_err(anyhow::Error::msg)?)?)
+}
+
+async fn state(remote: &Remote, request: v1::GetStateRequest) -> anyhow::Result<()> {
     let shown = connect(remote).await?.state(request).await?;
     if remote.json {
         return print_json("plexspaces.v1.GetStateResponse", &shown);
     }
     println!("after turn {}", shown.turn);
     for value in [shown.state, shown.changes].into_iter().flatten() {
-        println!("{}", serde_json::to_string_pretty(&plexspaces_client::to_value(value).map_err(anyhow::Error::msg)?)?);
+        println!("{}", pretty(value)?);
     }
     Ok(())
 }
 
-async fn fork(remote: &Remote, whose: &str, name: &str, turn: Option<u64>, entry: Option<u32>) -> anyhow::Result<()> {
-    let (namespace, actor_type, key) = actor(whose);
-    let request = v1::ForkActorRequest {
-        tenant_id: remote.tenant.clone(),
-        namespace: namespace.to_owned(),
-        actor_type: actor_type.to_owned(),
-        actor_id: key.unwrap_or_default().to_owned(),
-        new_actor_id: name.to_owned(),
-        turn,
-        entry,
-        payload: None,
-    };
+async fn diff(remote: &Remote, request: v1::GetStateRequest) -> anyhow::Result<()> {
+    let shown = connect(remote).await?.state(request).await?;
+    println!("{}", pretty(shown.changes.context("the node gave no changes")?)?);
+    Ok(())
+}
+
+async fn fork(remote: &Remote, request: v1::ForkActorRequest) -> anyhow::Result<()> {
     let actor_id = connect(remote).await?.fork(request).await?;
     if remote.json {
         return print_json("plexspaces.v1.ForkActorResponse", &v1::ForkActorResponse { actor_id });

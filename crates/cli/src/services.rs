@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use plexspaces_client::Client;
 use serde_json::{Value, json};
 
-use crate::args::{Channel, Group, Kv, Once, Registry, Remote, Ts};
+use crate::args::{Channel, Group, Kv, Once, Registry, Remote, Subscriber, Ts};
 use crate::table::print_table;
 use crate::target::connect;
 
@@ -164,6 +164,27 @@ pub(crate) async fn ts(remote: &Remote, namespace: &str, command: &Ts) -> anyhow
             let fields = json!({"pattern": pattern, "timeout_ms": wait, "lease_ms": lease, "client_token": token(once)});
             one(space.call("TupleService.TakeTuple", fields).await?)
         }
+        Ts::WriteOnce { pattern, tuple, ttl, once } => {
+            let (pattern, tuple) = (array("pattern", pattern)?, array("tuple", tuple)?);
+            let fields = json!({"pattern": pattern, "tuple": tuple, "ttl_ms": ttl, "client_token": token(once)});
+            let answer = space.call("TupleService.WriteTupleOnce", fields).await?;
+            if member(&answer, "written") == true {
+                space.say("written");
+                return Ok(());
+            }
+            bail!("there is a match: {}", text(member(&answer, "existing")))
+        }
+        Ts::Replace { pattern, tuple, ttl, once } => {
+            let (pattern, tuple) = (array("pattern", pattern)?, array("tuple", tuple)?);
+            let fields = json!({"pattern": pattern, "tuple": tuple, "ttl_ms": ttl, "client_token": token(once)});
+            one(space.call("TupleService.ReplaceTuple", fields).await?)
+        }
+        Ts::TakeAll { pattern, count, once } => {
+            let fields = json!({"pattern": array("pattern", pattern)?, "page_size": count, "client_token": token(once)});
+            let answer = space.call("TupleService.TakeTuples", fields).await?;
+            member(&answer, "tuples").as_array().into_iter().flatten().for_each(|tuple| space.say(&text(tuple)));
+            Ok(())
+        }
         Ts::Confirm { lease } => space.done("TupleService.ConfirmTuple", json!({"lease": lease}), "confirmed").await,
         Ts::Release { lease } => space.done("TupleService.ReleaseTuple", json!({"lease": lease}), "released").await,
         Ts::ReadAll { pattern, count } => {
@@ -220,6 +241,7 @@ pub(crate) async fn channel(remote: &Remote, namespace: &str, command: &Channel)
             let fields = json!({"channel": channel, "after": after});
             space.follow("ChannelService.SubscribeChannel", fields, *count, |message| text(member(message, "payload"))).await?;
         }
+        Channel::Subscriber(command) => subscriber(&space, command).await?,
         Channel::Status { channel } => {
             let status = space.call("ChannelService.GetChannel", json!({"channel": channel})).await?;
             let mut columns = vec!["ready", "delayed", "in_flight", "dead", "published", "subscribers"];
@@ -237,6 +259,30 @@ pub(crate) async fn channel(remote: &Remote, namespace: &str, command: &Channel)
         }
     }
     Ok(())
+}
+
+async fn subscriber(space: &Space<'_>, command: &Subscriber) -> anyhow::Result<()> {
+    match command {
+        Subscriber::Create { channel, subscriber, from } => {
+            let from = format!("SUBSCRIBE_FROM_{}", from.to_uppercase());
+            let fields = json!({"channel": channel, "subscriber": subscriber, "from": from});
+            space.done("ChannelService.CreateSubscriber", fields, "subscribed").await
+        }
+        Subscriber::Next { channel, subscriber, wait, once } => {
+            let fields = json!({"channel": channel, "subscriber": subscriber, "timeout_ms": wait, "client_token": token(once)});
+            let next = space.call("ChannelService.NextMessage", fields).await?;
+            let message = member(&next, "message");
+            if message.is_null() {
+                bail!("there is no next message");
+            }
+            space.say(&text(member(message, "payload")));
+            Ok(())
+        }
+        Subscriber::Delete { channel, subscriber } => {
+            let fields = json!({"channel": channel, "subscriber": subscriber});
+            space.done("ChannelService.DeleteSubscriber", fields, "forgotten").await
+        }
+    }
 }
 
 pub(crate) async fn group(remote: &Remote, namespace: &str, command: &Group) -> anyhow::Result<()> {
@@ -334,6 +380,15 @@ pub(crate) async fn registry(remote: &Remote, namespace: &str, command: &Registr
             let fields = json!({"labels": labels, "healthy": healthy.then_some(true)});
             let entries = space.all("RegistryService.ListRegistrations", fields, "entries", usize::MAX).await?;
             space.table(&entries, &columns, "no entries");
+            Ok(())
+        }
+        Registry::Renew { name, ttl, unhealthy } => {
+            let fields = json!({"name": name, "ttl_ms": ttl, "healthy": !unhealthy});
+            let answer = space.call("RegistryService.RenewRegistration", fields).await?;
+            if member(&answer, "renewed") != true {
+                bail!("there is no such entry");
+            }
+            space.say("renewed");
             Ok(())
         }
         Registry::Unregister { name } => {

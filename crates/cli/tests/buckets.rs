@@ -64,7 +64,7 @@ async fn comes_and_goes(mut server: Bucket) {
     let got = http.send(Method::GET, &blob(&node), &[], "").await.unwrap();
     assert!(got.body.to_string().trim_matches('"') == large);
 
-    let link = http.send(Method::POST, &format!("{}/presign", blob(&node)), &[], "{}").await.unwrap();
+    let link = http.send(Method::POST, &format!("{}:presign", blob(&node)), &[], "{}").await.unwrap();
     let url = link.body["url"].as_str().unwrap().to_owned();
     // The links of Google are good for Google's own address only: elsewhere they lead to the node.
     let begin = if server.name() == "gcs" { node.url.clone() } else { server.endpoint() };

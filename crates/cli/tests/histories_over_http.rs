@@ -44,11 +44,11 @@ fn request(service: &str, namespace: &str, operation: &str, arguments: &Value) -
         ("kv", "list") => (Method::GET, "kv".to_owned(), false),
         ("kv", "put") => (Method::PUT, format!("kv/{}", take("key")), true),
         ("kv", "delete") => (Method::DELETE, format!("kv/{}", take("key")), false),
-        ("kv", "cas") => (Method::POST, format!("kv/{}/cas", take("key")), true),
+        ("kv", "cas") => (Method::POST, format!("kv/{}:cas", take("key")), true),
         ("locks", "get") => (Method::GET, format!("locks/{}", take("key")), false),
-        ("locks", operation) => (Method::POST, format!("locks/{}/{operation}", take("key")), operation != "renew"),
+        ("locks", operation) => (Method::POST, format!("locks/{}:{operation}", take("key")), operation != "renew"),
         ("tuples", "write") => (Method::POST, "tuples".to_owned(), true),
-        ("tuples", "confirm" | "release") => (Method::POST, format!("tuples/leases/{}/{operation}", take("lease")), true),
+        ("tuples", "confirm" | "release") => (Method::POST, format!("tuples/leases/{}:{operation}", take("lease")), true),
         ("tuples", "read_all") => (Method::GET, format!("tuples?page_size=1000&pattern={}", query(&arguments["pattern"])), false),
         ("tuples", "count") => (Method::GET, format!("tuples:count?pattern={}", query(&arguments["pattern"])), false),
         ("tuples", "read") => {
@@ -58,9 +58,9 @@ fn request(service: &str, namespace: &str, operation: &str, arguments: &Value) -
         ("tuples", operation) => (Method::POST, format!("tuples:{}", operation.replace('_', "-")), true),
         (_, "send") => (Method::POST, "channels/work/messages".to_owned(), true),
         (_, "receive") => (Method::POST, "channels/work/messages:receive".to_owned(), true),
-        (_, "ack" | "nack") => (Method::POST, format!("channels/work/messages/{}/{operation}", take("msg_id")), operation == "nack"),
-        (_, "publish") => (Method::POST, "channels/work/publish".to_owned(), true),
-        (_, "next") => (Method::POST, format!("channels/work/subscribers/{}/next", take("subscriber")), true),
+        (_, "ack" | "nack") => (Method::POST, format!("channels/work/messages/{}:{operation}", take("msg_id")), operation == "nack"),
+        (_, "publish") => (Method::POST, "channels/work:publish".to_owned(), true),
+        (_, "next") => (Method::POST, format!("channels/work/subscribers/{}:next", take("subscriber")), true),
         (_, operation) => (Method::POST, format!("channels/work/dead-letters:{operation}"), true),
     };
     if matches!(method, Method::GET | Method::DELETE) {

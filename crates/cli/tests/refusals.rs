@@ -50,6 +50,15 @@ fn a_wrong_configuration_is_refused_with_its_line_and_the_nearest_key() {
     std::fs::write(&app, "[supervisor]\nstrategy = \"one_for_one\"\nmax_restarts = \"many\"\n").unwrap();
     let checked = cli(&["config", "check", app.to_str().unwrap()]);
     assert!(stderr(&checked).contains("app-config.toml, line 3: invalid type: string \"many\", expected u32"), "{}", stderr(&checked));
+    std::fs::write(&app, "[supervisor]\nmax_restart_window_secs = 5\nmax_restart_window = \"6s\"\n").unwrap();
+    let checked = cli(&["config", "check", app.to_str().unwrap()]);
+    let said = stderr(&checked);
+    assert!(said.contains("app-config.toml, line 3: max_restart_window_secs = 5s and max_restart_window = 6s mean the same key"), "{said}");
+    assert_eq!(checked.status.code(), Some(1));
+    std::fs::write(&app, "[[supervisor.children]]\nid = \"a\"\ncount = 2\n[[supervisor.children]]\nid = \"b\"\ndepends_on = [\"a\"]\n")
+        .unwrap();
+    let checked = cli(&["config", "check", app.to_str().unwrap()]);
+    assert!(checked.status.success(), "{}", stderr(&checked));
 }
 
 /// The credentials are in the environment, and half of them are none.
@@ -116,6 +125,8 @@ async fn requests_that_cannot_be_served_get_the_error_shape() {
         ("bank/bank_account?invocation=call", "{broken", 400, "invalid_argument"),
         ("bank/bank_account?invocation=call", r#"{"op": "nonsense"}"#, 404, "unknown_operation"),
         ("bank/bank_account?invocation=call", r#"{"op": "deposit"}"#, 400, "invalid_argument"),
+        ("bank/bank_account?invocation=call", r#"{"amount": 5}"#, 400, "invalid_argument"),
+        ("bank/bank_account", "", 400, "invalid_argument"),
         ("bank/nobody?invocation=call", r#"{"op": "get"}"#, 404, "not_found"),
         ("bank/bank_account?invocation=sometimes", r#"{"op": "get"}"#, 400, "invalid_argument"),
     ];

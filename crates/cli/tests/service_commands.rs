@@ -49,6 +49,15 @@ fn the_commands_for_shared_things_go_round() {
     assert_eq!(said(&run(&format!("ts release {lease}"))), "released");
     assert_eq!(said(&run(r#"ts take ["job",1,null,null] --wait 10s"#)), r#"["job",1,1.5,null]"#);
     assert_eq!(failed(&run(r#"ts take ["job",1,null,null]"#)), "error: no tuple matches");
+    assert_eq!(said(&run(r#"ts write-once ["leader",null] ["leader","a"]"#)), "written");
+    assert_eq!(failed(&run(r#"ts write-once ["leader",null] ["leader","b"]"#)), r#"error: there is a match: ["leader","a"]"#);
+    assert_eq!(said(&run(r#"ts replace ["leader","a"] ["leader","c"]"#)), r#"["leader","a"]"#);
+    assert_eq!(failed(&run(r#"ts replace ["leader","a"] ["leader","d"]"#)), "error: no tuple matches");
+    said(&run(r#"ts write ["leader","e"]"#));
+    assert_eq!(said(&run(r#"ts take-all ["leader",null] -n 1"#)), r#"["leader","c"]"#);
+    assert_eq!(json(r#"ts take-all ["leader",null]"#)["tuples"], json!([["leader", "e"]]));
+    assert_eq!(said(&run(r#"ts take-all ["leader",null]"#)), "");
+    assert_eq!(run(r#"ts take-all ["leader",null] -n 0"#).status.code(), Some(2));
     assert!(failed(&run("ts write 7")).contains("is not a JSON array"));
     assert_eq!(run("ts write").status.code(), Some(2));
 
@@ -65,6 +74,16 @@ fn the_commands_for_shared_things_go_round() {
     assert_eq!(json("channel status jobs")["in_flight"], json!(0));
     assert_eq!(said(&run("channel publish news [1]")).len(), 32);
     assert_eq!(said(&run("channel subscribe news --after 0 -n 1")), "[1]");
+    assert_eq!(said(&run("channel subscriber create news old")), "subscribed");
+    assert_eq!(said(&run("channel subscriber create news new --from latest")), "subscribed");
+    said(&run("channel publish news [2]"));
+    let next = "channel subscriber next news old --idempotency-key 0123456789abcdef";
+    assert_eq!([said(&run(next)), said(&run(next))], ["[1]", "[1]"], "one key is one step");
+    assert_eq!(json("channel subscriber next news old --wait 1s")["message"]["payload"], json!([2]));
+    assert_eq!(said(&run("channel subscriber next news new")), "[2]");
+    assert_eq!(failed(&run("channel subscriber next news new")), "error: there is no next message");
+    assert_eq!(said(&run("channel subscriber delete news new")), "forgotten");
+    assert_eq!(json("channel status news")["subscribers"], json!(1));
 
     assert_eq!(said(&run("group join all default/echo/bob --topic t")), "joined");
     assert_eq!(said(&run("group members all")), "default/echo/bob");
@@ -98,7 +117,14 @@ fn the_commands_for_shared_things_go_round() {
     assert_eq!(said(&run("registry lookup p")), "default/p/1");
     assert_eq!(json("registry find --label floor=2 --healthy")["entries"][0]["metadata"], json!({"n": 1}));
     assert_eq!(said(&run("registry find --label floor=3")), "no entries");
+    assert_eq!(said(&run("registry renew p --unhealthy")), "renewed");
+    assert_eq!(said(&run("registry find --label floor=2 --healthy")), "no entries");
+    let before = json("registry lookup p")["entry"]["expires_at"].clone();
+    assert_eq!(said(&run("registry renew p --ttl 9h")), "renewed");
+    let after = json("registry lookup p")["entry"].clone();
+    assert!(after["healthy"] == true && after["expires_at"].as_str() > before.as_str(), "{before} {after}");
     assert_eq!(said(&run("registry unregister p")), "unregistered");
+    assert_eq!(failed(&run("registry renew p")), "error: there is no such entry");
 }
 
 #[test]
@@ -225,7 +251,7 @@ async fn what_was_acknowledged_is_there_after_a_kill_and_a_subscriber_misses_not
         assert_eq!(answer.status, 200, "{}", answer.body);
         answer.body
     };
-    let publish = async |node: &Node, number: u64| send(node, Method::POST, "/channels/news/publish", json!({"payload": number})).await;
+    let publish = async |node: &Node, number: u64| send(node, Method::POST, "/channels/news:publish", json!({"payload": number})).await;
     let node = start();
     let (mut python, mut lines) = subscriber(&node);
     let mut line = async || {
@@ -239,7 +265,7 @@ async fn what_was_acknowledged_is_there_after_a_kill_and_a_subscriber_misses_not
     send(&node, Method::POST, "/tuples", json!({"tuple": ["kept", 1]})).await;
     send(&node, Method::PUT, "/kv/k", json!({"value": "v"})).await;
     send(&node, Method::PUT, "/registry/n", json!({"target": "t"})).await;
-    let lock = send(&node, Method::POST, "/locks/l/acquire", json!({"ttl_ms": 600_000, "holder": "me"})).await;
+    let lock = send(&node, Method::POST, "/locks/l:acquire", json!({"ttl_ms": 600_000, "holder": "me"})).await;
     send(&node, Method::POST, "/channels/jobs/messages", json!({"payload": 1, "msg_id": "m"})).await;
     let key = json!({"pattern": ["kept", null], "client_token": "the-key-of-a-take"});
     assert_eq!(send(&node, Method::POST, "/tuples:take", key.clone()).await, json!({"tuple": ["kept", 1]}));

@@ -312,9 +312,9 @@ async fn nodes_of_a_cluster_share_a_channel_over_udp() {
         http.send(http::Method::POST, &url, &[], body.to_string()).await.unwrap()
     };
     let [one, other] = &nodes;
-    assert_eq!(post(other, "/subscribers/s/next", json!({})).await.body, json!({}), "it listens from now on");
-    post(one, "/publish", json!({"payload": {"eur": 7}})).await;
-    let heard = post(other, "/subscribers/s/next", json!({"timeout_ms": 60_000})).await;
+    assert_eq!(post(other, "/subscribers/s:next", json!({})).await.body, json!({}), "it listens from now on");
+    post(one, ":publish", json!({"payload": {"eur": 7}})).await;
+    let heard = post(other, "/subscribers/s:next", json!({"timeout_ms": 60_000})).await;
     assert_eq!(heard.body["message"]["payload"], json!({"eur": 7}), "{}", heard.body);
     let status = json(other, &["channel", "status", "prices", "--json"]);
     assert_eq!((status["dropped"].clone(), status["subscribers"].clone()), (json!(0), json!(1)), "{status}");

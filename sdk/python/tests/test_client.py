@@ -97,7 +97,7 @@ def test_a_tell_and_a_publication_give_their_ids() -> None:
         client = Client(url)
         assert client.tell("counter", "increment") == "m1"
         assert client.channel_publish("a/b", {"n": 1}, msg_type="t") == "m2"
-    assert seen[1][1] == "/api/v1/channels/a%2Fb/publish"
+    assert seen[1][1] == "/api/v1/channels/a%2Fb:publish"
     assert seen[1][3] == {"tenant_id": "default", "namespace": "default", "payload": {"n": 1}, "msg_type": "t"}
 
 

@@ -6,7 +6,6 @@ use plexspaces_store::{Batch, Partition, Range};
 
 use super::*;
 use crate::children::{LATEST, START, start_key};
-use crate::inbox::RUN;
 
 /// How a workflow's latest run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,6 +43,26 @@ async fn a_form_deploys_in_any_order_and_a_second_one_replaces() {
 }
 
 #[tokio::test]
+async fn children_start_after_what_they_depend_on() {
+    let node = Node::start().await;
+    let config = "[supervisor]\nchildren = [{ id = 'gate', depends_on = ['w'] },\n { id = 'w', count = 2, depends_on = ['store'] },\n { id = 'store' }]";
+    let deployed = node.deploy(&[("app", "shop"), ("config", config)]).await;
+    assert_eq!(deployed.status, 201, "{deployed:?}");
+    let events = node.get("/api/v1/applications/shop/supervision/events?page_size=100").await.json();
+    let started: Vec<_> = events["events"].as_array().unwrap().iter().filter(|event| event["what"] == "started").collect();
+    let paths: Vec<_> = started.iter().map(|event| event["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["root/store", "root/w-1", "root/w-2", "root/gate", "root"], "{events}");
+    assert_eq!(node.post("/api/v1/actors/shop/w-2/invoke", r#"{"a":1}"#).await.body, r#"{"a":1}"#);
+
+    let circle = config.replace("{ id = 'store' }", "{ id = 'store', depends_on = ['gate'] }");
+    let refused = node.deploy(&[("app", "shop"), ("config", &circle)]).await;
+    assert_eq!((refused.reason().as_str(), refused.field().as_str()), ("invalid_config", "config"));
+    let message = refused.json()["message"].as_str().unwrap().to_owned();
+    let expected = "line 2: the children depend on each other in a circle: \"gate\" needs \"w\" needs \"store\" needs \"gate\"";
+    assert!(message.ends_with(expected), "{message}");
+}
+
+#[tokio::test]
 async fn names_tokens_and_json_are_understood() {
     let node = Node::start().await;
     let token = ("client_token", "0123456789abcdef");

@@ -53,7 +53,7 @@ impl Events {
 }
 
 async fn publish(node: &Node, payload: u64) {
-    assert_eq!(send(node, "POST", "/channels/news/publish", json!({"payload": payload})).await.status, 200);
+    assert_eq!(send(node, "POST", "/channels/news:publish", json!({"payload": payload})).await.status, 200);
 }
 
 #[tokio::test]

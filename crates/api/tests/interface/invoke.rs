@@ -75,6 +75,40 @@ async fn the_operation_and_the_payload_come_from_where_the_caller_put_them() {
 }
 
 #[tokio::test]
+async fn a_message_without_operation_is_a_run_or_for_a_wildcard_or_refused() {
+    let node = Node::start().await;
+    for (method, path, body, operation) in [
+        ("POST", "flow/invoke", "", "workflow_run"),
+        ("POST", "flow?invocation=call", r#"{"n":1}"#, "workflow_run"),
+        ("POST", "mirror/invoke", "{}", ""),
+        ("POST", "scale/invoke?op=weigh", "{}", "weigh"),
+        ("GET", "flow", "", "get"),
+    ] {
+        let answer = node.send(method, &format!("/api/v1/actors/{path}"), &[], body).await;
+        assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
+        assert_eq!(answer.json()["operation"], operation, "{method} {path}");
+    }
+    for path in ["scale", "scale/invoke", "scale?invocation=call", "scale?id=7", "default/default/scale"] {
+        let refused = node.post(&format!("/api/v1/actors/{path}"), r#"{"grams":5}"#).await;
+        assert_eq!((refused.reason(), refused.field()), ("invalid_argument".to_owned(), "operation".to_owned()), "{path}: {refused:?}");
+        assert_eq!(refused.json()["code"], "ValidationException");
+        let expected = "the message names no operation, and scale takes none without; it has weigh";
+        assert_eq!(refused.json()["message"], expected, "{path}");
+    }
+    assert_eq!(node.post("/api/v1/actors/nobody", "{}").await.reason(), "not_found");
+    // The same over gRPC.
+    let client = node.client().await;
+    let to = |name: &str, payload: &str| Invoke { actor_type: name.to_owned(), ..invoke("", Payload::Json(payload.to_owned())) };
+    for (name, payload, operation) in
+        [("flow", "{}", "workflow_run"), ("mirror", "{}", ""), ("scale", r#"{"op":"weigh"}"#, "weigh"), ("scale", r#"{"action":"a"}"#, "a")]
+    {
+        let Reply::Payload(Payload::Json(reply)) = client.invoke(to(name, payload)).await.unwrap() else { panic!("expected JSON") };
+        assert!(reply.contains(&format!(r#""operation":"{operation}""#)), "{name} {payload}: {reply}");
+    }
+    assert_eq!(client.invoke(to("scale", "{}")).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn replies_are_unwrapped() {
     let node = Node::start().await;
     let null = node.get("/api/v1/actors/mirror?op=null").await;

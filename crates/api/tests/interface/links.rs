@@ -7,7 +7,7 @@ use crate::support::{Answer, Node, TOKEN};
 
 async fn presign(node: &Node, name: &str, body: Value) -> Answer {
     let token = format!("Bearer {TOKEN}");
-    node.send("POST", &format!("/api/v1/blobs/{name}/presign"), &[("authorization", &token)], body.to_string()).await
+    node.send("POST", &format!("/api/v1/blobs/{name}:presign"), &[("authorization", &token)], body.to_string()).await
 }
 
 /// The path and the query of a link.
@@ -77,6 +77,6 @@ async fn links_of_a_wrong_kind_are_not_made() {
         let answer = presign(&node, "a", body.clone()).await;
         assert_eq!((answer.reason().as_str(), answer.field().as_str()), ("invalid_argument", field), "{body}");
     }
-    let without = node.send("POST", "/api/v1/blobs/a/presign", &[], "{}").await;
+    let without = node.send("POST", "/api/v1/blobs/a:presign", &[], "{}").await;
     assert_eq!(without.reason(), "unauthenticated");
 }

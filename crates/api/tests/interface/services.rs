@@ -36,6 +36,37 @@ pub(crate) fn query(document: &Value) -> String {
 }
 
 #[tokio::test]
+async fn the_last_colon_of_a_path_is_that_of_its_custom_method() {
+    let node = Node::start().await;
+    let put = async |key: &str, value: &str| json_of(&send(&node, "PUT", &format!("/kv/{key}"), json!({"value": value})).await);
+    // A key may look like a custom method where there is none for this verb, or be written so that it does not.
+    put("a:cas", "1").await;
+    put("user:7:x", "1").await;
+    assert_eq!(get(&node, "/kv/a%3Acas").await["value"], json!("1"));
+    let swap = json!({"expected": "1", "value": "2"});
+    for path in ["/kv/a:cas:cas", "/kv/user%3A7:x:cas"] {
+        assert_eq!(post(&node, path, swap.clone()).await["swapped"], json!(true), "{path}");
+    }
+    assert_eq!(get(&node, "/kv?prefix=").await["pairs"][0], json!({"key": "a:cas", "value": "2", "version": 3}));
+    assert_eq!(get(&node, "/kv/user:7:x").await["value"], json!("2"));
+    let slash = send(&node, "POST", "/kv/a/cas", swap.clone()).await;
+    assert_eq!(slash.reason(), "not_found");
+    for (path, allow) in [("/kv/a:explode", "GET, PUT, DELETE"), ("/kv/a%3Acas", "GET, PUT, DELETE"), ("/kv/:cas", "GET, PUT, DELETE")] {
+        let unknown = send(&node, "POST", path, swap.clone()).await;
+        assert_eq!((unknown.reason().as_str(), unknown.header("allow")), ("method_not_allowed", allow), "{path}");
+    }
+    let verb = node.send("GET", "/api/v1/locks/a:acquire:renew", &[], "").await;
+    assert_eq!(verb.status, 404, "a lock of that name is not there: {verb:?}");
+    let run = send(&node, "POST", "/workflows/a:b:cancel", json!({"actor_type": "mirror"})).await;
+    assert_eq!((run.reason().as_str(), run.field().as_str()), ("invalid_argument", "actor_type"), "{run:?}");
+    let nobody = send(&node, "POST", "/dead-letters/no:such:redrive", json!({})).await;
+    assert_eq!(nobody.reason(), "not_found");
+    assert!(nobody.json()["message"].as_str().unwrap().contains("no:such"), "{nobody:?}");
+    let list = node.get("/openapi.json").await.json();
+    assert!(list["paths"]["/api/v1/workflows/{workflow_id}:pause"]["post"]["parameters"][0]["name"] == "workflow_id");
+}
+
+#[tokio::test]
 async fn a_tuple_comes_back_as_it_was_written() {
     let node = Node::start().await;
     let tuple = json!([1, 1.5, "a", null, true, [-3, 1e-7], {"n": 9_007_199_254_740_991_u64, "s": {}}]);
@@ -68,13 +99,13 @@ async fn tuples_are_written_read_taken_and_counted() {
 
     let taken = post(&node, "/tuples:take", json!({"pattern": pattern, "lease_ms": 1000})).await;
     assert_eq!(taken["tuple"], json!(["job", 1]));
-    let lease = |what: &str| format!("/tuples/leases/{}/{what}", taken["lease"].as_str().unwrap());
+    let lease = |what: &str| format!("/tuples/leases/{}:{what}", taken["lease"].as_str().unwrap());
     assert_eq!(post(&node, &lease("release"), json!({})).await, json!({}));
     assert_eq!(post(&node, "/tuples:take", json!({"pattern": pattern})).await, json!({"tuple": ["job", 1]}));
     let over = send(&node, "POST", &lease("confirm"), json!({})).await;
     assert_eq!((over.reason().as_str(), over.field().as_str()), ("conflict", "lease"));
     let leased = post(&node, "/tuples:take", json!({"pattern": pattern, "lease_ms": 1000})).await;
-    let confirm = format!("/tuples/leases/{}/confirm", leased["lease"].as_str().unwrap());
+    let confirm = format!("/tuples/leases/{}:confirm", leased["lease"].as_str().unwrap());
     assert_eq!((&leased["tuple"], post(&node, &confirm, json!({})).await), (&json!(["job", 3]), json!({})));
     let all = post(&node, "/tuples:take-all", json!({"pattern": pattern})).await;
     assert_eq!(all, json!({"tuples": [["job", 4]]}));
@@ -165,11 +196,11 @@ async fn what_is_wrong_is_named() {
         ("POST", "/tuples:take", json!({"pattern": [1], "timeout_ms": 3_600_001}), "invalid_argument", "timeout_ms"),
         ("POST", "/tuples", json!({"tuple": [1], "namespace": "no/name"}), "invalid_argument", "namespace"),
         ("PUT", "/kv/k", json!({}), "invalid_argument", "value"),
-        ("POST", "/locks/l/acquire", json!({"ttl_ms": 0}), "invalid_argument", "ttl_ms"),
-        ("POST", "/locks/l/renew", json!({"version": "x", "ttl_ms": 5}), "invalid_argument", "version"),
+        ("POST", "/locks/l:acquire", json!({"ttl_ms": 0}), "invalid_argument", "ttl_ms"),
+        ("POST", "/locks/l:renew", json!({"version": "x", "ttl_ms": 5}), "invalid_argument", "version"),
         ("PUT", "/registry/n", json!({}), "invalid_argument", "target"),
         ("PUT", "/groups/g/members/nobody", json!({}), "invalid_argument", "actor"),
-        ("POST", "/channels/c/publish", json!({}), "invalid_argument", "payload"),
+        ("POST", "/channels/c:publish", json!({}), "invalid_argument", "payload"),
         ("POST", "/channels/c/messages", json!({"payload": "x".repeat((1 << 20) + 1)}), "payload_too_large", "payload"),
         ("GET", "/kv/nothing", Value::Null, "not_found", ""),
         ("GET", "/locks/nothing", Value::Null, "not_found", ""),
@@ -205,33 +236,33 @@ async fn a_queue_gives_each_message_to_one_consumer() {
     let receipt = message.as_object_mut().unwrap().remove("receipt").unwrap();
     assert_eq!(message, expected);
     assert_eq!(post(&node, "/channels/jobs/messages:receive", json!({})).await, json!({}));
-    post(&node, "/channels/jobs/messages/m1/nack", json!({"receipt": receipt})).await;
+    post(&node, "/channels/jobs/messages/m1:nack", json!({"receipt": receipt})).await;
     post(&node, "/channels/jobs/messages:receive", json!({})).await;
-    let late = send(&node, "POST", "/channels/jobs/messages/m1/ack", json!({"receipt": receipt})).await;
+    let late = send(&node, "POST", "/channels/jobs/messages/m1:ack", json!({"receipt": receipt})).await;
     assert_eq!((late.reason().as_str(), late.field().as_str()), ("conflict", "receipt"));
-    post(&node, "/channels/jobs/messages/m1/nack", json!({"requeue": false})).await;
+    post(&node, "/channels/jobs/messages/m1:nack", json!({"requeue": false})).await;
     let status = json!({"ready": 0, "delayed": 1, "in_flight": 0, "dead": 1, "published": 0, "subscribers": 0});
     assert_eq!(get(&node, "/channels/jobs").await, status);
     let dead = get(&node, "/channels/jobs/dead-letters?page_size=5").await;
     assert_eq!((dead["messages"][0]["msg_id"].as_str(), dead.get("next_page_token")), (Some("m1"), None));
     assert_eq!(post(&node, "/channels/jobs/dead-letters:redrive", json!({"msg_ids": ["m1"]})).await, json!({"redriven": 1}));
     post(&node, "/channels/jobs/messages:receive", json!({})).await;
-    assert_eq!(post(&node, "/channels/jobs/messages/m1/ack", json!({})).await, json!({}));
+    assert_eq!(post(&node, "/channels/jobs/messages/m1:ack", json!({})).await, json!({}));
     assert_eq!(get(&node, "/channels/jobs").await["in_flight"], json!(0));
 }
 
 #[tokio::test]
 async fn a_named_subscriber_has_a_place_of_its_own() {
     let node = Node::start().await;
-    post(&node, "/channels/news/publish", json!({"payload": 1})).await;
+    post(&node, "/channels/news:publish", json!({"payload": 1})).await;
     let subscriber = async |name: &str, from: &str| {
         json_of(&send(&node, "PUT", &format!("/channels/news/subscribers/{name}"), json!({"from": from})).await)
     };
     subscriber("late", "SUBSCRIBE_FROM_LATEST").await;
     subscriber("early", "SUBSCRIBE_FROM_EARLIEST").await;
-    post(&node, "/channels/news/publish", json!({"payload": 2})).await;
+    post(&node, "/channels/news:publish", json!({"payload": 2})).await;
     let next = async |name: &str| {
-        let answer = post(&node, &format!("/channels/news/subscribers/{name}/next"), json!({})).await;
+        let answer = post(&node, &format!("/channels/news/subscribers/{name}:next"), json!({})).await;
         answer["message"]["payload"].clone()
     };
     assert_eq!((next("late").await, next("early").await), (json!(2), json!(1)));
@@ -254,7 +285,7 @@ async fn groups_have_members_that_are_sent_messages() {
     assert_eq!(get(&node, &format!("/groups/all/members?page_size=1&page_token={token}")).await, json!({"members": ["default/mirror/b"]}));
     let key = json!({"operation": "heard", "payload": {"n": 1}, "client_token": KEY});
     assert_eq!(
-        (post(&node, "/groups/all/publish", key.clone()).await, post(&node, "/groups/all/publish", key).await),
+        (post(&node, "/groups/all:publish", key.clone()).await, post(&node, "/groups/all:publish", key).await),
         (json!({}), json!({}))
     );
     // The message is under way when the request is answered.
@@ -272,17 +303,17 @@ async fn groups_have_members_that_are_sent_messages() {
 #[tokio::test]
 async fn a_lock_has_one_holder_and_a_rising_version() {
     let node = Node::start().await;
-    let held = post(&node, "/locks/l/acquire", json!({"ttl_ms": 1000, "holder": "me"})).await;
+    let held = post(&node, "/locks/l:acquire", json!({"ttl_ms": 1000, "holder": "me"})).await;
     assert_eq!(held, json!({"version": "1", "holder": "me", "expires_at": "2023-11-14T22:13:21.123Z"}));
-    let refused = post(&node, "/locks/l/acquire", json!({"ttl_ms": 1000, "holder": "you"})).await;
+    let refused = post(&node, "/locks/l:acquire", json!({"ttl_ms": 1000, "holder": "you"})).await;
     assert_eq!(refused, json!({"holder": "me", "expires_at": "2023-11-14T22:13:21.123Z"}));
-    assert_eq!(post(&node, "/locks/l/renew", json!({"version": "1", "ttl_ms": 2000})).await, json!({"renewed": true}));
+    assert_eq!(post(&node, "/locks/l:renew", json!({"version": "1", "ttl_ms": 2000})).await, json!({"renewed": true}));
     let lock = json!({"key": "l", "holder": "me", "version": "1", "expires_at": "2023-11-14T22:13:22.123Z"});
     assert_eq!(get(&node, "/locks/l").await, lock);
     assert_eq!(get(&node, "/locks?prefix=l").await, json!({"locks": [lock]}));
-    assert_eq!(post(&node, "/locks/l/release", json!({"version": "7"})).await, json!({"released": false}));
-    assert_eq!(post(&node, "/locks/l/release", json!({"version": "1"})).await, json!({"released": true}));
-    assert_eq!(post(&node, "/locks/l/acquire", json!({"ttl_ms": 1000, "holder": "you"})).await["version"], json!("2"));
+    assert_eq!(post(&node, "/locks/l:release", json!({"version": "7"})).await, json!({"released": false}));
+    assert_eq!(post(&node, "/locks/l:release", json!({"version": "1"})).await, json!({"released": true}));
+    assert_eq!(post(&node, "/locks/l:acquire", json!({"ttl_ms": 1000, "holder": "you"})).await["version"], json!("2"));
 }
 
 #[tokio::test]
@@ -291,7 +322,7 @@ async fn pairs_are_set_swapped_and_removed() {
     let put = async |value: &str| json_of(&send(&node, "PUT", "/kv/a%2Fb", json!({"value": value})).await);
     assert_eq!(put("").await, json!({}), "an empty value is a value");
     assert_eq!(get(&node, "/kv/a%2Fb").await, json!({"value": "", "version": 1}));
-    let cas = async |body: Value| post(&node, "/kv/a%2Fb/cas", body).await;
+    let cas = async |body: Value| post(&node, "/kv/a%2Fb:cas", body).await;
     assert_eq!(cas(json!({"value": "2"})).await, json!({"swapped": false, "value": "", "version": 1}));
     assert_eq!(cas(json!({"expected": "", "value": "2"})).await, json!({"swapped": true, "value": "2", "version": 2}));
     assert_eq!(get(&node, "/kv?prefix=a").await, json!({"pairs": [{"key": "a/b", "value": "2", "version": 2}]}));
@@ -314,7 +345,7 @@ async fn names_stand_for_targets_and_are_found_by_labels() {
     let entry = json!({"name": "a", "target": "default/mirror/a", "labels": {"zone": "a"}, "metadata": {"n": [1, 0.5]}, "healthy": true,
         "expires_at": "2023-11-14T22:13:21.123Z"});
     assert_eq!(get(&node, "/registry/a").await, entry);
-    assert_eq!(post(&node, "/registry/b/renew", json!({"healthy": false})).await, json!({"renewed": true}));
+    assert_eq!(post(&node, "/registry/b:renew", json!({"healthy": false})).await, json!({"renewed": true}));
     assert_eq!(get(&node, "/registry?healthy=true").await, json!({"entries": [entry]}));
     assert_eq!(get(&node, "/registry?labels=%7B%22zone%22:%22b%22%7D").await["entries"][0]["name"], json!("b"));
     let gone = node.send("DELETE", "/api/v1/registry/a", &[], "").await;

@@ -66,7 +66,7 @@ impl Socket {
 }
 
 async fn publish(node: &Node, payload: u64) {
-    assert_eq!(send(node, "POST", "/channels/news/publish", json!({"payload": payload})).await.status, 200);
+    assert_eq!(send(node, "POST", "/channels/news:publish", json!({"payload": payload})).await.status, 200);
 }
 
 #[tokio::test]

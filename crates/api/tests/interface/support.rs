@@ -199,7 +199,7 @@ impl Node {
     }
 }
 
-/// Two types that answer what reached them: `mirror`, and `ledger`, which is durable.
+/// Types that answer what reached them: `mirror`; `ledger`, which is durable; `scale`, which handles only `weigh`; `flow`, a workflow.
 fn mirrors(entered: Arc<Notify>, gate: Arc<Notify>) -> actor::Application {
     let kind = |name: &str, durable| TypeSpec {
         name: Name::new("type", name).unwrap(),
@@ -207,7 +207,29 @@ fn mirrors(entered: Arc<Notify>, gate: Arc<Notify>) -> actor::Application {
         aliases: Vec::new(),
         profile: Profile { durable, limits: Limits::default(), ..Profile::default() },
     };
-    let description = Description { sdk: actor::Sdk { language: "rust".to_owned(), version: "0".to_owned() }, actors: Vec::new() };
+    let info = |name: &str, behavior, handler: &str| {
+        let kind = actor::HandlerKind::Call;
+        let handler = actor::HandlerInfo { operation: handler.to_owned(), kind, doc: String::new(), parameters: Value::Null };
+        actor::TypeInfo {
+            name: name.to_owned(),
+            aliases: Vec::new(),
+            class: String::new(),
+            behavior,
+            states: Vec::new(),
+            initial: None,
+            doc: String::new(),
+            facets: Vec::new(),
+            handlers: vec![handler],
+        }
+    };
+    let server = actor::Behavior::GenServer;
+    let actors = vec![
+        info("mirror", server, "*"),
+        info("ledger", server, "*"),
+        info("scale", server, "weigh"),
+        info("flow", actor::Behavior::Workflow, "workflow_run"),
+    ];
+    let description = Description { sdk: actor::Sdk { language: "rust".to_owned(), version: "0".to_owned() }, actors };
     actor::Application {
         tenant: Name::default_scope(),
         namespace: Name::default_scope(),
@@ -216,7 +238,7 @@ fn mirrors(entered: Arc<Notify>, gate: Arc<Notify>) -> actor::Application {
         earlier: Vec::new(),
         outbound: None,
         channels: std::collections::BTreeMap::new(),
-        types: vec![kind("mirror", false), kind("ledger", true)],
+        types: vec![kind("mirror", false), kind("ledger", true), kind("scale", false), kind("flow", false)],
         supervisor: SupervisorSpec::new("root", Vec::new()),
     }
 }

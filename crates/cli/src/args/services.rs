@@ -55,6 +55,40 @@ pub(crate) enum Ts {
         #[command(flatten)]
         once: Once,
     },
+    /// Write a tuple unless one matches; fails when one does
+    WriteOnce {
+        /// What must not be there: a JSON array; null is any element, {"$gt": 5} a condition
+        pattern: String,
+        /// A JSON array
+        tuple: String,
+        /// How long it lives [default: for ever]
+        #[arg(long, value_name = "DURATION", value_parser = milliseconds)]
+        ttl: Option<u64>,
+        #[command(flatten)]
+        once: Once,
+    },
+    /// Take the oldest tuple that matches, show it and write another in its place; fails when there is none
+    Replace {
+        /// A JSON array; null is any element, {"$gt": 5} a condition
+        pattern: String,
+        /// The tuple to write, a JSON array
+        tuple: String,
+        /// How long that lives [default: for ever]
+        #[arg(long, value_name = "DURATION", value_parser = milliseconds)]
+        ttl: Option<u64>,
+        #[command(flatten)]
+        once: Once,
+    },
+    /// Take all tuples that match, oldest first, and show them
+    TakeAll {
+        /// A JSON array; null is any element, {"$gt": 5} a condition
+        pattern: String,
+        /// How many at most, 1 to 1000
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(1..=1000))]
+        count: i32,
+        #[command(flatten)]
+        once: Once,
+    },
     /// End a lease: the tuple is gone for good
     Confirm {
         /// The lease
@@ -170,6 +204,9 @@ pub(crate) enum Channel {
         #[arg(short = 'n', long, value_name = "N")]
         count: Option<usize>,
     },
+    /// Named places in the topic, which last
+    #[command(subcommand)]
+    Subscriber(Subscriber),
     /// Show how the channel stands
     Status {
         /// The channel
@@ -189,6 +226,39 @@ pub(crate) enum Channel {
         channel: String,
         /// Which [default: all]
         msg_ids: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Subscriber {
+    /// Make a place in the topic; one that is there stays as it is
+    Create {
+        /// The channel
+        channel: String,
+        /// The subscriber's name
+        subscriber: String,
+        /// Begin with the oldest message that is kept, or with the next one
+        #[arg(long, value_name = "PLACE", default_value = "earliest", value_parser = ["earliest", "latest"])]
+        from: String,
+    },
+    /// Show the subscriber's next message and go past it; fails when there is none
+    Next {
+        /// The channel
+        channel: String,
+        /// The subscriber's name
+        subscriber: String,
+        /// Wait for one
+        #[arg(long, value_name = "DURATION", value_parser = milliseconds)]
+        wait: Option<u64>,
+        #[command(flatten)]
+        once: Once,
+    },
+    /// Forget the subscriber
+    Delete {
+        /// The channel
+        channel: String,
+        /// The subscriber's name
+        subscriber: String,
     },
 }
 
@@ -395,6 +465,17 @@ pub(crate) enum Registry {
         /// Only those that are well
         #[arg(long)]
         healthy: bool,
+    },
+    /// Let an entry live on; fails when there is none
+    Renew {
+        /// The name
+        name: String,
+        /// How long it lives from now on [default: as before]
+        #[arg(long, value_name = "DURATION", value_parser = milliseconds)]
+        ttl: Option<u64>,
+        /// Say that its target is not well
+        #[arg(long)]
+        unhealthy: bool,
     },
     /// Remove a name
     Unregister {

@@ -14,7 +14,8 @@ pub struct InvokeActorRequest {
     /// Which actor of the type; empty for its default instance.
     #[prost(string, tag = "4")]
     pub actor_id: ::prost::alloc::string::String,
-    /// What to do. When it is empty, only a wildcard handler takes the message.
+    /// What to do. When it is empty, it is `op` or `action` in the payload; where they are not either, it is the run of a workflow, or what a
+    /// wildcard handler takes, and `invalid_argument` for an actor that has none.
     #[prost(string, tag = "5")]
     pub operation: ::prost::alloc::string::String,
     /// Whether to wait.
@@ -190,7 +191,8 @@ pub mod actor_service_client {
         ///
         /// Over HTTP the method decides whether the caller waits: GET, DELETE and every method on `.../invoke` do, POST, PUT and PATCH do not;
         /// `?invocation=call` or `?invocation=cast` decides otherwise. The operation is `msg_type`, else `op` or `action` in the query, else `op`
-        /// or `action` in the body, else `get` for GET, `delete` for DELETE, `update` for PUT and PATCH. GET and DELETE take the payload from the
+        /// or `action` in the body, else `get` for GET, `delete` for DELETE, `update` for PUT and PATCH; a POST without any is
+        /// the run of a workflow, or what a wildcard handler takes, and `invalid_argument` otherwise. GET and DELETE take the payload from the
         /// remaining query parameters: a JSON number, true, false or null as such, anything else as a string. The other methods take the body:
         /// JSON, whatever content type is declared, or bytes as application/octet-stream; JSON that is no object arrives as `{"value": ...}`,
         /// and nothing as `{}`. A call answers 200 with the reply itself, `{}` when the reply is null. A cast answers 202 once the message is
@@ -239,7 +241,8 @@ pub mod actor_service_server {
         ///
         /// Over HTTP the method decides whether the caller waits: GET, DELETE and every method on `.../invoke` do, POST, PUT and PATCH do not;
         /// `?invocation=call` or `?invocation=cast` decides otherwise. The operation is `msg_type`, else `op` or `action` in the query, else `op`
-        /// or `action` in the body, else `get` for GET, `delete` for DELETE, `update` for PUT and PATCH. GET and DELETE take the payload from the
+        /// or `action` in the body, else `get` for GET, `delete` for DELETE, `update` for PUT and PATCH; a POST without any is
+        /// the run of a workflow, or what a wildcard handler takes, and `invalid_argument` otherwise. GET and DELETE take the payload from the
         /// remaining query parameters: a JSON number, true, false or null as such, anything else as a string. The other methods take the body:
         /// JSON, whatever content type is declared, or bytes as application/octet-stream; JSON that is no object arrives as `{"value": ...}`,
         /// and nothing as `{}`. A call answers 200 with the reply itself, `{}` when the reply is null. A cast answers 202 once the message is

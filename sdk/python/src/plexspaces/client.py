@@ -63,7 +63,7 @@ class Client:
 
     def channel_publish(self, channel: str, payload: Any, *, msg_type: str = "", idempotency_key: str | None = None) -> str:
         """Publishes a message to a channel's topic and gives its id. With an idempotency key it is published once however often it is sent."""
-        path = f"/api/v1/channels/{quote(channel, safe='')}/publish"
+        path = f"/api/v1/channels/{quote(channel, safe='')}:publish"
         body = {"tenant_id": self.tenant, "namespace": self.namespace, "payload": payload, "msg_type": msg_type}
         headers = {} if idempotency_key is None else {"idempotency-key": idempotency_key}
         return str(self._request("POST", path, body, headers, 5.0)["msg_id"])
