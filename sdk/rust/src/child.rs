@@ -83,7 +83,7 @@ impl Child {
     /// failed with, `conflict` when it was cancelled, `deadline_exceeded` when `timeout` has passed, and `cancelled` when this run is
     /// cancelled. Only a workflow hears of the end of what it has started.
     pub async fn result(&self, ctx: &ActorContext, timeout: Option<Duration>) -> Result<Value, Failure> {
-        let mut turn = ctx.turn.write().await;
+        let mut turn = ctx.hold().await;
         if !turn.hears_signals() {
             let message = "the result of a run is for workflows: other actors do not hear of the end of what they have started";
             return Err(Failure::new(Code::Conflict, message));
@@ -109,7 +109,7 @@ impl Child {
 
     /// Cancels the run: its next wait ends with `cancelled`, and it can undo what it did. Nothing happens to one that has ended.
     pub async fn cancel(&self, ctx: &ActorContext) -> Result<(), Failure> {
-        ctx.turn.write().await.tell(&self.id, CANCEL, Payload::empty()).await
+        ctx.hold().await.tell(&self.id, CANCEL, Payload::empty()).await
     }
 }
 
@@ -120,7 +120,7 @@ impl ActorContext {
     pub async fn start_workflow(&self, actor_type: &str, workflow_id: &str, input: &Value, timeout: Duration) -> Result<Child, Failure> {
         let id = ActorId::from(format!("{actor_type}/{workflow_id}"));
         let address = self.look_up((&id).into())?;
-        let mut turn = self.turn.write().await;
+        let mut turn = self.hold().await;
         let reply = turn.ask_at(&address, START, Payload::from_value(input), timeout).await;
         let reply = self.unless_cancelled(&mut turn, reply).await?;
         let unknown = |_| Failure::new(Code::Internal, format!("what {id} answered to its start cannot be read"));
