@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use plexspaces_actor::{Description, Facet, Factory, Fault, HandlerInfo, Instance, Reply, Sdk, Spec, Turn, TypeInfo};
+use plexspaces_actor::{
+    Behavior, Description, Facet, Factory, Fault, HandlerInfo, HandlerKind, Instance, Reply, Sdk, Spec, Turn, TypeInfo,
+};
 use plexspaces_types as types;
 use plexspaces_types::{Code, Failure, Payload};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{Actor, ActorContext, BehaviorError, Message, ServiceLocator};
+use crate::{Actor, ActorContext, BehaviorError, Message, Operation, ServiceLocator};
 
 /// An actor that has not run its `init`.
 #[async_trait]
@@ -102,15 +104,25 @@ impl Factory for NativeType {
     }
 }
 
+/// What each state machine answers that has no handler of this name.
+const SHOW_STATE: Operation =
+    Operation { name: "fsm_state", kind: HandlerKind::Call, doc: "The present state and the states that there are." };
+
+/// Whether the runtime answers `fsm_state` for these actors.
+fn shows_state<A: Actor>() -> bool {
+    A::BEHAVIOR == Behavior::GenFSM && !A::OPERATIONS.iter().any(|operation| operation.name == SHOW_STATE.name)
+}
+
 /// What is said of a type of actors.
 pub(crate) fn describe<A: Actor>(name: &str) -> TypeInfo {
-    let info = |operation: &crate::Operation| HandlerInfo {
+    let info = |operation: &Operation| HandlerInfo {
         operation: operation.name.to_owned(),
         kind: operation.kind,
         doc: operation.doc.to_owned(),
         parameters: Value::Null,
     };
-    let mut handlers: Vec<HandlerInfo> = A::OPERATIONS.iter().map(info).collect();
+    let shown = shows_state::<A>().then_some(SHOW_STATE);
+    let mut handlers: Vec<HandlerInfo> = A::OPERATIONS.iter().chain(&shown).map(info).collect();
     handlers.sort_by(|one, other| one.operation.cmp(&other.operation));
     TypeInfo {
         name: name.to_owned(),
@@ -170,7 +182,11 @@ impl<A: Actor> Native<A> {
 
     async fn turn(&mut self, ctx: &ActorContext, message: &Message, want_state: bool) -> Result<Reply, BehaviorError> {
         let before = self.actor.fsm_state().map(|state| state.clone());
-        let payload = self.actor.handle(ctx, message).await?;
+        let shown = before.as_ref().filter(|_| message.msg_type == SHOW_STATE.name && shows_state::<A>());
+        let payload = match shown {
+            Some(state) => Payload::from_value(&json!({"state": state, "states": A::STATES})),
+            None => self.actor.handle(ctx, message).await?,
+        };
         self.check(before)?;
         let state = if want_state { Some(self.state()?) } else { None };
         Ok(Reply { payload, state })
