@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use plexspaces_actor::Turn;
+use plexspaces_actor::{LogLevel, Turn};
 use plexspaces_types::{Code, Failure, Payload};
 use serde_json::Value;
 
+use crate::workflow::{FOREVER, after};
 use crate::{ActorContext, ActorId, Message};
 
 /// Starts a run under its id.
@@ -15,8 +16,8 @@ const START: &str = "workflow_start";
 const ENDED: &str = "workflow_signal:__ENDED__";
 const CANCEL: &str = "workflow_cancel";
 
-/// For how long one wait without an end is.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// How many signals are kept that nobody has taken. Beyond that the oldest are dropped.
+const MOST_SIGNALS: usize = 10_000;
 
 /// What a run has heard, and knows of those that it has started.
 #[derive(Default)]
@@ -36,9 +37,20 @@ impl Course {
             if operation == ENDED {
                 self.told(serde_json::from_slice(&payload).unwrap_or_default());
             } else {
-                self.signals.push(Message::with_payload(operation, payload));
+                self.signals.push(Message::with_payload(operation, payload).spelled_out());
             }
         }
+        let many = self.signals.len().saturating_sub(MOST_SIGNALS);
+        if many > 0 {
+            self.signals.drain(..many);
+            turn.log(LogLevel::Warn, &format!("{many} signals were dropped: {MOST_SIGNALS} more wait that nobody takes"));
+        }
+    }
+
+    /// The first signal of a name, or of any.
+    pub(crate) fn take_signal(&mut self, name: Option<&str>) -> Option<Message> {
+        let place = self.signals.iter().position(|signal| name.is_none() || signal.signal_name() == name)?;
+        Some(self.signals.remove(place))
     }
 
     pub(crate) fn has_signals(&self) -> bool {
@@ -93,9 +105,7 @@ impl Child {
             if let Some(told) = ctx.course.lock().ended.get(&self.id) {
                 return outcome(told);
             }
-            let slept = turn.sleep_until(until_ms).await;
-            let slept = ctx.unless_cancelled(&mut turn, slept).await?;
-            ctx.course.lock().hear(&mut turn);
+            let slept = ctx.slept(&mut turn, until_ms).await?;
             match (slept, timeout) {
                 (true, Some(limit)) if !ctx.course.lock().ended.contains_key(&self.id) => {
                     let message = format!("the run of {} did not end in {limit:?}; it goes on", self.id);
@@ -143,10 +153,6 @@ impl ActorContext {
         }
         result
     }
-}
-
-fn after(turn: &Turn, time: Duration) -> u64 {
-    turn.now_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn outcome(told: &Value) -> Result<Value, Failure> {

@@ -128,32 +128,6 @@ impl ActorContext {
         self.unless_cancelled(&mut turn, reply).await.map(Message::reply)
     }
 
-    /// Waits so long; a durable actor waits on through failures and restarts of the node. True when the time is over, false when a signal to
-    /// this workflow came first, which [`ActorContext::signals`] gives.
-    pub async fn sleep(&self, time: Duration) -> Result<bool, Failure> {
-        let mut turn = self.hold().await;
-        let until_ms = turn.now_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        loop {
-            if self.course.lock().has_signals() {
-                return Ok(false);
-            }
-            let slept = turn.sleep_until(until_ms).await;
-            let slept = self.unless_cancelled(&mut turn, slept).await?;
-            self.course.lock().hear(&mut turn);
-            if slept {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// The signals that came to a workflow's run up to its last wait and were not taken yet, in their order.
-    pub async fn signals(&self) -> Vec<Message> {
-        let mut turn = self.hold().await;
-        let mut course = self.course.lock();
-        course.hear(&mut turn);
-        course.take_signals()
-    }
-
     /// Sends to another actor without waiting for a reply. What a durable actor sends leaves when its turn is committed.
     pub async fn tell<'a>(&self, target: impl Into<Recipient<'a>>, message: Message) -> Result<(), Failure> {
         let Message { payload, msg_type, .. } = message;

@@ -51,7 +51,10 @@ mod native;
 mod node;
 mod registry;
 mod request_context;
+mod retry;
+mod saga;
 mod spawn;
+mod workflow;
 
 #[doc(hidden)]
 pub mod __private;
@@ -65,7 +68,7 @@ pub use id::ActorId;
 pub use locator::ServiceLocator;
 pub use message::{Headers, Message, call_message, cast_message};
 pub use node::{Node, NodeBuilder};
-pub use plexspaces_actor::{Behavior, HandlerKind, HttpRequest, HttpResponse, Outbound, Outgoing, Schedule};
+pub use plexspaces_actor::{Behavior, HandlerKind, HttpRequest, HttpResponse, LogLevel, Outbound, Outgoing, Schedule};
 pub use plexspaces_core::{Facet, FacetError, FacetRegistry, FacetSettings, FacetSpec, InterceptResult};
 pub use plexspaces_sdk_macros::{
     event_actor, fsm_actor, gen_server_actor, handler, init_handler, plexspaces_handlers, query_handler, run_handler, signal_handler,
@@ -74,5 +77,7 @@ pub use plexspaces_sdk_macros::{
 pub use plexspaces_types::{Code, Failure, Payload};
 pub use registry::ActorRegistry;
 pub use request_context::RequestContext;
+pub use retry::RetryPolicy;
+pub use saga::Saga;
 pub use serde_json::{Value, json};
 pub use spawn::spawn_with_facets;
