@@ -71,7 +71,8 @@ async fn pairs(ctx: &ActorContext) -> Result<Value, BehaviorError> {
     let changes: Vec<Value> = changed.changes.iter().map(|change| json!([change.key, change.value])).collect();
     let deleted = [kv.delete("p/a").await?, kv.delete("p/a").await?];
     let gone = kv.watch("p/", Some(changed.version), NOW).await?;
-    (kv.delete("p/b").await?, kv.delete("p/c").await?);
+    kv.delete("p/b").await?;
+    kv.delete("p/c").await?;
     Ok(json!([got, swapped, made, keys, changes, changed.reset, deleted, gone.changes[0].value]))
 }
 
