@@ -44,6 +44,7 @@ mod actor_ref;
 mod child;
 mod context;
 mod error;
+mod facets;
 mod id;
 mod locator;
 mod message;
@@ -65,6 +66,10 @@ pub use actor_ref::ActorRef;
 pub use child::Child;
 pub use context::{ActorContext, Recipient};
 pub use error::BehaviorError;
+pub use facets::{
+    AuthenticationFacet, AuthorizationFacet, BlobStorageFacet, CachingFacet, DurabilityFacet, EventEmitterFacet, KeyValueFacet, LockFacet,
+    LoggingFacet, MetricsFacet, ProcessGroupFacet, RegistryFacet, ReminderFacet, Rule, TimerFacet, TracingFacet, VirtualActorFacet,
+};
 pub use id::ActorId;
 pub use locator::ServiceLocator;
 pub use message::{Headers, Message, call_message, cast_message};

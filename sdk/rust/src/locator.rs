@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use plexspaces_actor::{
-    Address, Application, Facet, FacetRegistry, FacetSpec, Outbound, Profile, Runtime, SupervisorSpec, Target, TypeSpec,
-};
+use plexspaces_actor::{Address, Application, Facet, FacetRegistry, FacetSpec, Outbound, Runtime, SupervisorSpec, Target, TypeSpec};
 use plexspaces_types as types;
 use plexspaces_types::{Clock, Code, Failure, Key, Name};
 use serde_json::Map;
@@ -209,9 +207,8 @@ impl ServiceLocator {
         if let Some(known) = scope.iter().find(|known| known.name == *type_name) {
             return Ok(known.clone());
         }
-        let Registration { info, durable, version, maker, idle_timeout, facets, has_init } =
+        let Registration { info, version, maker, profile, has_init } =
             self.registry.get(type_name.as_str()).unwrap_or_else(|_| registration());
-        let profile = Profile { durable, idle_timeout, eager: true, temporary: maker.is_none(), facets, ..Profile::default() };
         let factory = Arc::new(NativeType::new(info, version, maker, has_init, self.clone()));
         let known = Known { name: type_name.clone(), application: name("actor type", &format!("native.{type_name}"))?, factory };
         let spec = TypeSpec { name: type_name.clone(), guest_type: type_name.to_string(), aliases: Vec::new(), profile };
