@@ -29,8 +29,8 @@ pub fn begun<E: Into<BehaviorError>>(result: Result<(), E>) -> Result<(), Behavi
 
 /// The kind of a handler that says none.
 #[must_use]
-pub const fn usual_kind(behavior: Behavior) -> HandlerKind {
-    match behavior {
+pub const fn usual_kind<A: Actor>() -> HandlerKind {
+    match A::BEHAVIOR {
         Behavior::GenEvent => HandlerKind::Cast,
         _ => HandlerKind::Call,
     }

@@ -168,7 +168,7 @@ fn dispatcher(block: &ItemImpl, found: &Found) -> TokenStream {
                 let kind = Ident::new(kind, Span::call_site());
                 quote!(::plexspaces_sdk::HandlerKind::#kind)
             }
-            None => quote!(::plexspaces_sdk::__private::usual_kind(<Self as ::plexspaces_sdk::ActorKind>::BEHAVIOR)),
+            None => quote!(::plexspaces_sdk::__private::usual_kind::<Self>()),
         };
         infos.push(quote! {
             ::plexspaces_sdk::Operation { name: #operation, kind: #kind, doc: #doc }
