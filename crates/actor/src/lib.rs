@@ -55,7 +55,7 @@ pub use runtime::{Address, Config, Request, Runtime, Target};
 pub use signed::{BlobAccess, BlobKeys, BlobLink};
 pub use system::{Effects, Nature, ONLY, RESERVED, SystemActor, SystemRequest, SystemType};
 pub use timers::Schedule;
-pub use turn::{LogLevel, Turn};
+pub use turn::{LogLevel, Turn, Whom};
 
 /// The monotonic time of the runtime's timers, so that deadlines and timers agree also where a test pauses time.
 pub(crate) fn now() -> std::time::Instant {

@@ -1,6 +1,7 @@
 //! Links to single blobs that need no other credential: what they allow is signed with a key of the node.
 
 use hmac::{Hmac, Mac as _};
+use plexspaces_store::{Batch, Partition, Store};
 use plexspaces_types::{Code, Failure};
 use sha2::Sha256;
 
@@ -66,6 +67,26 @@ impl BlobKeys {
         let (mark, secret) = bytes.split_first_chunk::<8>().ok_or_else(unusable)?;
         let signs = Hmac::<Sha256>::new_from_slice(secret).map_err(|_| unusable())?;
         Ok(Self { mark: u64::from_be_bytes(*mark), signs })
+    }
+
+    /// Those of a store, made with the first use of it: nodes with one store share them.
+    pub async fn kept_in(store: &dyn Store) -> Result<Self, plexspaces_store::Error> {
+        let partition = Partition::node("keys");
+        loop {
+            let stored = store.get(&partition, b"blobs").await?;
+            if let Some(Ok(bytes)) = stored.as_deref().map(TryInto::try_into) {
+                return Self::from_bytes(bytes).map_err(|failure| plexspaces_store::Error::Corrupt(failure.message));
+            }
+            let mut bytes = [0; Self::BYTES];
+            rand::fill(&mut bytes);
+            let mut batch = Batch::new(partition.clone());
+            batch.require("blobs", stored).put("blobs", bytes.to_vec());
+            match store.commit(batch).await {
+                // Another node was first.
+                Err(plexspaces_store::Error::Precondition { .. }) => {}
+                done => done?,
+            }
+        }
     }
 
     /// The signature of a link, in hexadecimal digits.

@@ -63,6 +63,27 @@ pub struct Parts {
     looking: Looking,
 }
 
+/// Whom a call of a turn is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Whom<'a> {
+    /// As the code names it, which is what its journal holds: it is the same when the turn is run again, whoever lives then.
+    pub name: &'a str,
+    /// Which actor that is, where it is not for the runtime to find out.
+    pub known: Option<&'a ActorId>,
+}
+
+impl<'a> From<&'a str> for Whom<'a> {
+    fn from(name: &'a str) -> Self {
+        Self { name, known: None }
+    }
+}
+
+impl<'a> From<&'a String> for Whom<'a> {
+    fn from(name: &'a String) -> Self {
+        Self { name, known: None }
+    }
+}
+
 /// Whether a turn may change anything.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Looking {
@@ -246,8 +267,15 @@ impl Turn {
 
     /// Asks another actor and waits for the reply, never longer than the message that is being handled may take. An actor that already
     /// waits for this one is a `deadlock`, answered at once.
-    pub async fn ask(&mut self, target: &str, operation: &str, payload: Payload, timeout: Duration) -> Result<Payload, Failure> {
-        let call = match self.call(|| format!("ask {target} {operation}"), &[payload.as_bytes()]).await? {
+    pub async fn ask(
+        &mut self,
+        target: impl Into<Whom<'_>>,
+        operation: &str,
+        payload: Payload,
+        timeout: Duration,
+    ) -> Result<Payload, Failure> {
+        let target = target.into();
+        let call = match self.call(|| format!("ask {} {operation}", target.name), &[payload.as_bytes()]).await? {
             Known::Told(told) => return self.told_again(told).await,
             Known::New(call) => call,
         };
@@ -307,8 +335,9 @@ impl Turn {
     }
 
     /// Sends to another actor without waiting for the outcome. In a durable actor it leaves after the commit.
-    pub async fn tell(&mut self, target: &str, operation: &str, payload: Payload) -> Result<(), Failure> {
-        let call = match self.own_call(|| format!("tell {target} {operation}"), &[payload.as_bytes()])? {
+    pub async fn tell(&mut self, target: impl Into<Whom<'_>>, operation: &str, payload: Payload) -> Result<(), Failure> {
+        let target = target.into();
+        let call = match self.own_call(|| format!("tell {} {operation}", target.name), &[payload.as_bytes()])? {
             Known::Told(told) => return self.sent_before(told),
             Known::New(call) => call,
         };
@@ -375,10 +404,14 @@ impl Turn {
         }
     }
 
-    fn resolve(&self, target: &str) -> Result<(Runtime, ActorId), Failure> {
+    fn resolve(&self, target: Whom<'_>) -> Result<(Runtime, ActorId), Failure> {
+        let Whom { name: target, known } = target;
         let Some(runtime) = &self.runtime else {
             return Err(Failure::not_found(format!("unknown actor {target:?}: this actor runs without a node")));
         };
+        if let Some(known) = known {
+            return Ok((runtime.clone(), known.clone()));
+        }
         // Names mean what they mean where the actor lives, wherever the message came from.
         let ctx = RequestContext { namespace: self.id.namespace.clone(), ..self.ctx.clone() };
         Ok((runtime.clone(), runtime.resolve(&ctx, target)?))

@@ -6,7 +6,6 @@ use std::time::Duration;
 use plexspaces_actor::{BlobKeys, BlobStore, Runtime};
 use plexspaces_api::Readiness;
 use plexspaces_objects::Kept;
-use plexspaces_store::{Batch, Error as StoreError, Partition, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Config, Error};
@@ -43,26 +42,6 @@ pub(crate) fn open(config: &Config) -> Result<Arc<Kept>, Error> {
 pub(crate) fn store(config: &Config, kept: Arc<Kept>, keys: Arc<OnceLock<BlobKeys>>, url: &str) -> BlobStore {
     let url = url.trim_end_matches('/').into();
     BlobStore { objects: kept, keys, url, max_bytes: config.blobs.max_size.0, quota_bytes: config.blobs.namespace_quota.0 }
-}
-
-/// What is kept with the names of blobs, in the store where they are: nodes with one store share it.
-pub(crate) async fn keys(store: &dyn Store) -> Result<BlobKeys, Error> {
-    let partition = Partition::node("keys");
-    loop {
-        let stored = store.get(&partition, b"blobs").await?;
-        if let Some(Ok(bytes)) = stored.as_deref().map(TryInto::try_into) {
-            return BlobKeys::from_bytes(bytes).map_err(Error::Blobs);
-        }
-        let mut bytes = [0; BlobKeys::BYTES];
-        rand::fill(&mut bytes);
-        let mut batch = Batch::new(partition.clone());
-        batch.require("blobs", stored).put("blobs", bytes.to_vec());
-        match store.commit(batch).await {
-            // Another node was first.
-            Err(StoreError::Precondition { .. }) => {}
-            done => done?,
-        }
-    }
 }
 
 /// Says whether a store that is elsewhere answers, as long as the node runs.

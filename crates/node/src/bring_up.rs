@@ -29,7 +29,7 @@ impl BringUp {
     pub(crate) async fn go(&self) -> Result<(), Error> {
         let key = page_key(&*self.store).await?;
         let _ = self.page_key.set(key);
-        let _ = self.blob_keys.set(crate::blobs::keys(&*self.store).await?);
+        let _ = self.blob_keys.set(BlobKeys::kept_in(&*self.store).await?);
         self.applications.bring_back().await.map_err(Error::Applications)?;
         self.readiness.set(State::Ready);
         Ok(())

@@ -1,5 +1,6 @@
 //! What the attributes' code calls. Nothing here is meant for people, and all of it may change.
 
+use plexspaces_actor::{Behavior, HandlerKind};
 use plexspaces_types::Payload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +25,15 @@ pub fn done<T, E: Into<BehaviorError>>(result: Result<T, E>) -> Result<Payload, 
 /// The outcome of an `init`.
 pub fn begun<E: Into<BehaviorError>>(result: Result<(), E>) -> Result<(), BehaviorError> {
     result.map_err(Into::into)
+}
+
+/// The kind of a handler that says none.
+#[must_use]
+pub const fn usual_kind<A: Actor>() -> HandlerKind {
+    match A::BEHAVIOR {
+        Behavior::GenEvent => HandlerKind::Cast,
+        _ => HandlerKind::Call,
+    }
 }
 
 /// What is said of an operation that nothing handles.

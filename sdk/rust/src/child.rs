@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use plexspaces_actor::Turn;
+use plexspaces_actor::{LogLevel, Turn};
 use plexspaces_types::{Code, Failure, Payload};
 use serde_json::Value;
 
+use crate::workflow::{FOREVER, after};
 use crate::{ActorContext, ActorId, Message};
 
 /// Starts a run under its id.
@@ -15,8 +16,8 @@ const START: &str = "workflow_start";
 const ENDED: &str = "workflow_signal:__ENDED__";
 const CANCEL: &str = "workflow_cancel";
 
-/// For how long one wait without an end is.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// How many signals are kept that nobody has taken. Beyond that the oldest are dropped.
+const MOST_SIGNALS: usize = 10_000;
 
 /// What a run has heard, and knows of those that it has started.
 #[derive(Default)]
@@ -36,9 +37,20 @@ impl Course {
             if operation == ENDED {
                 self.told(serde_json::from_slice(&payload).unwrap_or_default());
             } else {
-                self.signals.push(Message::with_payload(operation, payload));
+                self.signals.push(Message::with_payload(operation, payload).spelled_out());
             }
         }
+        let many = self.signals.len().saturating_sub(MOST_SIGNALS);
+        if many > 0 {
+            self.signals.drain(..many);
+            turn.log(LogLevel::Warn, &format!("{many} signals were dropped: {MOST_SIGNALS} more wait that nobody takes"));
+        }
+    }
+
+    /// The first signal of a name, or of any.
+    pub(crate) fn take_signal(&mut self, name: Option<&str>) -> Option<Message> {
+        let place = self.signals.iter().position(|signal| name.is_none() || signal.signal_name() == name)?;
+        Some(self.signals.remove(place))
     }
 
     pub(crate) fn has_signals(&self) -> bool {
@@ -83,7 +95,7 @@ impl Child {
     /// failed with, `conflict` when it was cancelled, `deadline_exceeded` when `timeout` has passed, and `cancelled` when this run is
     /// cancelled. Only a workflow hears of the end of what it has started.
     pub async fn result(&self, ctx: &ActorContext, timeout: Option<Duration>) -> Result<Value, Failure> {
-        let mut turn = ctx.turn.write().await;
+        let mut turn = ctx.hold().await;
         if !turn.hears_signals() {
             let message = "the result of a run is for workflows: other actors do not hear of the end of what they have started";
             return Err(Failure::new(Code::Conflict, message));
@@ -93,9 +105,7 @@ impl Child {
             if let Some(told) = ctx.course.lock().ended.get(&self.id) {
                 return outcome(told);
             }
-            let slept = turn.sleep_until(until_ms).await;
-            let slept = ctx.unless_cancelled(&mut turn, slept).await?;
-            ctx.course.lock().hear(&mut turn);
+            let slept = ctx.slept(&mut turn, until_ms).await?;
             match (slept, timeout) {
                 (true, Some(limit)) if !ctx.course.lock().ended.contains_key(&self.id) => {
                     let message = format!("the run of {} did not end in {limit:?}; it goes on", self.id);
@@ -109,7 +119,7 @@ impl Child {
 
     /// Cancels the run: its next wait ends with `cancelled`, and it can undo what it did. Nothing happens to one that has ended.
     pub async fn cancel(&self, ctx: &ActorContext) -> Result<(), Failure> {
-        ctx.turn.write().await.tell(&self.id, CANCEL, Payload::empty()).await
+        ctx.hold().await.tell(&self.id, CANCEL, Payload::empty()).await
     }
 }
 
@@ -120,7 +130,7 @@ impl ActorContext {
     pub async fn start_workflow(&self, actor_type: &str, workflow_id: &str, input: &Value, timeout: Duration) -> Result<Child, Failure> {
         let id = ActorId::from(format!("{actor_type}/{workflow_id}"));
         let address = self.look_up((&id).into())?;
-        let mut turn = self.turn.write().await;
+        let mut turn = self.hold().await;
         let reply = turn.ask_at(&address, START, Payload::from_value(input), timeout).await;
         let reply = self.unless_cancelled(&mut turn, reply).await?;
         let unknown = |_| Failure::new(Code::Internal, format!("what {id} answered to its start cannot be read"));
@@ -143,10 +153,6 @@ impl ActorContext {
         }
         result
     }
-}
-
-fn after(turn: &Turn, time: Duration) -> u64 {
-    turn.now_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn outcome(told: &Value) -> Result<Value, Failure> {

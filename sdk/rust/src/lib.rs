@@ -44,6 +44,7 @@ mod actor_ref;
 mod child;
 mod context;
 mod error;
+mod facets;
 mod id;
 mod locator;
 mod message;
@@ -51,7 +52,11 @@ mod native;
 mod node;
 mod registry;
 mod request_context;
+mod retry;
+mod saga;
+mod services;
 mod spawn;
+mod workflow;
 
 #[doc(hidden)]
 pub mod __private;
@@ -61,11 +66,17 @@ pub use actor_ref::ActorRef;
 pub use child::Child;
 pub use context::{ActorContext, Recipient};
 pub use error::BehaviorError;
+pub use facets::{
+    AuthenticationFacet, AuthorizationFacet, BlobStorageFacet, CachingFacet, DurabilityFacet, EventEmitterFacet, KeyValueFacet, LockFacet,
+    LoggingFacet, MetricsFacet, ProcessGroupFacet, RegistryFacet, ReminderFacet, Rule, TimerFacet, TracingFacet, VirtualActorFacet,
+};
 pub use id::ActorId;
 pub use locator::ServiceLocator;
 pub use message::{Headers, Message, call_message, cast_message};
 pub use node::{Node, NodeBuilder};
-pub use plexspaces_actor::{Behavior, HandlerKind, HttpRequest, HttpResponse, Outbound, Outgoing, Schedule};
+pub use plexspaces_actor::{
+    Behavior, BlobAccess, BlobInfo, HandlerKind, HttpRequest, HttpResponse, LogLevel, Objects, Outbound, Outgoing, Presigned, Schedule,
+};
 pub use plexspaces_core::{Facet, FacetError, FacetRegistry, FacetSettings, FacetSpec, InterceptResult};
 pub use plexspaces_sdk_macros::{
     event_actor, fsm_actor, gen_server_actor, handler, init_handler, plexspaces_handlers, query_handler, run_handler, signal_handler,
@@ -74,5 +85,14 @@ pub use plexspaces_sdk_macros::{
 pub use plexspaces_types::{Code, Failure, Payload};
 pub use registry::ActorRegistry;
 pub use request_context::RequestContext;
+pub use retry::RetryPolicy;
+pub use saga::Saga;
 pub use serde_json::{Value, json};
+pub use services::blobs::Blobs;
+pub use services::channels::{Channel, ChannelMessage, Sending, Start, Subscriber};
+pub use services::groups::ProcessGroups;
+pub use services::kv::{KvChange, KvChanges, SharedKv};
+pub use services::locks::{Lock, Locks};
+pub use services::names::{Registering, Registry, RegistryEntry};
+pub use services::tuples::TupleSpace;
 pub use spawn::spawn_with_facets;

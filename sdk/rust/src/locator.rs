@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use plexspaces_actor::{
-    Address, Application, Facet, FacetRegistry, FacetSpec, Outbound, Profile, Runtime, SupervisorSpec, Target, TypeSpec,
-};
+use plexspaces_actor::{Address, Application, Facet, FacetRegistry, FacetSpec, Outbound, Runtime, SupervisorSpec, Target, TypeSpec};
 use plexspaces_types as types;
 use plexspaces_types::{Clock, Code, Failure, Key, Name};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use crate::native::{Given, Native, NativeType};
 use crate::registry::{ActorRegistry, Registration};
@@ -109,6 +107,22 @@ impl ServiceLocator {
         actor: A,
         facets: Vec<Box<dyn Facet>>,
     ) -> Result<ActorRef, Failure> {
+        let prepared = self.prepare(ctx, &id, actor, facets)?;
+        let id = prepared.id();
+        let ctx = types::RequestContext { namespace: id.namespace.clone(), ..ctx.clone() };
+        let runtime = self.runtime()?;
+        let id = runtime.spawn(&ctx, prepared.application(), id.actor_type.as_str(), id.key.as_str(), Map::new()).await?;
+        Ok(ActorRef::new(runtime.address_of(&id)?, ctx))
+    }
+
+    /// Keeps a value until its actor is started; what is given is dropped when that is done, or not to be.
+    pub(crate) fn prepare<A: Actor>(
+        self: &Arc<Self>,
+        ctx: &types::RequestContext,
+        id: &ActorId,
+        actor: A,
+        facets: Vec<Box<dyn Facet>>,
+    ) -> Result<Prepared, Failure> {
         let text = id.to_string();
         let parsed = self.parse(&text);
         if let Some((_, node)) = text.rsplit_once('@').filter(|(_, node)| *node != self.node) {
@@ -129,25 +143,13 @@ impl ServiceLocator {
         let known = self.known_type(&ctx, &name("actor type", A::NAME)?, || Registration::of_values::<A>())?;
         let id = identity(&ctx, &known.name, parsed.key)?;
         known.factory.give(&id, Given { actor: Box::new(Native::new(actor, self.clone())), facets })?;
-        let waiting = Waiting { factory: &known.factory, id: &id };
-        let runtime = self.runtime()?;
-        let address = runtime.spawn(&ctx, &known.application, known.name.as_str(), parsed.key, Map::new()).await?;
-        drop(waiting);
-        Ok(ActorRef::new(runtime.address_of(&address)?, ctx))
+        Ok(Prepared { known, id })
     }
 
-    pub(crate) async fn spawn_type(
-        self: &Arc<Self>,
-        ctx: &types::RequestContext,
-        actor_type: &str,
-        key: &str,
-        args: Map<String, Value>,
-    ) -> Result<ActorRef, Failure> {
+    /// The application of a registered type, by which its actors are spawned.
+    pub(crate) fn application_of(self: &Arc<Self>, ctx: &types::RequestContext, actor_type: &str) -> Result<Name, Failure> {
         let registration = self.registry.get(actor_type)?;
-        let known = self.known_type(ctx, &name("actor type", actor_type)?, || registration)?;
-        let runtime = self.runtime()?;
-        let id = runtime.spawn(ctx, &known.application, known.name.as_str(), key, args).await?;
-        Ok(ActorRef::new(runtime.address_of(&id)?, ctx.clone()))
+        Ok(self.known_type(ctx, &name("actor type", actor_type)?, || registration)?.application)
     }
 
     /// Where an actor is reached.
@@ -205,9 +207,8 @@ impl ServiceLocator {
         if let Some(known) = scope.iter().find(|known| known.name == *type_name) {
             return Ok(known.clone());
         }
-        let Registration { info, durable, version, maker, idle_timeout, facets, has_init } =
+        let Registration { info, version, maker, profile, has_init } =
             self.registry.get(type_name.as_str()).unwrap_or_else(|_| registration());
-        let profile = Profile { durable, idle_timeout, eager: true, temporary: maker.is_none(), facets, ..Profile::default() };
         let factory = Arc::new(NativeType::new(info, version, maker, has_init, self.clone()));
         let known = Known { name: type_name.clone(), application: name("actor type", &format!("native.{type_name}"))?, factory };
         let spec = TypeSpec { name: type_name.clone(), guest_type: type_name.to_string(), aliases: Vec::new(), profile };
@@ -238,15 +239,25 @@ impl ServiceLocator {
     }
 }
 
-/// Takes a value back that its spawn has left behind.
-struct Waiting<'a> {
-    factory: &'a NativeType,
-    id: &'a types::ActorId,
+/// A value whose actor is being started. One that its spawn has left behind is taken back.
+pub(crate) struct Prepared {
+    known: Known,
+    id: types::ActorId,
 }
 
-impl Drop for Waiting<'_> {
+impl Prepared {
+    pub(crate) fn id(&self) -> &types::ActorId {
+        &self.id
+    }
+
+    pub(crate) fn application(&self) -> &Name {
+        &self.known.application
+    }
+}
+
+impl Drop for Prepared {
     fn drop(&mut self) {
-        drop(self.factory.take(self.id));
+        drop(self.known.factory.take(&self.id));
     }
 }
 

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use plexspaces_actor::{Description, Facet, Factory, Fault, HandlerInfo, Instance, Reply, Sdk, Spec, Turn, TypeInfo};
+use plexspaces_actor::{
+    Behavior, Description, Facet, Factory, Fault, HandlerInfo, HandlerKind, Instance, LogLevel, Reply, Sdk, Spec, Turn, TypeInfo,
+};
 use plexspaces_types as types;
 use plexspaces_types::{Code, Failure, Payload};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{Actor, ActorContext, BehaviorError, Message, ServiceLocator};
+use crate::{Actor, ActorContext, BehaviorError, Message, Operation, ServiceLocator};
 
 /// An actor that has not run its `init`.
 #[async_trait]
@@ -102,15 +104,25 @@ impl Factory for NativeType {
     }
 }
 
+/// What each state machine answers that has no handler of this name.
+const SHOW_STATE: Operation =
+    Operation { name: "fsm_state", kind: HandlerKind::Call, doc: "The present state and the states that there are." };
+
+/// Whether the runtime answers `fsm_state` for these actors.
+fn shows_state<A: Actor>() -> bool {
+    A::BEHAVIOR == Behavior::GenFSM && !A::OPERATIONS.iter().any(|operation| operation.name == SHOW_STATE.name)
+}
+
 /// What is said of a type of actors.
 pub(crate) fn describe<A: Actor>(name: &str) -> TypeInfo {
-    let info = |operation: &crate::Operation| HandlerInfo {
+    let info = |operation: &Operation| HandlerInfo {
         operation: operation.name.to_owned(),
         kind: operation.kind,
         doc: operation.doc.to_owned(),
         parameters: Value::Null,
     };
-    let mut handlers: Vec<HandlerInfo> = A::OPERATIONS.iter().map(info).collect();
+    let shown = shows_state::<A>().then_some(SHOW_STATE);
+    let mut handlers: Vec<HandlerInfo> = A::OPERATIONS.iter().chain(&shown).map(info).collect();
     handlers.sort_by(|one, other| one.operation.cmp(&other.operation));
     TypeInfo {
         name: name.to_owned(),
@@ -168,9 +180,34 @@ impl<A: Actor> Native<A> {
         Ok(state)
     }
 
+    /// Handles the signals that came to a run and that it has not taken.
+    async fn handle_rest(&mut self, ctx: &ActorContext) -> Result<(), BehaviorError> {
+        while let Some(signal) = ctx.next_signal().await {
+            let has_handler = A::OPERATIONS.iter().any(|operation| operation.name == signal.msg_type || operation.name == "*");
+            let name = &signal.msg_type;
+            if !has_handler {
+                ctx.log(LogLevel::Warn, &format!("{name} was dropped: it has no handler and nothing waited for it")).await;
+                continue;
+            }
+            match self.actor.handle(ctx, &signal).await {
+                // Its sender was told that it would be heard, and the run is not to blame.
+                Err(BehaviorError::InvalidPayload(why)) => ctx.log(LogLevel::Warn, &format!("{name} was dropped: {why}")).await,
+                handled => drop(handled?),
+            }
+        }
+        Ok(())
+    }
+
     async fn turn(&mut self, ctx: &ActorContext, message: &Message, want_state: bool) -> Result<Reply, BehaviorError> {
         let before = self.actor.fsm_state().map(|state| state.clone());
-        let payload = self.actor.handle(ctx, message).await?;
+        let shown = before.as_ref().filter(|_| message.msg_type == SHOW_STATE.name && shows_state::<A>());
+        let payload = match shown {
+            Some(state) => Payload::from_value(&json!({"state": state, "states": A::STATES})),
+            None => self.actor.handle(ctx, message).await?,
+        };
+        if A::BEHAVIOR == Behavior::Workflow {
+            self.handle_rest(ctx).await?;
+        }
         self.check(before)?;
         let state = if want_state { Some(self.state()?) } else { None };
         Ok(Reply { payload, state })
@@ -180,7 +217,10 @@ impl<A: Actor> Native<A> {
 #[async_trait]
 impl<A: Actor> Instance for Native<A> {
     async fn handle(&mut self, message: &types::Message, turn: Turn, want_state: bool) -> Result<(Reply, Turn), Fault> {
-        let message = Message::received(message);
+        let mut message = Message::received(message);
+        if A::BEHAVIOR == Behavior::Workflow && !A::OPERATIONS.iter().any(|operation| operation.name == message.msg_type) {
+            message = message.spelled_out();
+        }
         let ctx = ActorContext::new(turn, self.locator.clone());
         match self.turn(&ctx, &message, want_state).await {
             Ok(reply) => Ok((reply, ctx.into_turn())),

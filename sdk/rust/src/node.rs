@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexspaces_actor::{Config, Facet, FacetRegistry, Outbound, Runtime};
+use plexspaces_actor::{BlobKeys, BlobStore, Config, Facet, FacetRegistry, Objects, Outbound, Runtime};
 use plexspaces_store::{Memory, Store};
 use plexspaces_types::{Clock, Failure, Name};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::ServiceLocator;
+
+/// Bytes of one blob, and of all blobs of a namespace.
+const MAX_BLOB: u64 = 1 << 30;
+const BLOB_QUOTA: u64 = 100 << 30;
 
 /// Makes a [`Node`].
 pub struct NodeBuilder {
@@ -19,6 +23,8 @@ pub struct NodeBuilder {
     /// Or the first facet that could not be registered.
     facets: Result<FacetRegistry, Failure>,
     outbound: Option<Arc<dyn Outbound>>,
+    blobs: Option<Arc<dyn Objects>>,
+    blob_bytes: (u64, u64),
 }
 
 impl NodeBuilder {
@@ -31,6 +37,8 @@ impl NodeBuilder {
             grace: Duration::from_secs(20),
             facets: Ok(FacetRegistry::builtin()),
             outbound: None,
+            blobs: None,
+            blob_bytes: (MAX_BLOB, BLOB_QUOTA),
         }
     }
 
@@ -45,6 +53,20 @@ impl NodeBuilder {
     #[must_use]
     pub fn service_links(mut self, links: Arc<dyn Outbound>) -> Self {
         self.outbound = Some(links);
+        self
+    }
+
+    /// Keeps the bytes of blobs here, such as in a directory or a bucket that `plexspaces_objects` opens. Without it there are no blobs.
+    #[must_use]
+    pub fn blobs(mut self, objects: Arc<dyn Objects>) -> Self {
+        self.blobs = Some(objects);
+        self
+    }
+
+    /// How large one blob may be, 1 GiB unless it is set, and all of a namespace, 100 GiB.
+    #[must_use]
+    pub fn blob_limits(mut self, one: u64, all: u64) -> Self {
+        self.blob_bytes = (one, all);
         self
     }
 
@@ -67,13 +89,18 @@ impl NodeBuilder {
 
     /// The node, at once ready for actors. A name that cannot be used is the error of whatever is done with the node first.
     pub async fn build(self) -> Node {
-        let Self { name, store, grace, facets, outbound } = self;
+        let Self { name, store, grace, facets, outbound, blobs, blob_bytes } = self;
         let clock = Clock::system();
         let invalid = |error: plexspaces_types::InvalidName| Failure::invalid("node", error.to_string());
         let id = Name::new("node", &name).map_err(invalid);
+        let blobs = match blobs {
+            Some(objects) => blob_store(&*store, objects, blob_bytes).await.map(Some),
+            None => Ok(None),
+        };
         let runtime = id.and_then(|node_id| {
             Ok(Runtime::new(Config {
                 facets: facets?,
+                blobs: blobs?,
                 services: plexspaces_coord::services(),
                 ..Config::new(node_id, store, clock.clone())
             }))
@@ -86,6 +113,12 @@ impl NodeBuilder {
             stopped: CancellationToken::new(),
         }
     }
+}
+
+async fn blob_store(store: &dyn Store, objects: Arc<dyn Objects>, (max_bytes, quota_bytes): (u64, u64)) -> Result<BlobStore, Failure> {
+    let keys = Arc::new(BlobKeys::kept_in(store).await?.into());
+    // No request from outside reaches this node, so that links are those of the objects' place or none.
+    Ok(BlobStore { objects, keys, url: "".into(), max_bytes, quota_bytes })
 }
 
 /// A node that is part of this program: it has no ports and no files of its own.

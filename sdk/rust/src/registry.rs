@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use plexspaces_actor::{FacetSpec, TypeInfo};
+use plexspaces_actor::{FacetSettings, FacetSpec, Profile, TypeInfo};
 use plexspaces_types::{Code, Failure};
+use serde_json::{Map, Value};
 
 use crate::native::{Maker, Native, describe};
 use crate::{Actor, ActorContext, ServiceLocator};
@@ -21,12 +22,11 @@ pub struct ActorRegistry {
 #[derive(Clone)]
 pub(crate) struct Registration {
     pub(crate) info: TypeInfo,
-    pub(crate) durable: bool,
     pub(crate) version: u64,
     /// None for a type whose actors are only given as values.
     pub(crate) maker: Option<Maker>,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) facets: Vec<FacetSpec>,
+    /// How its actors live.
+    pub(crate) profile: Profile,
     /// Whether its actors' `init` reads their configuration.
     pub(crate) has_init: bool,
 }
@@ -36,11 +36,9 @@ impl Registration {
     pub(crate) fn of_values<A: Actor>() -> Self {
         Self {
             info: describe::<A>(A::NAME),
-            durable: A::DURABLE,
             version: A::VERSION,
             maker: None,
-            idle_timeout: None,
-            facets: Vec::new(),
+            profile: Profile { temporary: true, ..lives::<A>(None) },
             has_init: A::HAS_INIT,
         }
     }
@@ -66,12 +64,22 @@ impl ActorRegistry {
         self.add::<A, F>(name, Some(idle_timeout), make)
     }
 
-    /// Puts facets around each actor of a registered type. Like the type it comes before the first actor; whether there are such facets turns
-    /// out with that.
+    /// Puts facets around each actor of a registered type; [`crate::VirtualActorFacet`] and [`crate::DurabilityFacet`] say how it lives instead.
+    /// Like the type it comes before the first actor; whether there are such facets turns out with that.
     pub fn set_facets(&self, name: &str, facets: Vec<FacetSpec>) -> Result<(), Failure> {
         let mut types = self.types.write();
         let unknown = || Failure::not_found(format!("the actor type {name:?} is not registered")).with_field("actor_type");
-        types.get_mut(name).ok_or_else(unknown)?.facets = facets;
+        let registration = types.get_mut(name).ok_or_else(unknown)?;
+        let mut profile = Profile { facets: Vec::new(), ..registration.profile.clone() };
+        for facet in facets {
+            let wrong = |error: String| Failure::new(Code::InvalidConfig, format!("facet {}: {error}", facet.name)).with_field("facets");
+            match facet.name.as_str() {
+                "virtual_actor" | "VirtualActorFacet" => virtual_actor(&mut profile, &facet.config).map_err(wrong)?,
+                "durability" | "DurabilityFacet" => durability(&mut profile, &facet.config).map_err(wrong)?,
+                _ => profile.facets.push(facet),
+            }
+        }
+        registration.profile = profile;
         Ok(())
     }
 
@@ -85,11 +93,9 @@ impl ActorRegistry {
             Arc::new(move |ctx: &ActorContext, locator: &Arc<ServiceLocator>| Box::new(Native::new(make(ctx), locator.clone())));
         let registration = Registration {
             info: describe::<A>(name),
-            durable: A::DURABLE,
             version: A::VERSION,
             maker: Some(maker),
-            idle_timeout,
-            facets: Vec::new(),
+            profile: lives::<A>(idle_timeout),
             has_init: A::HAS_INIT,
         };
         let mut types = self.types.write();
@@ -113,4 +119,28 @@ impl ActorRegistry {
         let found = self.types.read().get(name).cloned();
         found.ok_or_else(unknown)
     }
+}
+
+/// How actors live of which nothing else is said: in memory until they were idle for long enough, if that is.
+fn lives<A: Actor>(idle_timeout: Option<Duration>) -> Profile {
+    Profile { durable: A::DURABLE, idle_timeout, eager: true, ..Profile::default() }
+}
+
+fn virtual_actor(profile: &mut Profile, config: &Map<String, Value>) -> Result<(), String> {
+    let mut settings = FacetSettings::new(config);
+    profile.idle_timeout = settings.duration("idle_timeout")?;
+    profile.labels = settings.optional("labels")?.unwrap_or_default();
+    settings.finish()
+}
+
+fn durability(profile: &mut Profile, config: &Map<String, Value>) -> Result<(), String> {
+    if !profile.durable {
+        return Err("only the actor's code can make it durable: give its attribute the argument durable".to_owned());
+    }
+    let mut settings = FacetSettings::new(config);
+    profile.keeping.interval = settings.count("checkpoint_interval")?.map(|turns| turns as u64);
+    if let Some(turns) = settings.count("history")? {
+        profile.keeping.history = turns as u64;
+    }
+    settings.finish()
 }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use plexspaces_sdk::{
-    ActorContext, ActorId, BehaviorError, Code, Message, NodeBuilder, RequestContext, ServiceLocator, Value, call_message, event_actor,
-    fsm_actor, gen_server_actor, handler, json, plexspaces_handlers, query_handler, run_handler, signal_handler, spawn_with_facets,
-    workflow_actor,
+    Actor, ActorContext, ActorId, BehaviorError, Code, HandlerKind, Message, NodeBuilder, RequestContext, ServiceLocator, Value,
+    call_message, event_actor, fsm_actor, gen_server_actor, handler, json, plexspaces_handlers, query_handler, run_handler, signal_handler,
+    spawn_with_facets, workflow_actor,
 };
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,11 @@ impl<T: Send + Sync + 'static> Audit<T> {
         Ok(self.seen.clone())
     }
 
+    #[handler("count", "call")]
+    async fn count(&mut self, _ctx: &ActorContext, _msg: &Message) -> Result<usize, BehaviorError> {
+        Ok(self.seen.len())
+    }
+
     #[handler("*", "cast")]
     async fn note(&mut self, _ctx: &ActorContext, msg: &Message) -> Result<(), BehaviorError> {
         self.seen.push(msg.msg_type.clone());
@@ -120,6 +125,43 @@ async fn a_machine_is_never_in_a_state_that_it_does_not_declare() {
     let wrong = Gate { fsm_state: "nowhere".to_owned() };
     let refused = spawn_with_facets(&ctx(), locator().await, ActorId::from("gate"), "default", wrong, vec![]).await;
     assert!(refused.unwrap_err().message.contains("\"nowhere\""));
+}
+
+#[fsm_actor(states = ["shut"], initial = "shut")]
+struct Secret {
+    fsm_state: String,
+}
+
+#[plexspaces_handlers]
+impl Secret {
+    #[handler("fsm_state")]
+    async fn hide(&mut self, _ctx: &ActorContext, _msg: &Message) -> Result<String, BehaviorError> {
+        Ok("not told".to_owned())
+    }
+}
+
+#[tokio::test]
+async fn the_state_of_a_machine_can_be_asked_for() {
+    let locator = locator().await;
+    let gate = Gate { fsm_state: String::new() };
+    let gate = spawn_with_facets(&ctx(), locator.clone(), ActorId::from("gate"), "default", gate, vec![]).await.unwrap();
+    let state = async || gate.ask(call_message(json!({"op": "fsm_state"})), PATIENCE).await.unwrap().json::<Value>().unwrap();
+    assert_eq!(state().await, json!({"state": "idle", "states": ["idle", "busy"]}));
+    gate.ask(call_message(json!({"op": "go", "to": "busy"})), PATIENCE).await.unwrap();
+    assert_eq!(state().await["state"], "busy");
+    // A handler of this name comes first.
+    let secret = Secret { fsm_state: String::new() };
+    let secret = spawn_with_facets(&ctx(), locator, ActorId::from("secret"), "default", secret, vec![]).await.unwrap();
+    let told = secret.ask(call_message(json!({"op": "fsm_state"})), PATIENCE).await.unwrap();
+    assert_eq!(told.json::<Value>().unwrap(), "not told");
+}
+
+#[test]
+fn handlers_of_an_event_actor_are_casts_unless_they_say_call() {
+    let kinds = |operations: &[plexspaces_sdk::Operation]| operations.iter().map(|one| (one.name, one.kind)).collect::<Vec<_>>();
+    let wanted = [("seen", HandlerKind::Cast), ("count", HandlerKind::Call), ("*", HandlerKind::Cast)];
+    assert_eq!(kinds(Audit::<u8>::OPERATIONS), wanted);
+    assert_eq!(kinds(Gate::OPERATIONS), [("go", HandlerKind::Call), ("*", HandlerKind::Call)]);
 }
 
 #[tokio::test]

@@ -7,8 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use plexspaces_core::{Facet, FacetError, FacetSettings, FacetSpec, InterceptResult};
 use plexspaces_sdk::{
-    ActorContext, ActorId, ActorRef, BehaviorError, Message, NodeBuilder, RequestContext, call_message, gen_server_actor, handler, json,
-    plexspaces_handlers, spawn_with_facets,
+    ActorContext, ActorId, ActorRef, AuthenticationFacet, AuthorizationFacet, BehaviorError, BlobStorageFacet, CachingFacet,
+    DurabilityFacet, EventEmitterFacet, KeyValueFacet, LockFacet, LoggingFacet, Message, MetricsFacet, NodeBuilder, ProcessGroupFacet,
+    RegistryFacet, ReminderFacet, RequestContext, Rule, TimerFacet, TracingFacet, VirtualActorFacet, call_message, gen_server_actor,
+    handler, json, plexspaces_handlers, spawn_with_facets,
 };
 use serde_json::{Map, Value};
 
@@ -228,4 +230,94 @@ async fn two_facets_of_one_name_and_a_name_that_is_taken_are_refused() {
     assert_eq!(refused.message, "the actor default/Payments/other would have two facets fraud_detection");
     let node = NodeBuilder::new("facets").facet("metrics", limit).build().await;
     assert_eq!(node.start().await.unwrap_err().message, "there is a facet \"metrics\" already");
+}
+
+/// Says what its configuration labels it with.
+#[gen_server_actor(durable)]
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Labelled {
+    color: String,
+    asked: u64,
+}
+
+#[plexspaces_handlers]
+impl Labelled {
+    #[plexspaces_sdk::init_handler]
+    async fn start(&mut self, _ctx: &ActorContext, config: &Value) -> Result<(), BehaviorError> {
+        self.color = config["labels"]["color"].as_str().unwrap_or_default().to_owned();
+        Ok(())
+    }
+
+    #[handler("look")]
+    async fn look(&mut self, _ctx: &ActorContext, _msg: &Message) -> Result<Value, BehaviorError> {
+        self.asked += 1;
+        Ok(json!([self.color, self.asked]))
+    }
+}
+
+#[tokio::test]
+async fn facets_of_a_type_say_how_its_actors_live() {
+    let node = NodeBuilder::new("facets").build().await;
+    let (locator, ctx) = (node.service_locator(), RequestContext::new_without_auth("default".into(), "default".into()));
+    locator.actor_registry().register("labelled", |_| Labelled::default()).unwrap();
+    locator.actor_registry().register("till", |_| Payments { paid: 0 }).unwrap();
+    let labels = [("color".to_owned(), "red".to_owned())].into();
+    let virtual_actor = VirtualActorFacet { idle_timeout: Some(Duration::from_millis(1)), labels };
+    let durability = DurabilityFacet { checkpoint_interval: Some(2), history: Some(8) };
+    locator.actor_registry().set_facets("labelled", vec![virtual_actor.into(), durability.into(), MetricsFacet::default().into()]).unwrap();
+    let actor = locator.actor_ref(&ctx, "labelled/1").unwrap();
+    for asked in 1..=3 {
+        let reply = actor.ask(call_message(json!({"op": "look"})), Duration::from_secs(5)).await.unwrap();
+        assert_eq!(reply.json::<Value>().unwrap(), json!(["red", asked]));
+        // It leaves memory by itself.
+        while actor.is_live() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let set = |facet: FacetSpec| locator.actor_registry().set_facets("till", vec![facet]).map_err(|failure| failure.message);
+    let refused = set(DurabilityFacet::default().into()).unwrap_err();
+    assert!(refused.contains("only the actor's code can make it durable"), "{refused}");
+    let unknown = set(FacetSpec::new("virtual_actor", json!({"idle": "1s"}).as_object().unwrap().clone())).unwrap_err();
+    assert!(unknown.contains("idle"), "{unknown}");
+}
+
+#[tokio::test]
+async fn each_facet_that_a_node_has_can_be_made_from_its_type() {
+    let node = NodeBuilder::new("facets").build().await;
+    let locator = node.service_locator();
+    let (names, initial) = (|| vec!["a".to_owned()], || json!({"k": "v"}).as_object().unwrap().clone());
+    let second = Some(Duration::from_secs(1));
+    let every = json!({"name": "t", "operation": "tick", "every": "1s"});
+    let specs: Vec<FacetSpec> = vec![
+        AuthenticationFacet {}.into(),
+        AuthorizationFacet {
+            allow: Some(names()),
+            deny: Some(names()),
+            operations: [("pay".to_owned(), Rule { allow: Some(names()), deny: None })].into(),
+        }
+        .into(),
+        LoggingFacet { level: Some("warn".to_owned()), payload: true, redact: names(), max_bytes: Some(9) }.into(),
+        TracingFacet {}.into(),
+        MetricsFacet { max_operations: Some(3) }.into(),
+        CachingFacet { operations: names(), ttl: second, capacity: Some(9), invalidate: Some(false) }.into(),
+        EventEmitterFacet {
+            target: "till/1".to_owned(),
+            event: Some("paid".to_owned()),
+            operations: Some(names()),
+            payload: true,
+            reply: true,
+        }
+        .into(),
+        KeyValueFacet { initial: initial() }.into(),
+        BlobStorageFacet { initial: initial() }.into(),
+        LockFacet { key: "k".to_owned(), operations: Some(names()), ttl: second, wait: second }.into(),
+        ProcessGroupFacet { groups: names(), topics: Some(names()) }.into(),
+        RegistryFacet { name: Some("n".to_owned()), labels: [("a".to_owned(), "b".to_owned())].into(), metadata: json!({"n": 1}) }.into(),
+        TimerFacet { schedules: vec![every.clone()] }.into(),
+        ReminderFacet { schedules: vec![every] }.into(),
+    ];
+    for spec in specs {
+        let made = locator.facet_registry().unwrap().make(&spec);
+        assert_eq!(made.map(|facet| facet.name().to_owned()), Ok(spec.name));
+    }
 }

@@ -2,11 +2,11 @@
 
 use plexspaces_durable::Reminder;
 use plexspaces_store::Partition;
-use plexspaces_types::{ActorId, Code, Failure, Payload, RequestContext};
+use plexspaces_types::{ActorId, Code, Failure, Name, Payload, RequestContext};
 use serde_json::{Map, Value};
 
-use super::Turn;
 use super::log::{self, Known};
+use super::{Turn, Whom};
 use crate::Runtime;
 use crate::supervision::Exit;
 use crate::timers::{Change, Schedule};
@@ -18,14 +18,15 @@ const MAX_REMINDER_NAME: usize = 256;
 
 impl Turn {
     /// Watches an actor: at its end this one receives `__DOWN__`. Returns the reference of the watch.
-    pub fn monitor(&mut self, target: &str) -> Result<String, Failure> {
-        let call = match self.own_call(|| format!("monitor {target}"), &[])? {
+    pub fn monitor<'a>(&mut self, target: impl Into<Whom<'a>>) -> Result<String, Failure> {
+        let target = target.into();
+        let call = match self.own_call(|| format!("monitor {}", target.name), &[])? {
             Known::Told(told) => return log::read(&told?),
             Known::New(call) => call,
         };
         let reference = self.find(target).and_then(|(runtime, found)| match found {
             Ok(id) => runtime.monitor(&self.id, &id),
-            Err(_) => Ok(runtime.monitor_nobody(&self.id, target)),
+            Err(_) => Ok(runtime.monitor_nobody(&self.id, target.name)),
         });
         self.told(call, reference.as_ref().map(log::json));
         reference
@@ -42,15 +43,16 @@ impl Turn {
     }
 
     /// Ties this actor to another: when one ends abnormally the other receives `__EXIT__`.
-    pub fn link(&mut self, peer: &str) -> Result<(), Failure> {
-        let call = match self.own_call(|| format!("link {peer}"), &[])? {
+    pub fn link<'a>(&mut self, peer: impl Into<Whom<'a>>) -> Result<(), Failure> {
+        let peer = peer.into();
+        let call = match self.own_call(|| format!("link {}", peer.name), &[])? {
             Known::Told(told) => return told.map(drop),
             Known::New(call) => call,
         };
         let linked = self.find(peer).and_then(|(runtime, found)| match found {
             Ok(id) => runtime.link(&self.id, &id),
             Err(_) => {
-                runtime.tell_exit(&self.id, peer, &Exit::Error("noproc".to_owned()));
+                runtime.tell_exit(&self.id, peer.name, &Exit::Error("noproc".to_owned()));
                 Ok(())
             }
         });
@@ -58,8 +60,9 @@ impl Turn {
     }
 
     /// Unties this actor and another.
-    pub fn unlink(&mut self, peer: &str) -> Result<(), Failure> {
-        let call = match self.own_call(|| format!("unlink {peer}"), &[])? {
+    pub fn unlink<'a>(&mut self, peer: impl Into<Whom<'a>>) -> Result<(), Failure> {
+        let peer = peer.into();
+        let call = match self.own_call(|| format!("unlink {}", peer.name), &[])? {
             Known::Told(told) => return told.map(drop),
             Known::New(call) => call,
         };
@@ -73,6 +76,19 @@ impl Turn {
 
     /// Starts an actor of one of this application's types and returns its identity when its `init` has run.
     pub async fn spawn(&mut self, actor_type: &str, name: &str, args: Map<String, Value>) -> Result<ActorId, Failure> {
+        let (namespace, application) = (self.id.namespace.clone(), self.app.clone());
+        self.spawn_in(&namespace, &application, actor_type, name, args).await
+    }
+
+    /// The same with a type of another application.
+    pub async fn spawn_in(
+        &mut self,
+        namespace: &Name,
+        application: &Name,
+        actor_type: &str,
+        name: &str,
+        args: Map<String, Value>,
+    ) -> Result<ActorId, Failure> {
         let arguments = serde_json::to_vec(&args).unwrap_or_default();
         let call = match self.call(|| format!("spawn {actor_type} {name}"), &[&arguments]).await? {
             Known::Told(told) => {
@@ -83,14 +99,16 @@ impl Turn {
             Known::New(call) => call,
         };
         let (runtime, ctx) = self.reach()?;
-        let spawned = runtime.spawn(&ctx, &self.app, actor_type, name, args).await;
+        let ctx = RequestContext { namespace: namespace.clone(), ..ctx };
+        let spawned = runtime.spawn(&ctx, application, actor_type, name, args).await;
         self.told(call, spawned.as_ref().map(|id| log::json(&id.to_string())));
         spawned
     }
 
     /// Ends an actor after its present message; true when it lived.
-    pub async fn stop(&mut self, target: &str) -> Result<bool, Failure> {
-        let call = match self.call(|| format!("stop {target}"), &[]).await? {
+    pub async fn stop(&mut self, target: impl Into<Whom<'_>>) -> Result<bool, Failure> {
+        let target = target.into();
+        let call = match self.call(|| format!("stop {}", target.name), &[]).await? {
             Known::Told(told) => return log::read(&told?),
             Known::New(call) => call,
         };
@@ -224,9 +242,9 @@ impl Turn {
     }
 
     /// The actor that a target means, or why there is none.
-    fn find(&self, target: &str) -> Result<(Runtime, Result<ActorId, Failure>), Failure> {
+    fn find(&self, target: Whom<'_>) -> Result<(Runtime, Result<ActorId, Failure>), Failure> {
         let (runtime, ctx) = self.reach()?;
-        let found = runtime.resolve(&ctx, target);
+        let found = target.known.map_or_else(|| runtime.resolve(&ctx, target.name), |known| Ok(known.clone()));
         match found {
             Err(failure) if failure.code != Code::NotFound => Err(failure),
             found => Ok((runtime, found)),

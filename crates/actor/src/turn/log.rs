@@ -350,7 +350,7 @@ impl Turn {
     }
 
     /// A random number; in a durable actor the same when the turn is run again.
-    pub(crate) fn random(&mut self) -> u64 {
+    pub fn random(&mut self) -> u64 {
         self.log.as_deref_mut().map_or_else(rand::random, |log| log.random.next_u64())
     }
 

@@ -4,8 +4,8 @@ use plexspaces_types::{ActorId, Code, Failure, Message, MessageKind, Payload, Re
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Turn;
 use super::log::Known;
+use super::{Turn, Whom};
 use crate::Runtime;
 use crate::system::{Nature, ONLY};
 
@@ -53,7 +53,7 @@ impl Turn {
     }
 
     /// The actor that a target means: by its own names, else by one of the registry.
-    pub(super) async fn look_up(&self, target: &str) -> Result<(Runtime, ActorId), Failure> {
+    pub(super) async fn look_up(&self, target: Whom<'_>) -> Result<(Runtime, ActorId), Failure> {
         let unknown = match self.resolve(target) {
             Err(failure) if failure.code == Code::NotFound => failure,
             resolved => return resolved,
@@ -64,12 +64,12 @@ impl Turn {
         };
         let id = kind.identity(&self.id.tenant, &self.id.namespace, ONLY)?;
         self.catch_up().await?;
-        let (ctx, mut message) = self.request("lookup", Payload::from_value(&json!({"name": target})));
+        let (ctx, mut message) = self.request("lookup", Payload::from_value(&json!({"name": target.name})));
         message.idempotency_key = None;
         let reply = runtime.ask_actor(ctx, id, message).await?;
         let found: Found = serde_json::from_slice(reply.as_bytes()).unwrap_or_default();
         // What it stands for is a name as any other, so that it leads to nothing that could not be named.
-        found.entry.map_or(Err(unknown), |entry| self.resolve(&entry.target))
+        found.entry.map_or(Err(unknown), |entry| self.resolve((&entry.target).into()))
     }
 
     /// A request to a service. The actors that wait for this one are no concern of a service: it asks nobody.

@@ -19,7 +19,8 @@ struct Handler {
     /// What it is called for; `*` for anything else.
     operation: String,
     span: Span,
-    kind: &'static str,
+    /// As `HandlerKind` names it; none if nothing is said.
+    kind: Option<&'static str>,
     method: Ident,
     is_async: bool,
     doc: String,
@@ -100,10 +101,10 @@ fn add(found: &mut Found, method: &ImplItemFn, mark: Mark) {
             found.init = Some((method.sig.ident.clone(), method.sig.asyncness.is_some()));
             return;
         }
-        Mark::Run => ("workflow_run".to_owned(), method.sig.ident.span(), "Run"),
-        Mark::Signal(name) => (format!("workflow_signal:{}", name.value()), name.span(), "Signal"),
-        Mark::Query(name) => (format!("workflow_query:{}", name.value()), name.span(), "Query"),
-        Mark::Handler { operation, cast } => (operation.value(), operation.span(), if cast { "Cast" } else { "Call" }),
+        Mark::Run => ("workflow_run".to_owned(), method.sig.ident.span(), Some("Run")),
+        Mark::Signal(name) => (format!("workflow_signal:{}", name.value()), name.span(), Some("Signal")),
+        Mark::Query(name) => (format!("workflow_query:{}", name.value()), name.span(), Some("Query")),
+        Mark::Handler { operation, kind } => (operation.value(), operation.span(), kind),
     };
     found.handlers.push(Handler {
         operation,
@@ -162,16 +163,22 @@ fn dispatcher(block: &ItemImpl, found: &Found) -> TokenStream {
     for handler in &found.handlers {
         let call = call(handler);
         let (operation, doc) = (&handler.operation, &handler.doc);
-        let kind = Ident::new(handler.kind, Span::call_site());
+        let kind = match handler.kind {
+            Some(kind) => {
+                let kind = Ident::new(kind, Span::call_site());
+                quote!(::plexspaces_sdk::HandlerKind::#kind)
+            }
+            None => quote!(::plexspaces_sdk::__private::usual_kind::<Self>()),
+        };
         infos.push(quote! {
-            ::plexspaces_sdk::Operation { name: #operation, kind: ::plexspaces_sdk::HandlerKind::#kind, doc: #doc }
+            ::plexspaces_sdk::Operation { name: #operation, kind: #kind, doc: #doc }
         });
         if operation == "*" {
             other = call;
             continue;
         }
         let mut names = vec![operation.as_str()];
-        if handler.kind == "Run" {
+        if handler.kind == Some("Run") {
             names.extend(["run", "start"].into_iter().filter(|name| !taken(name)));
         }
         arms.push(quote!(#(#names)|* => #call));
@@ -215,7 +222,7 @@ fn call(handler: &Handler) -> TokenStream {
     let method = &handler.method;
     let wait = handler.is_async.then(|| quote_spanned!(method.span()=> .await));
     let call = quote_spanned!(method.span()=> self.#method(ctx, msg));
-    if matches!(handler.kind, "Cast" | "Signal") {
+    if matches!(handler.kind, Some("Cast" | "Signal")) {
         quote!(::plexspaces_sdk::__private::done(#call #wait))
     } else {
         quote!(::plexspaces_sdk::__private::answer(msg, #call #wait))

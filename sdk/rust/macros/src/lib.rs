@@ -16,14 +16,16 @@ pub fn gen_server_actor(arguments: TokenStream, item: TokenStream) -> TokenStrea
     structs::expand(structs::Kind::Server, arguments.into(), item.into()).into()
 }
 
-/// Makes a struct an actor for events, which nobody waits for. Arguments as of [`gen_server_actor`].
+/// Makes a struct an actor for events, which nobody waits for: its handlers are casts unless they say `"call"`. One that says neither still
+/// answers whoever asks it. Arguments as of [`gen_server_actor`].
 #[proc_macro_attribute]
 pub fn event_actor(arguments: TokenStream, item: TokenStream) -> TokenStream {
     structs::expand(structs::Kind::Event, arguments.into(), item.into()).into()
 }
 
 /// Makes a struct a finite state machine: `states = ["..", ".."]` and `initial = ".."`. Its field `fsm_state: String` holds the state; a
-/// handler that leaves an undeclared state there fails, and the state is as it was before.
+/// handler that leaves an undeclared state there fails, and the state is as it was before. The operation `fsm_state` answers
+/// `{"state", "states"}` unless it has a handler of its own.
 #[proc_macro_attribute]
 pub fn fsm_actor(arguments: TokenStream, item: TokenStream) -> TokenStream {
     structs::expand(structs::Kind::Fsm, arguments.into(), item.into()).into()
@@ -42,6 +44,7 @@ pub fn plexspaces_handlers(arguments: TokenStream, item: TokenStream) -> TokenSt
 }
 
 /// Handles the operation of this name; `#[handler("*")]` whatever no other handler takes. `#[handler("name", "cast")]` answers nothing.
+/// Without a kind it is a call, in an [`macro@event_actor`] a cast that answers whoever asks.
 #[proc_macro_attribute]
 pub fn handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
     marks::leave("handler", arguments.into(), item.into()).into()

@@ -16,7 +16,7 @@ pub(crate) enum Mark {
     Run,
     Signal(LitStr),
     Query(LitStr),
-    Handler { operation: LitStr, cast: bool },
+    Handler { operation: LitStr, kind: Option<&'static str> },
 }
 
 /// An expanded attribute: nothing is left of one that was collected.
@@ -111,13 +111,14 @@ fn handler(attribute: &Attribute) -> Result<Mark, Error> {
     if operation.value().is_empty() {
         return Err(Error::new(operation.span(), "the operation is empty"));
     }
-    let cast = match kind.as_ref().map(|kind| kind.text.as_str()) {
-        None | Some("call") => false,
-        Some("cast") => true,
+    let kind = match kind.as_ref().map(|kind| kind.text.as_str()) {
+        None => None,
+        Some("call") => Some("Call"),
+        Some("cast") => Some("Cast"),
         Some(other) => {
             let span = kind.as_ref().map_or_else(|| operation.span(), |kind| kind.span);
             return Err(Error::new(span, format!("unknown kind {other:?}, expected \"call\" or \"cast\"")));
         }
     };
-    Ok(Mark::Handler { operation, cast })
+    Ok(Mark::Handler { operation, kind })
 }
