@@ -447,7 +447,10 @@ impl Actor {
             Some(facets) if !turn.is_again() => Box::pin(facets.handle(&mut *live.instance, &told, turn, want_state)),
             _ => live.instance.handle(&told, turn, want_state),
         };
-        let outcome = guard(&self.cell, limit, handled).await;
+        let mut outcome = guard(&self.cell, limit, handled).await;
+        if let Ok(Ok((_, turn))) = &mut outcome {
+            turn.take_back();
+        }
         // One that is to end does not wait for the disk.
         let held = self.held().filter(|_| !matches!(outcome, Err(Cut::Killed | Cut::Verdict(_))));
         if let Some(held) = &held

@@ -177,6 +177,24 @@ async fn what_could_not_be_kept_beside_the_code_was_not_done() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_sent_before_a_checkpoint_leaves_though_the_run_fails_beside_an_earlier_one() {
+    let store = slow();
+    let node = Node::on(store.clone()).await;
+    let tell = |what: &str| json!({"do": "tell", "target": "script/recorder", "op": "note", "payload": what});
+    let steps = json!([checkpoint(), tell("one"), checkpoint(), tell("two"), checkpoint(), pass("on"), tell("three"), {"do": "fail"}]);
+    let let_go = async {
+        until("the code has gone on", async || has(&node, "on")).await;
+        rest().await;
+        store.says.lets.add_permits(99);
+    };
+    let (done, ()) = tokio::join!(run(&node, steps), let_go);
+    assert_eq!(done.unwrap_err().code, Code::HandlerFailed);
+    node.notes("script/recorder", &json!(["one", "two"])).await;
+    rest().await;
+    assert_eq!(node.ask("script/recorder", "notes", json!({})).await, Ok(json!(["one", "two"])));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_turn_that_fails_beside_its_commit_has_failed() {
     let store = slow();
     let node = Node::on(store.clone()).await;

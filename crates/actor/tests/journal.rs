@@ -382,6 +382,13 @@ async fn the_result_of_a_run_is_found_by_its_id_however_it_was_begun() {
     let named = json!({"steps": [{"do": "ask", "target": "script/recorder", "op": "note", "payload": 3}]});
     node.keyed("flow/a", "workflow_run", named, Some("mine")).await.unwrap();
     assert_eq!(result().await, (RunStatus::Completed, Some(json!([3]))));
+    let later = json!({"steps": [{"do": "get", "key": "nothing"}]});
+    let remind = json!({"steps": [{"do": "remind", "name": "r", "ms": 1, "op": "workflow_run", "payload": later}]});
+    node.ask("flow/a", "workflow_run", remind).await.unwrap();
+    let of_get = (RunStatus::Completed, Some(json!([null])));
+    let turns = async || node.runtime.history(&ctx(), target("flow/a"), 0, 100).await.unwrap().0.len();
+    let before = turns().await;
+    until("the reminder's run is over", async || turns().await > before && result().await == of_get).await;
 }
 
 #[tokio::test]

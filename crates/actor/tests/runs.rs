@@ -44,6 +44,21 @@ async fn what_a_run_heard_while_it_stood_still_it_hears_at_the_same_place_again(
 }
 
 #[tokio::test]
+async fn an_order_that_comes_again_when_its_run_is_over_was_obeyed() {
+    let node = Node::on(Arc::new(Memory::new())).await;
+    node.tell("flow/a", "workflow_run", json!({"steps": [{"do": "note", "payload": "begun"}, {"do": "sleep", "ms": 60_000}]}))
+        .await
+        .unwrap();
+    node.notes("flow/a", &json!(["begun"])).await;
+    let cancel = async |key: &str, payload: Value| node.keyed("flow/a", "workflow_cancel", payload, Some(key)).await;
+    cancel("c", json!({})).await.unwrap();
+    node.notes("flow/a", &json!(["begun", "compensated"])).await;
+    cancel("c", json!({})).await.unwrap();
+    assert_eq!(cancel("c", json!({"other": 1})).await.unwrap_err().field.as_deref(), Some("Idempotency-Key"));
+    assert_eq!(cancel("d", json!({})).await.unwrap_err().code, Code::Conflict);
+}
+
+#[tokio::test]
 async fn the_cancellation_of_another_run_is_not_this_ones() {
     let node = Node::on(Arc::new(Memory::new())).await;
     let child = json!({"steps": [{"do": "note", "payload": "begun"}, {"do": "sleep", "ms": 60_000}]});

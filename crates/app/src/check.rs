@@ -76,7 +76,9 @@ impl Tree<'_> {
                 self.children(&child.children, depth + 1)?;
             }
             (false, None, _) => {
-                Key::new(name).map_err(|error| in_child(key, error.to_string()))?;
+                for name in child.names(name) {
+                    Key::new(&name).map_err(|error| in_child(key, error.to_string()))?;
+                }
             }
         }
         check_facets(self.registry, &child.facets).map_err(|wrong| in_child("facets", wrong.message))

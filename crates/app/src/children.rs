@@ -87,7 +87,7 @@ impl Child {
     }
 
     /// The names of what is started for it.
-    fn names(&self, name: &str) -> Vec<String> {
+    pub(crate) fn names(&self, name: &str) -> Vec<String> {
         match self.count {
             None => vec![name.to_owned()],
             Some(count) => (1..=count.0).map(|number| format!("{name}-{number}")).collect(),

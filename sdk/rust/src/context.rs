@@ -267,7 +267,7 @@ impl ActorContext {
     }
 
     /// Milliseconds since the Unix epoch. In a durable actor the time at which the message came or the handler last waited: it is the same
-    /// when the handler is run again.
+    /// when the handler is run again, unless it is asked for beside a call of this context that is under way.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         match (self.turn.try_read(), self.stands_at.load(Ordering::Relaxed)) {

@@ -203,7 +203,16 @@ impl<A: Actor> Native<A> {
         let shown = before.as_ref().filter(|_| message.msg_type == SHOW_STATE.name && shows_state::<A>());
         let payload = match shown {
             Some(state) => Payload::from_value(&json!({"state": state, "states": A::STATES})),
-            None => self.actor.handle(ctx, message).await?,
+            None => match self.actor.handle(ctx, message).await {
+                Ok(payload) => payload,
+                Err(error) => {
+                    // What a handler would change goes with the run; its senders were told that it would be heard.
+                    while let Some(signal) = ctx.next_signal().await {
+                        ctx.log(LogLevel::Warn, &format!("{} was dropped: the run has failed", signal.msg_type)).await;
+                    }
+                    return Err(error);
+                }
+            },
         };
         if A::BEHAVIOR == Behavior::Workflow {
             self.handle_rest(ctx).await?;

@@ -128,7 +128,7 @@ fn lives<A: Actor>(idle_timeout: Option<Duration>) -> Profile {
 
 fn virtual_actor(profile: &mut Profile, config: &Map<String, Value>) -> Result<(), String> {
     let mut settings = FacetSettings::new(config);
-    profile.idle_timeout = settings.duration("idle_timeout")?;
+    profile.idle_timeout = settings.duration("idle_timeout")?.or(profile.idle_timeout);
     profile.labels = settings.optional("labels")?.unwrap_or_default();
     settings.finish()
 }

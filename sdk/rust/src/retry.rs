@@ -66,9 +66,15 @@ impl ActorContext {
     ///
     /// Each attempt is a request of its own: one that timed out may have happened all the same.
     ///
-    /// ```ignore
+    /// ```
+    /// # use std::time::Duration;
+    /// # use plexspaces_sdk::{ActorContext, BehaviorError, RetryPolicy, call_message};
+    /// # use serde_json::json;
+    /// # async fn pay(ctx: &ActorContext, order: &str) -> Result<(), BehaviorError> {
     /// let charge = call_message(json!({"op": "charge", "order": order}));
     /// ctx.retry(&RetryPolicy::default(), || ctx.ask("payments/main", charge.clone(), Duration::from_secs(5))).await?;
+    /// # Ok(())
+    /// # }
     /// ```
     pub async fn retry<T, E, F, Step>(&self, policy: &RetryPolicy, mut step: F) -> Result<T, E>
     where

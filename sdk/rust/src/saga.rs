@@ -13,7 +13,12 @@ type Undo<'a> = Box<dyn FnMut() -> Undoing<'a> + Send + 'a>;
 
 /// Steps that are undone when a later one fails.
 ///
-/// ```ignore
+/// ```
+/// # use std::time::Duration;
+/// # use plexspaces_sdk::{ActorContext, BehaviorError, call_message};
+/// # use serde_json::{Value, json};
+/// # const PATIENCE: Duration = Duration::from_secs(5);
+/// # async fn book(ctx: &ActorContext, trip: &str) -> Result<Value, BehaviorError> {
 /// let mut saga = ctx.saga();
 /// let booked = async {
 ///     for provider in ["hotel/main", "flight/main"] {
@@ -25,6 +30,7 @@ type Undo<'a> = Box<dyn FnMut() -> Undoing<'a> + Send + 'a>;
 /// }
 /// .await;
 /// saga.finish(booked).await
+/// # }
 /// ```
 ///
 /// Add a compensation before its step where a step may have happened although it failed, for example because it timed out; it must then bear

@@ -46,12 +46,28 @@ impl Actor {
                     }
                 }
                 Some(order) => {
+                    // The run that obeyed it may be over.
+                    if let Some(answer) = self.obeyed(&envelope.message).await {
+                        envelope.answer(answer);
+                        continue;
+                    }
                     let message = format!("there is no run of {} to {}", cell.id, order.verb());
                     envelope.answer(Err(Failure::new(Code::Conflict, message)));
                 }
             }
         }
         Fate::Stays
+    }
+
+    /// The answer to an order that was given before.
+    async fn obeyed(&mut self, message: &Message) -> Option<Result<Payload, Failure>> {
+        let key = message.idempotency_key.as_deref().filter(|_| self.body.profile.durable)?;
+        let stored = match self.stored_answer(key).await {
+            Ok(stored) => stored?,
+            Err(failure) => return Some(Err(failure)),
+        };
+        let is_same = stored.fingerprint == fingerprint(&message.operation, &message.payload);
+        Some(if is_same { Ok(stored.reply) } else { Err(used_for_another(key)) })
     }
 
     async fn refuse_inbox(&mut self, unfinished: Unfinished) -> Fate {

@@ -16,22 +16,24 @@ impl Actor {
             return Ok(Payload::empty());
         };
         let next = self.next_time(&reminder);
-        let (mut effects, mut state) = (Effects::default(), None);
+        let (mut effects, mut state, mut answer) = (Effects::default(), None, None);
         if envelope.failures < ATTEMPTS {
             let Reminder { operation, payload, .. } = reminder;
             let sender = Some(self.cell.id.clone());
             let message = Message { operation, kind: MessageKind::Cast, payload, sender, idempotency_key: None };
             let mut envelope = Envelope::new(envelope.ctx.clone(), message);
             let turn = self.start_turn(&mut envelope, Some((due.name.clone(), due.at_ms)), None).await?;
-            let want_state = self.wants_state();
+            let is_run = self.is_kept_run(&envelope.message);
+            let want_state = self.wants_state() || is_run;
             let (reply, turn) = self.run_turn(turn, &envelope.message, want_state).await?;
             (effects, state) = (turn.into_effects(), reply.state);
+            answer = is_run.then(|| (LATEST.to_owned(), [0; 32], reply.payload));
         }
         // What the turn itself says of this reminder counts.
         if !effects.reminders.iter().any(|(name, _)| *name == due.name) {
             effects.reminders.push((due.name.clone(), next));
         }
-        self.settle(effects, state, None, &envelope.ctx).await?;
+        self.settle(effects, state, answer, &envelope.ctx).await?;
         self.runtime.reminded(due).await;
         self.body.kind.metrics.handled.increment(1);
         Ok(Payload::empty())

@@ -8,11 +8,14 @@ use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use plexspaces_durable::journal::{self, Begin, Entry, Recorded, Refusal, Signal, Step};
 use plexspaces_durable::{Activation, Changes, Outgoing, Replay};
-use plexspaces_types::{Code, Failure, Payload};
+use plexspaces_types::{Code, Failure, Payload, RequestContext};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng as _};
 
 use super::{Looking, Turn};
+use crate::Runtime;
+use crate::cell::Cell;
+use crate::timers::Change;
 
 /// An actor's journal: its runner has it, and so has the turn that is under way. It is never locked across a wait.
 pub(crate) type Held = Arc<Mutex<Journal>>;
@@ -29,13 +32,31 @@ pub(crate) struct Journal {
     /// Nothing else is to be done: a turn that gets to the end of its journal is stopped there.
     only_again: bool,
     reached: bool,
-    /// The commit that is under way while the code goes on.
+    /// The commits that are under way while the code goes on.
     beside: Option<Shared<BoxFuture<'static, Result<(), Failure>>>>,
+    /// What they keep next, which may become more until then; none while there is nobody to keep it.
+    queue: Option<Box<Done>>,
+}
+
+/// What a turn has done from one commit to the next.
+#[derive(Default)]
+struct Done {
+    changes: Changes,
+    timers: Vec<Change>,
 }
 
 impl Journal {
     pub(crate) fn new(activation: Activation, code: u64) -> Held {
-        Arc::new(Mutex::new(Self { activation, code, stopped: None, again: false, only_again: false, reached: false, beside: None }))
+        Arc::new(Mutex::new(Self {
+            activation,
+            code,
+            stopped: None,
+            again: false,
+            only_again: false,
+            reached: false,
+            beside: None,
+            queue: None,
+        }))
     }
 
     /// One for turns that are run again and go no further than they went.
@@ -65,7 +86,56 @@ impl Journal {
     }
 }
 
-/// Waits for the commit that is under way while the code goes on. Of one that failed this tells once; no other is taken after it.
+impl Done {
+    fn is_empty(&self) -> bool {
+        self.len() == 0 && self.changes.published.is_none()
+    }
+
+    /// In calls of the host, messages and timers.
+    fn len(&self) -> usize {
+        self.changes.entries.len() + self.changes.outgoing.len() + self.changes.reminders.len() + self.timers.len()
+    }
+
+    /// Adds what was done after it.
+    fn add(&mut self, later: Self) {
+        let Changes { entries, outgoing, reminders, published, heard, answer, .. } = later.changes;
+        self.changes.entries.extend(entries);
+        self.changes.outgoing.extend(outgoing);
+        self.changes.reminders.retain(|(name, _)| !reminders.iter().any(|(later, _)| later == name));
+        self.changes.reminders.extend(reminders);
+        self.changes.published = published.or(self.changes.published.take());
+        self.changes.heard = heard.or(self.changes.heard.take());
+        self.changes.answer = answer.or(self.changes.answer.take());
+        self.timers.extend(later.timers);
+    }
+
+    /// Commits it, and lets it take effect.
+    async fn keep(self, runtime: &Runtime, cell: &Arc<Cell>, held: &Held, ctx: &RequestContext) -> Result<(), Failure> {
+        let outgoing = self.changes.outgoing.clone();
+        runtime.commit(cell, held, self.changes).await?;
+        for change in self.timers {
+            runtime.timers().apply(cell, change);
+        }
+        runtime.send_out(cell, ctx, outgoing).await;
+        Ok(())
+    }
+}
+
+/// Keeps what has been done, and then what has been done meanwhile, until there is nothing.
+async fn keep_all(mut done: Done, runtime: Runtime, cell: Arc<Cell>, held: Held, ctx: RequestContext) -> Result<(), Failure> {
+    loop {
+        let kept = done.keep(&runtime, &cell, &held, &ctx).await;
+        let mut journal = held.lock();
+        let next = journal.queue.take();
+        match next.filter(|next| kept.is_ok() && !next.is_empty()) {
+            Some(next) => done = *next,
+            None => return kept,
+        }
+        journal.queue = Some(Box::default());
+    }
+}
+
+/// Waits for the commits that are under way while the code goes on. Of one that failed this tells once; no other is taken after it.
 pub(crate) async fn caught_up(held: &Held) -> Result<(), Failure> {
     let beside = held.lock().beside.clone();
     let Some(commit) = beside else { return Ok(()) };
@@ -376,32 +446,59 @@ impl Turn {
     /// Commits what the turn has done so far, and lets it take effect.
     pub(crate) async fn suspend(&mut self) -> Result<(), Failure> {
         self.catch_up().await?;
-        match self.commit(false) {
-            Some(commit) => commit.await.map_err(|failure| self.stop_at(failure)),
-            None => Ok(()),
-        }
+        let Some((runtime, cell)) = self.node() else { return Ok(()) };
+        let Some(held) = self.log.as_deref().map(Log::held) else { return Ok(()) };
+        let Some(done) = self.done(false) else { return Ok(()) };
+        let kept = done.keep(&runtime, &cell, &held, &self.ctx).await;
+        kept.map_err(|failure| self.stop_at(failure))
     }
 
-    /// The same while the code goes on; nothing that it does then is seen outside of the actor before. What it has done when a commit is
-    /// under way goes into the next.
+    /// The same while the code goes on; nothing that it does then is seen outside of the actor before. What it has done by the next time, when
+    /// a commit is under way, is kept after that, together with what follows by then.
     pub(crate) async fn suspend_beside(&mut self) -> Result<(), Failure> {
         let Some(held) = self.log.as_deref().map(Log::held) else { return Ok(()) };
-        let beside = held.lock().beside.clone();
-        if let Some(commit) = beside
-            && futures::poll!(commit).is_pending()
-            && self.uncommitted() < UNCOMMITTED_BESIDE
+        if held.lock().queue.as_ref().is_some_and(|queue| queue.len() >= UNCOMMITTED_BESIDE) {
+            self.catch_up().await?;
+        }
+        let Some((runtime, cell)) = self.node() else { return Ok(()) };
+        let Some(done) = self.done(true) else { return Ok(()) };
         {
-            return Ok(());
+            let mut journal = held.lock();
+            if let Some(queue) = &mut journal.queue {
+                queue.add(done);
+                return Ok(());
+            }
         }
         self.catch_up().await?;
-        let Some(commit) = self.commit(true) else { return Ok(()) };
-        let commit = commit.boxed().shared();
-        // It begins at once. A task sees to its end, however long the code goes on.
-        if futures::poll!(commit.clone()).is_pending() {
-            tokio::spawn(commit.clone());
+        held.lock().queue = Some(Box::default());
+        let commits = keep_all(done, runtime, cell, held.clone(), self.ctx.clone()).boxed().shared();
+        // The first begins at once. A task sees to their end, however long the code goes on.
+        if futures::poll!(commits.clone()).is_pending() {
+            tokio::spawn(commits.clone());
         }
-        held.lock().beside = Some(commit);
+        held.lock().beside = Some(commits);
         Ok(())
+    }
+
+    /// The code is done: what was to be kept beside it, and has not been begun, goes with the turn's last commit.
+    pub(crate) fn take_back(&mut self) {
+        let Some(held) = self.log.as_deref().or(self.aside.as_deref()).map(Log::held) else { return };
+        let Some(mut done) = held.lock().queue.as_deref_mut().map(std::mem::take) else { return };
+        let parts = &mut *self.0;
+        let Some(log) = parts.log.as_deref_mut().or(parts.aside.as_deref_mut()) else { return };
+        let changes = Changes {
+            entries: std::mem::take(&mut log.entries),
+            outgoing: std::mem::take(&mut parts.outgoing),
+            reminders: std::mem::take(&mut parts.reminders).into_iter().collect(),
+            ..Changes::default()
+        };
+        done.add(Done { changes, timers: std::mem::take(&mut parts.timers) });
+        log.entries = done.changes.entries;
+        parts.outgoing = done.changes.outgoing;
+        parts.reminders = done.changes.reminders.into_iter().collect();
+        parts.timers = done.timers;
+        parts.heard = parts.heard.take().or(done.changes.heard);
+        parts.answered = parts.answered.take().or(done.changes.answer);
     }
 
     /// Waits until all is kept of which the commit has begun.
@@ -412,14 +509,8 @@ impl Turn {
         }
     }
 
-    fn uncommitted(&self) -> usize {
-        let entries = self.log.as_deref().map_or(0, |log| log.entries.len());
-        entries + self.outgoing.len() + self.reminders.len() + self.timers.len()
-    }
-
-    /// Takes what the turn has done so far, to be committed and to take effect. None where there is nothing.
-    fn commit(&mut self, beside: bool) -> Option<impl Future<Output = Result<(), Failure>> + Send + use<>> {
-        let (runtime, cell) = self.node()?;
+    /// What the turn has done so far. None where there is nothing.
+    fn done(&mut self, beside: bool) -> Option<Done> {
         let log = self.log.as_deref_mut().filter(|log| !log.is_again())?;
         let held = log.held.clone();
         let nothing_new = !log.has_entries() && self.published.is_none() && held.lock().has_begun();
@@ -436,16 +527,7 @@ impl Turn {
             beside,
             ..Changes::default()
         };
-        let (timers, ctx) = (std::mem::take(&mut self.timers), self.ctx.clone());
-        Some(async move {
-            let outgoing = changes.outgoing.clone();
-            runtime.commit(&cell, &held, changes).await?;
-            for change in timers {
-                runtime.timers().apply(&cell, change);
-            }
-            runtime.send_out(&cell, &ctx, outgoing).await;
-            Ok(())
-        })
+        Some(Done { changes, timers: std::mem::take(&mut self.timers) })
     }
 }
 

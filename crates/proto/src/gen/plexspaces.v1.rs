@@ -4427,8 +4427,8 @@ pub mod group_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// The process groups of a namespace. A group begins with its first member and ends with its last. Members are actors; one that stops or fails
-    /// leaves, one that leaves memory stays.
+    /// The process groups of a namespace. A group begins with its first member and ends with its last. Members are actors; one that ends for good
+    /// leaves, one that leaves memory, or fails and comes back, stays.
     #[derive(Debug, Clone)]
     pub struct GroupServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -4692,8 +4692,8 @@ pub mod group_service_server {
             tonic::Status,
         >;
     }
-    /// The process groups of a namespace. A group begins with its first member and ends with its last. Members are actors; one that stops or fails
-    /// leaves, one that leaves memory stays.
+    /// The process groups of a namespace. A group begins with its first member and ends with its last. Members are actors; one that ends for good
+    /// leaves, one that leaves memory, or fails and comes back, stays.
     #[derive(Debug)]
     pub struct GroupServiceServer<T> {
         inner: Arc<T>,

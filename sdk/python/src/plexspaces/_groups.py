@@ -7,7 +7,7 @@ from typing import Any
 from . import _service
 from ._arguments import filled, json_text, optional
 from ._backend import current
-from .errors import InvalidArgumentError
+from .errors import InvalidArgumentError, PlexSpacesError
 
 
 class ProcessGroups:
@@ -45,8 +45,15 @@ class ProcessGroups:
         body = bytes(payload) if isinstance(payload, (bytes, bytearray)) else json_text({} if payload is None else payload, "payload")
         backend = current("process_groups.publish")
         # Each is told by itself: such a message of a durable actor reaches each member once.
+        failed: PlexSpacesError | None = None
         for member in self.members(group, topic):
-            backend.tell(member, operation or "group_message", body)
+            try:
+                backend.tell(member, operation or "group_message", body)
+            except PlexSpacesError as error:
+                # One that has no room keeps no other from being told.
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def broadcast(self, group: str, payload: Any, msg_type: str | None = None, topic: str | None = None) -> None:
         """The same as ``publish``."""

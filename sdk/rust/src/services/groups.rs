@@ -59,10 +59,13 @@ impl ProcessGroups<'_> {
         if message.msg_type.is_empty() {
             GROUP_MESSAGE.clone_into(&mut message.msg_type);
         }
+        let mut told = Ok(());
+        // One that has no room keeps no other from being told.
         for member in self.members(group, topic).await? {
-            self.0.ctx.tell(&member, message.clone()).await?;
+            let this = self.0.ctx.tell(&member, message.clone()).await;
+            told = told.and(this);
         }
-        Ok(())
+        told
     }
 
     /// The groups whose names begin with `prefix`, in byte order.
