@@ -4,9 +4,8 @@
 //! Two things must hold: memory stays within the budget, and the hot ones do not notice; what waking one costs is printed. Asks read: what
 //! is measured is bringing code and state into memory, and not the disk's syncs.
 //!
-//! Asks of hot actors come as independent callers make them: after gaps of an exponential distribution, in whole milliseconds, and whether
-//! or not earlier ones are answered. They come through the runtime's own timers, as those of a network come through its sockets: a thread
-//! beside the runtime would need a processor, and where there are two of them it is that thread that is measured.
+//! Asks of hot actors come from a thread outside of the runtime, as independent callers make them: after gaps of an exponential
+//! distribution, and whether or not earlier ones are answered.
 //!
 //! `PLEXSPACES_BENCH_ACTORS` is the number of actors (100000), `PLEXSPACES_BENCH_SECONDS` the time of each half of each round (8).
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
@@ -32,9 +31,6 @@ const BUDGET_FOR_ALL: u64 = 256 << 20;
 
 /// Seconds between asks of hot actors on average.
 const GAP: f64 = 0.001;
-
-/// How exact the runtime's timers are.
-const TICK: Duration = Duration::from_millis(1);
 
 /// How often the hot ones are asked alone and then beside others. A ratio is that of neighbours in time.
 const ROUNDS: usize = 5;
@@ -181,42 +177,30 @@ async fn live_once(runtime: &Runtime, actors: u64) {
 
 /// How long asks of the hot actors take from when each was due.
 async fn ask_hot(runtime: &Runtime, hot: u64, time: Duration) -> Vec<Duration> {
-    let mut due = a_tick().await;
-    let until = due + time;
-    let mut asks = Vec::new();
-    for turn in 0_u64.. {
-        let gap = -GAP * (1.0 - rand::random::<f64>()).ln();
-        due += Duration::from_millis((gap * 1000.0).round() as u64);
-        if due >= until {
-            break;
+    let (runtime, here) = (runtime.clone(), tokio::runtime::Handle::current());
+    let outside = move || {
+        let (mut due, mut asks) = (Instant::now(), Vec::new());
+        let until = due + time;
+        for turn in 0_u64.. {
+            due += Duration::from_secs_f64(-GAP * (1.0 - rand::random::<f64>()).ln());
+            if due >= until {
+                break;
+            }
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let runtime = runtime.clone();
+            asks.push(here.spawn(async move {
+                ask(&runtime, turn % hot).await;
+                due.elapsed()
+            }));
         }
-        // The runtime's timers fire at its whole milliseconds, and this is the last before.
-        tokio::time::sleep_until((due - TICK / 2).into()).await;
-        let runtime = runtime.clone();
-        asks.push(tokio::spawn(async move {
-            ask(&runtime, turn % hot).await;
-            due.elapsed()
-        }));
-    }
+        asks
+    };
     let mut times = Vec::new();
-    for asked in asks {
+    for asked in tokio::task::spawn_blocking(outside).await.unwrap() {
         times.push(asked.await.unwrap());
     }
     times.sort_unstable();
     times
-}
-
-/// A time at which the runtime's timers fire, with what it takes at least until a task hears of it.
-async fn a_tick() -> Instant {
-    let began = Instant::now();
-    let mut least = TICK;
-    for _ in 0..100 {
-        tokio::time::sleep(TICK).await;
-        let late = began.elapsed().subsec_nanos() % TICK.subsec_nanos();
-        least = least.min(Duration::from_nanos(late.into()));
-    }
-    let ticks = began.elapsed().as_millis() as u64;
-    began + least + Duration::from_millis(ticks)
 }
 
 /// How long the first ask of an actor takes that is not in memory, whenever one is woken.
