@@ -333,15 +333,10 @@ impl Actor {
                 let admitted = guard(&self.cell, self.body.profile.limits.turn_time, facets.admit(message, ctx)).await;
                 admitted.map_err(|cut| self.unfinished(cut, ctx.trace))?.map_err(Unfinished::Refused)?;
             }
-            let failure = stored.failed.then(|| children::kept(&stored.reply));
-            return match (stored.fingerprint == *fingerprint, failure) {
-                (false, _) => Err(Unfinished::Refused(used_for_another(key))),
-                (true, failure) if envelope.message.operation == START => {
-                    let outcome = failure.as_ref().map_or(Ok(&stored.reply), Err);
-                    Ok(children::ended(&self.cell.id, outcome))
-                }
-                (true, Some(failure)) => Err(Unfinished::Refused(failure)),
-                (true, None) => Ok(stored.reply),
+            let is_same = stored.fingerprint == *fingerprint;
+            return match given(stored, key, fingerprint) {
+                given if is_same && envelope.message.operation == START => Ok(children::ended(&self.cell.id, given.as_ref())),
+                given => given.map_err(Unfinished::Refused),
             };
         }
         let counts = heard.is_some();
@@ -702,7 +697,15 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(crate) fn used_for_another(key: &str) -> Failure {
+/// What was answered to a request of this name, if it was this request.
+pub(crate) fn given(stored: Answer, key: &str, fingerprint: &[u8; 32]) -> Result<Payload, Failure> {
+    if stored.fingerprint != *fingerprint {
+        return Err(used_for_another(key));
+    }
+    if stored.failed { Err(children::kept(&stored.reply)) } else { Ok(stored.reply) }
+}
+
+fn used_for_another(key: &str) -> Failure {
     let message = format!("the idempotency key {key:?} was used for another request");
     Failure::new(Code::Conflict, message).with_field("Idempotency-Key")
 }

@@ -74,10 +74,7 @@ pub(crate) fn profile(registry: &FacetRegistry, asked: Vec<(String, Asked<'_>)>)
 
 fn durability(profile: &mut Profile, config: &Map<String, Value>) -> Result<(), String> {
     let mut settings = FacetSettings::new(config);
-    profile.keeping.interval = settings.count("checkpoint_interval")?.map(|turns| turns as u64);
-    if let Some(turns) = settings.count("history")? {
-        profile.keeping.history = turns as u64;
-    }
+    settings.keeping(&mut profile.keeping)?;
     settings.finish()?;
     profile.durable = true;
     Ok(())

@@ -3,28 +3,13 @@
 
 mod support;
 
-use std::process::Output;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
 use serde_json::{Value, json};
-use support::{Answer, Http, Node, root, stderr, stdout, until};
+use support::{Answer, Http, Node, failed, root, said, until};
 
 const RECORDER: &str = "flows/recorder/recorder";
-
-/// What a command prints, after it has succeeded.
-#[track_caller]
-fn said(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
-    stdout(output).trim_end().to_owned()
-}
-
-/// Why a command has failed.
-#[track_caller]
-fn failed(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{}", stdout(output));
-    stderr(output).trim_end().to_owned()
-}
 
 fn component() -> String {
     let source = root().join("crates/cli/tests/guests/flows/flows.py");

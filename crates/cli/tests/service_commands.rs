@@ -5,25 +5,11 @@ mod support;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use http::Method;
 use serde_json::{Value, json};
-use support::{Http, Node, PLEXSPACES, cli, root, stderr, stdout};
-
-/// What a command prints, after it has succeeded.
-#[track_caller]
-fn said(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
-    stdout(output).trim_end().to_owned()
-}
-
-/// Why a command has failed.
-#[track_caller]
-fn failed(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{}", stdout(output));
-    stderr(output).trim_end().to_owned()
-}
+use support::{Http, Node, PLEXSPACES, cli, failed, root, said, stderr, stdout};
 
 #[test]
 fn the_commands_for_shared_things_go_round() {

@@ -138,9 +138,6 @@ fn durability(profile: &mut Profile, config: &Map<String, Value>) -> Result<(), 
         return Err("only the actor's code can make it durable: give its attribute the argument durable".to_owned());
     }
     let mut settings = FacetSettings::new(config);
-    profile.keeping.interval = settings.count("checkpoint_interval")?.map(|turns| turns as u64);
-    if let Some(turns) = settings.count("history")? {
-        profile.keeping.history = turns as u64;
-    }
+    settings.keeping(&mut profile.keeping)?;
     settings.finish()
 }

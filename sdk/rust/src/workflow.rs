@@ -51,8 +51,8 @@ impl ActorContext {
     /// once, the oldest first, also one that came before. `None` when `timeout` has passed; without it, it takes as long as it takes. An
     /// error is `cancelled` when this run is cancelled.
     ///
-    /// What nobody has taken when the run ends is handled then by its `#[signal_handler]`; without one the node's log says that it was
-    /// dropped.
+    /// What nobody has taken when the run ends is handled then by its `#[signal_handler]`, whose error is the run's. Without one, or where the
+    /// run itself has failed, the node's log says that it was dropped.
     pub async fn wait_for_signal(&self, name: Option<&str>, timeout: Option<Duration>) -> Result<Option<Message>, Failure> {
         let mut turn = self.hold().await;
         if !turn.hears_signals() {

@@ -66,8 +66,7 @@ impl Actor {
             Ok(stored) => stored?,
             Err(failure) => return Some(Err(failure)),
         };
-        let is_same = stored.fingerprint == fingerprint(&message.operation, &message.payload);
-        Some(if is_same { Ok(stored.reply) } else { Err(used_for_another(key)) })
+        Some(given(stored, key, &fingerprint(&message.operation, &message.payload)))
     }
 
     async fn refuse_inbox(&mut self, unfinished: Unfinished) -> Fate {

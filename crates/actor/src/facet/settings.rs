@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use plexspaces_durable::Keeping;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -40,6 +41,15 @@ impl<'a> FacetSettings<'a> {
         let wrong = || format!("{key} is {text:?}, expected a duration of at least 1ms such as \"500ms\", \"10s\" or \"30m\"");
         let time = humantime::parse_duration(&text).map_err(|_| wrong())?;
         if time < Duration::from_millis(1) { Err(wrong()) } else { Ok(Some(time)) }
+    }
+
+    /// What the facet `durability` says of how states and histories are kept.
+    pub fn keeping(&mut self, keeping: &mut Keeping) -> Result<(), String> {
+        keeping.interval = self.count("checkpoint_interval")?.map(|turns| turns as u64);
+        if let Some(turns) = self.count("history")? {
+            keeping.history = turns as u64;
+        }
+        Ok(())
     }
 
     /// A number from 1.

@@ -9,9 +9,9 @@ use plexspaces_types::{Clock, Code, Failure, Payload};
 use super::Turn;
 use super::log::{self, Known};
 use crate::Runtime;
-use crate::actor::used_for_another;
+use crate::actor::given;
 use crate::cell::Envelope;
-use crate::children::{kept, started};
+use crate::children::started;
 use crate::inbox::{Order, Verdict};
 use crate::runtime::Waiting;
 
@@ -299,11 +299,7 @@ impl Turn {
         }
         let Some((key, fingerprint)) = keyed else { return Ok(None) };
         let stored = runtime.stored_answer(&self.id, key).await?;
-        Ok(stored.map(|stored| match (stored.fingerprint == *fingerprint, stored.failed) {
-            (false, _) => Err(used_for_another(key)),
-            (true, true) => Err(kept(&stored.reply)),
-            (true, false) => Ok(stored.reply),
-        }))
+        Ok(stored.map(|stored| given(stored, key, fingerprint)))
     }
 
     /// Hears again what the journal says was heard.

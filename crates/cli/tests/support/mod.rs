@@ -187,6 +187,20 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// What a command prints, after it has succeeded.
+#[track_caller]
+pub fn said(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
+    stdout(output).trim_end().to_owned()
+}
+
+/// Why a command has failed.
+#[track_caller]
+pub fn failed(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(output));
+    stderr(output).trim_end().to_owned()
+}
+
 /// An HTTP client that does nothing by itself.
 #[derive(Clone)]
 pub struct Http(Client<HttpConnector, Full<Bytes>>);
