@@ -69,8 +69,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Tidy => tidy::run(),
         Command::Edges => edges::run(),
-        Command::Test => test::run(true),
-        Command::Check => test::run(false),
+        Command::Test => test::all(true),
+        Command::Check => test::all(false),
         Command::Run => run::run(),
         Command::Bench => bench::run(),
         Command::Soak { time, seed } => soak::run(&time, seed),

@@ -26,6 +26,11 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(PathBuf::from(home).join(".cache/plexspaces"))
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> Result<PathBuf> {
+    Ok(env::var_os("CARGO_TARGET_DIR").map_or(root()?.join("target"), PathBuf::from))
+}
+
 /// Runs a command whose output the user sees.
 pub(crate) fn visibly(command: &mut Command) -> Result<()> {
     let status = command.stdin(Stdio::null()).status().with_context(|| missing(command))?;

@@ -2,12 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::shell::{FULL, missing, path_with, python, root};
-use crate::{edges, proto, shell, tidy};
+use crate::{edges, proto, run, shell, tidy};
 
 /// How many tests a step ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,7 @@ struct Count {
     skipped: u32,
 }
 
-pub(crate) fn run(with_tests: bool) -> Result<()> {
+pub(crate) fn all(with_tests: bool) -> Result<()> {
     let bin = python()?;
     let path = path_with(&bin)?;
     let program = |name: &str, arguments: &[&str]| {
@@ -49,6 +49,7 @@ pub(crate) fn run(with_tests: bool) -> Result<()> {
     let default = ["clippy", "--workspace", "--", "-D", "warnings"];
     note("default features", step("default features", || checked(program("cargo", &default))));
     if with_tests {
+        forget_old_guests()?;
         note(
             "pytest",
             step("pytest", || counted(program("python", &["-m", "pytest", "-q", "-rs", "sdk/python/tests", "examples/python"]))),
@@ -57,6 +58,7 @@ pub(crate) fn run(with_tests: bool) -> Result<()> {
             "cargo test",
             step("cargo test", || counted(program("cargo", &["test", "--workspace", "--no-fail-fast", "--features", FULL]))),
         );
+        note("make run", step("make run", || run::check().map(one)));
     }
     for failure in &failures {
         println!("{failure}");
@@ -64,6 +66,21 @@ pub(crate) fn run(with_tests: bool) -> Result<()> {
     println!("{} passed, {} failed", total.passed, total.failed);
     if total.failed > 0 {
         bail!("not everything passed");
+    }
+    Ok(())
+}
+
+/// Removes built and compiled guests that no run of tests has used for a week: they are named by what is in them.
+fn forget_old_guests() -> Result<()> {
+    let week = Duration::from_secs(7 * 24 * 3600);
+    for directory in ["guests", "guests/compiled"] {
+        let directory = shell::target()?.join(directory);
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let used = entry.metadata()?.accessed()?;
+            if entry.path().is_file() && used.elapsed().is_ok_and(|unused| unused > week) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
     }
     Ok(())
 }

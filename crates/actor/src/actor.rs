@@ -22,6 +22,7 @@ use crate::runtime::pressure::Room;
 use crate::runtime::workflows::names_run;
 use crate::supervision::Exit;
 use crate::timers::Schedule;
+use crate::trace;
 use crate::turn::Effects;
 use crate::turn::log::{Held, Journal, Log, caught_up};
 use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
@@ -129,6 +130,10 @@ pub(crate) enum Place {
 
 /// Works until nothing waits or the actor has ended.
 pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>, place: Place) {
+    trace::in_turns(work(runtime, cell, body, place)).await;
+}
+
+async fn work(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>, place: Place) {
     let mut actor = Actor { runtime, cell, body, ended: None, noted: false, succeeded: false };
     let mut steps = if place == Place::Asker { STEPS_IN_A_ROW - 1 } else { 0 };
     loop {
@@ -141,8 +146,12 @@ pub(crate) async fn run(runtime: Runtime, cell: Arc<Cell>, body: Box<Body>, plac
             Next::Gone(_) => return,
         };
         let fate = match work {
-            Work::Message(envelope) => actor.receive(envelope).await,
+            Work::Message(envelope) => {
+                trace::work_for(Some(envelope.ctx.trace));
+                actor.receive(envelope).await
+            }
             Work::Control(control) => {
+                trace::work_for(None);
                 let fate = Box::pin(actor.control(control)).await;
                 actor.ended = None;
                 fate

@@ -32,6 +32,7 @@ pub mod supervision;
 mod sync;
 mod system;
 mod timers;
+mod trace;
 mod turn;
 
 pub use application::{Application, Child, ChildSpec, Profile, SupervisorSpec, TypeSpec};
@@ -55,6 +56,7 @@ pub use runtime::{Address, Config, Request, Runtime, Target};
 pub use signed::{BlobAccess, BlobKeys, BlobLink};
 pub use system::{Effects, Nature, ONLY, RESERVED, SystemActor, SystemRequest, SystemType};
 pub use timers::Schedule;
+pub use trace::{current_trace, in_this_trace, traced};
 pub use turn::{LogLevel, Turn, Whom};
 
 /// The monotonic time of the runtime's timers, so that deadlines and timers agree also where a test pauses time.

@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method as Verb, Request, Response};
 use matchit::Params;
 use metrics::{SharedString, counter, histogram};
-use plexspaces_actor::BlobAccess;
+use plexspaces_actor::{BlobAccess, traced};
 use plexspaces_proto::dynamic::DynamicCodec;
 use plexspaces_proto::v1::actor_service_server::ActorServiceServer;
 use plexspaces_proto::v1::application_service_server::ApplicationServiceServer;
@@ -155,8 +155,10 @@ impl Front {
         let trace = trace(&parts.headers);
         let request_id = trace.trace_id_text();
         let verb = parts.method.clone();
-        let (route, method, mut response) =
-            if is_grpc(&parts.headers) { self.grpc(parts, body, trace).await } else { self.http(&parts, body, trace, &request_id).await };
+        let answered = async {
+            if is_grpc(&parts.headers) { self.grpc(parts, body, trace).await } else { self.http(&parts, body, trace, &request_id).await }
+        };
+        let (route, method, mut response) = traced(trace, answered).await;
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::try_from(&request_id) {
             headers.insert(REQUEST_ID, id);

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _, stream};
-use indicatif::{ProgressBar, ProgressStyle};
 use plexspaces_client::{HttpBody, v1};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::args::{Blob, Range, Remote};
+use crate::progress::bar;
 use crate::services::{Space, member, text};
 use crate::target::{connect, print_json};
 
@@ -178,15 +178,4 @@ fn pieces(source: impl AsyncRead + Send + Unpin + 'static) -> impl Stream<Item =
         let read = source.read_buf(&mut piece).await?;
         Ok((read > 0).then(|| (piece.freeze(), source)))
     })
-}
-
-/// A bar on a terminal, and nothing elsewhere.
-fn bar(what: &str, size: Option<u64>) -> ProgressBar {
-    let template = match size {
-        Some(_) => format!("{what} {{bar:30}} {{bytes}}/{{total_bytes}} {{bytes_per_sec}} {{eta}}"),
-        None => format!("{{spinner}} {what} {{bytes}} {{bytes_per_sec}}"),
-    };
-    let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
 }

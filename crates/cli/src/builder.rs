@@ -1,11 +1,13 @@
 //! Makes components of sources by the builder of their language.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
 use crate::args::Build;
+use crate::progress;
 
 const INSTALL: &str =
     "the Python builder is not installed; install it from the repository with: pip install ./sdk/python componentize-py==0.25.1";
@@ -22,9 +24,13 @@ pub(crate) fn build_source(source: &Path, output: &Path) -> anyhow::Result<()> {
         _ => bail!("{} cannot be built: expected a Python file (.py)", source.display()),
     }
     let mut command = python_builder()?;
-    let status = command.arg("build").arg(source).arg("-o").arg(output).stdin(Stdio::null()).status();
-    let status = status.with_context(|| format!("cannot run {:?}", command.get_program()))?;
-    if !status.success() {
+    let shown = progress::spinner(&format!("building {}", source.display()));
+    let built = command.arg("build").arg(source).arg("-o").arg(output).stdin(Stdio::null()).output();
+    shown.finish_and_clear();
+    let built = built.with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    std::io::stdout().write_all(&built.stdout)?;
+    std::io::stderr().write_all(&built.stderr)?;
+    if !built.status.success() {
         bail!("{} was not built", source.display());
     }
     Ok(())

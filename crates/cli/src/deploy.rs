@@ -1,14 +1,12 @@
 //! `plexspaces deploy` and `undeploy`.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
 use plexspaces_client::{Client, v1};
 
 use crate::args::{Deploy, Remote, Undeploy};
+use crate::progress;
 use crate::target::{connect, print_json};
 
 pub(crate) async fn deploy(remote: &Remote, deploy: &Deploy) -> anyhow::Result<()> {
@@ -43,20 +41,13 @@ pub(crate) async fn deploy(remote: &Remote, deploy: &Deploy) -> anyhow::Result<(
 
 /// Deploys with a bar for the upload and a spinner while the node compiles, where somebody can see them.
 pub(crate) async fn send(client: &Client, request: v1::DeployApplicationRequest) -> anyhow::Result<v1::DeployApplicationResponse> {
-    let bar = Arc::new(ProgressBar::new(0));
-    bar.set_style(
-        ProgressStyle::with_template("uploading {bar:30} {bytes}/{total_bytes}").unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let bar = progress::bar("uploading", Some(0));
     let shown = bar.clone();
     let progress = move |sent: u64, total: u64| {
         shown.set_length(total);
         shown.set_position(sent);
         if sent >= total {
-            shown.set_style(
-                ProgressStyle::with_template("{spinner} compiling and starting ({elapsed})")
-                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-            );
-            shown.enable_steady_tick(Duration::from_millis(100));
+            progress::turn(&shown, "compiling and starting");
         }
     };
     let response = client.deploy(request, progress).await;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::Dev;
 use crate::builder::build_source;
+use crate::progress;
 use crate::start::stop_on_signal;
 
 /// Editors write a file in several steps; a build begins when they are done.
@@ -45,7 +46,10 @@ pub(crate) async fn run(dev: &Dev) -> anyhow::Result<()> {
     stop_on_signal(shutdown.clone())?;
     let node = Node::start(&config, FacetRegistry::builtin(), &telemetry, shutdown.clone()).await?;
     let url = format!("http://{}", node.addresses().data);
-    let first = deploy(&node, &project, &component).await?;
+    let shown = progress::spinner("compiling and starting");
+    let first = put(node.applications(), &project, &component).await;
+    shown.finish_and_clear();
+    let first = first?;
     welcome(&url, &first);
 
     let applications = node.applications().clone();
@@ -113,10 +117,6 @@ async fn build(project: &Project, component: &Path) -> anyhow::Result<()> {
 async fn redeploy(applications: &plexspaces_app::Applications, project: &Project, component: &Path) -> anyhow::Result<Application> {
     build(project, component).await?;
     put(applications, project, component).await
-}
-
-async fn deploy(node: &Node, project: &Project, component: &Path) -> anyhow::Result<Application> {
-    put(node.applications(), project, component).await
 }
 
 async fn put(applications: &plexspaces_app::Applications, project: &Project, component: &Path) -> anyhow::Result<Application> {

@@ -13,6 +13,7 @@ mod inspect;
 mod journal;
 mod lock;
 mod operate;
+mod progress;
 mod services;
 mod start;
 mod table;

@@ -39,8 +39,7 @@ async fn comes_and_goes(mut server: Bucket) {
     server.stop();
     let (config, environment) = (config(data.path(), &server), server.environment().unwrap());
     let start = || {
-        let mut command = Command::new(PLEXSPACES);
-        command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--config", &config, "--data-dir"]).arg(data.path());
+        let mut command = Node::command(data.path(), &["--config", &config]);
         command.envs(environment.clone());
         Node::spawn(command)
     };
@@ -126,9 +125,8 @@ fn a_key_that_cannot_be_read_ends_the_start_and_is_not_shown() {
     let (path, key) = (data.path().join("node.toml"), data.path().join("key.json"));
     std::fs::write(&path, "[blobs]\nurl = \"gs://bucket\"\n").unwrap();
     std::fs::write(&key, r#"{"type": "service_account", "private_key": "s3cret"}"#).unwrap();
-    let mut command = Command::new(PLEXSPACES);
-    command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--config", path.to_str().unwrap(), "--data-dir"]);
-    let output = command.arg(data.path()).env("GOOGLE_APPLICATION_CREDENTIALS", &key).output().unwrap();
+    let mut command = Node::command(data.path(), &["--config", path.to_str().unwrap()]);
+    let output = command.env("GOOGLE_APPLICATION_CREDENTIALS", &key).output().unwrap();
     let text = format!("{}{}", stdout(&output), support::stderr(&output));
     assert!(!output.status.success() && !text.contains("s3cret"), "{text}");
     assert!(text.contains("GOOGLE_APPLICATION_CREDENTIALS cannot be used: it has no text \"private_key_id\""), "{text}");

@@ -3,12 +3,12 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::Receiver;
 
 use http::Method;
 use serde_json::{Value, json};
-use support::{Http, Node, PLEXSPACES, cli, example, stderr, stdout};
+use support::{Http, Node, PLEXSPACES, cli, example, lines_of, next_with, stderr, stdout};
 
 #[tokio::test]
 async fn sigterm_finishes_what_was_accepted_and_ends_with_zero() {
@@ -148,54 +148,72 @@ async fn health_metrics_and_the_contract_are_served() {
     assert_eq!(http.get(&node, "/openapi.json").await.body["openapi"], "3.1.0");
 }
 
-/// A newcomer's class.
-fn hello(greeting: &str) -> String {
-    format!(
-        "\"\"\"Mine.\"\"\"\nfrom plexspaces import actor, handler, state\n\n\n@actor\nclass Hello:\n    seen: int = state(default=0)\n\n    \
-         @handler(\"hi\")\n    def hi(self, name: str = \"you\") -> dict:\n        self.seen += 1\n        \
-         return {{\"text\": \"{greeting} \" + name, \"seen\": self.seen}}\n"
-    )
+/// The command line's follower of a log, until it is dropped.
+struct Following {
+    child: Child,
+    lines: Receiver<String>,
 }
 
-/// `plexspaces dev` in a directory.
-fn dev(directory: &Path) -> Command {
+impl Following {
+    fn start(node: &Node, arguments: &[&str]) -> Self {
+        let mut command = Command::new(PLEXSPACES);
+        command.args(["logs", "--follow", "--node", &node.url]).args(arguments).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = lines_of(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A form with a component.
+fn form(boundary: &str, app: &str, wasm: &[u8]) -> Vec<u8> {
+    let part = |name: &str| format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"");
+    let text = format!("{}\r\n\r\n{app}\r\n{}; filename=\"a.wasm\"\r\n\r\n", part("app"), part("wasm"));
+    [text.as_bytes(), wasm, format!("\r\n--{boundary}--\r\n").as_bytes()].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_can_be_followed_and_each_line_names_the_trace_that_it_belongs_to() {
+    let data = tempfile::tempdir().unwrap();
+    let config = data.path().join("node.toml");
+    std::fs::write(&config, "[log]\nformat = \"json\"\nfilter = \"error\"\n").unwrap();
     let mut command = Command::new(PLEXSPACES);
-    command.arg("dev").arg(directory).args(["--listen-addr", "127.0.0.1:0"]);
-    command.env("PYTHONPATH", support::root().join("sdk/python/src"));
-    command
-}
+    command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data.path().join("data"));
+    // The environment stands over the file, which would have errors alone.
+    command.arg("--config").arg(&config).env("RUST_LOG", "info,plexspaces_actor=debug");
+    let (node, http) = (Node::spawn(command), Http::new());
+    let all = Following::start(&node, &["-n", "1000"]);
+    let actors = Following::start(&node, &["-n", "1000", "--actor-id", "default/hello_log/bob", "--json"]);
+    next_with(&all.lines, "storage initialized");
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_ten_line_class_works_at_the_first_try_and_keeps_its_state_when_it_changes() {
-    let directory = tempfile::tempdir().unwrap();
-    let source = directory.path().join("hello.py");
-    std::fs::write(&source, hello("Hello")).unwrap();
-    let (node, http) = (Node::spawn(dev(directory.path())), Http::new());
-    let curl = node.line_with("curl");
-    assert!(curl.contains("/api/v1/actors/default/hello?invocation=call"), "{curl}");
-    let reply = http.ask(&node, "default/hello", json!({"op": "hi"})).await;
-    assert_eq!(reply.body, json!({"text": "Hello you", "seen": 1}));
-    std::fs::write(&source, hello("Moin")).unwrap();
-    node.line_with("redeployed");
-    let reply = http.ask(&node, "default/hello", json!({"op": "hi", "name": "Ada"})).await;
-    assert_eq!(reply.body, json!({"text": "Moin Ada", "seen": 2}));
-}
+    let (trace, boundary) = ("0af7651916cd43dd8448eb211c80319c", "a-boundary-that-no-component-has");
+    let parent = format!("00-{trace}-b7ad6b7169203331-01");
+    let source = data.path().join("hello_log.py");
+    let code = "\"\"\"Speaks.\"\"\"\nfrom plexspaces import actor, handler, host\n\n\n@actor\nclass HelloLog:\n    \
+                @handler(\"hi\")\n    def hi(self) -> None:\n        host.warn(\"so it is\")\n";
+    std::fs::write(&source, code).unwrap();
+    let wasm = std::fs::read(plexspaces_testkit::python::component(&source).unwrap()).unwrap();
+    let kind = format!("multipart/form-data; boundary={boundary}");
+    let headers = [("traceparent", parent.as_str()), ("content-type", &kind)];
+    let deployed =
+        http.send(Method::POST, &format!("{}/api/v1/deploy", node.url), &headers, form(boundary, "default", &wasm)).await.unwrap();
+    assert_eq!(deployed.status, 201, "{}", deployed.body);
+    assert_eq!(deployed.headers["x-request-id"], trace);
+    let asked = http.ask(&node, "default/hello_log?actor_id=bob", json!({"op": "hi"})).await;
+    assert_eq!(asked.status, 200, "{}", asked.body);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_changes_while_the_first_build_runs_is_built_too() {
-    let directory = tempfile::tempdir().unwrap();
-    let source = directory.path().join("hello.py");
-    std::fs::write(&source, hello("Hello")).unwrap();
-    let (begun, changed) = (directory.path().join(".plexspaces"), source.clone());
-    let editor = std::thread::spawn(move || {
-        while !begun.exists() {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-        std::fs::write(changed, hello("Moin")).unwrap();
-    });
-    let (node, http) = (Node::spawn(dev(directory.path())), Http::new());
-    editor.join().unwrap();
-    node.line_with("redeployed");
-    let reply = http.ask(&node, "default/hello", json!({"op": "hi"})).await;
-    assert_eq!(reply.body, json!({"text": "Moin you", "seen": 1}));
+    for message in ["compiled a component", "deployed"] {
+        let line: Value = serde_json::from_str(&node.logged(message)).unwrap();
+        assert_eq!((line["level"].as_str(), line["trace_id"].as_str()), (Some("INFO"), Some(trace)), "{line}");
+    }
+    next_with(&all.lines, "deployed created=true");
+    let line: Value = serde_json::from_str(&next_with(&actors.lines, "so it is")).unwrap();
+    assert_eq!(line["trace_id"].as_str(), asked.headers["x-request-id"].to_str().ok(), "{line}");
+    next_with(&all.lines, "default/hello_log/bob: so it is");
 }

@@ -69,8 +69,7 @@ fn a_start_without_the_whole_credentials_for_sqs_ends_and_does_not_tell_them() {
     let config = data.path().join("node.toml");
     std::fs::write(&config, "[channels.sqs]\nregion = \"eu-west-1\"\nendpoint = \"http://127.0.0.1:1\"\n").unwrap();
     for (there, missing) in [("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")] {
-        let mut command = Command::new(support::PLEXSPACES);
-        command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data.path());
+        let mut command = Node::command(data.path(), &[]);
         command.arg("--config").arg(&config).env(there, "s3cret").env_remove(missing);
         let output = command.output().unwrap();
         let said = stderr(&output);
@@ -252,6 +251,8 @@ fn wrong_usage_ends_with_status_two_and_a_failure_with_one() {
 #[tokio::test]
 async fn a_cached_component_that_is_damaged_is_compiled_again() {
     let data = tempfile::tempdir().unwrap();
+    // Its own.
+    std::fs::create_dir(data.path().join("compiled")).unwrap();
     let node = Node::start(data.path());
     node.deploy_example("counter");
     node.kill();

@@ -4,11 +4,10 @@
 mod support;
 
 use std::path::Path;
-use std::process::Command;
 
 use plexspaces_testkit::servers;
 use serde_json::{Value, json};
-use support::{Http, Node, PLEXSPACES, Server, root, until};
+use support::{Http, Node, Server, root, until};
 use tempfile::TempDir;
 
 /// A node with an example.
@@ -83,8 +82,7 @@ async fn task_queue_at_sqs() {
     let start = |data: &Path| {
         let config = data.join("node.toml");
         std::fs::write(&config, format!("[channels.sqs]\nregion = \"eu-west-1\"\nendpoint = \"{}\"\n", server.url())).unwrap();
-        let mut command = Command::new(PLEXSPACES);
-        command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data).arg("--config").arg(config);
+        let mut command = Node::command(data, &["--config", config.to_str().unwrap()]);
         command.env("AWS_ACCESS_KEY_ID", "plex").env("AWS_SECRET_ACCESS_KEY", "s3cret");
         Node::spawn(command)
     };
@@ -295,8 +293,7 @@ async fn nodes_of_a_cluster_share_a_channel_over_udp() {
         let file = data.path().join("node.toml");
         let text = texts.next().unwrap();
         std::fs::write(&file, &text).unwrap();
-        let mut command = std::process::Command::new(support::PLEXSPACES);
-        command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data.path());
+        let mut command = Node::command(data.path(), &[]);
         command.arg("--config").arg(file);
         if !text.contains(secret) {
             command.env("PLEXSPACES_CHANNELS_UDP_SECRET", secret);

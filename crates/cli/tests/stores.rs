@@ -4,7 +4,6 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use http::Method;
@@ -12,7 +11,7 @@ use http::Method;
 use plexspaces_testkit::servers::DynamoDb;
 use plexspaces_testkit::servers::{Postgres, Redis};
 use serde_json::json;
-use support::{Http, Node, PATIENCE, PLEXSPACES, cli, stderr, stdout};
+use support::{Http, Node, PATIENCE, cli, stderr, stdout};
 
 /// A database that a node can have.
 trait Database {
@@ -94,8 +93,7 @@ fn config<D: Database>(data: &Path, server: &D) -> PathBuf {
 
 /// A node with its data in a directory, whose configuration is there too.
 fn node<D: Database>(data: &Path, server: &D) -> Node {
-    let mut command = Command::new(PLEXSPACES);
-    command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data);
+    let mut command = Node::command(data, &[]);
     command.arg("--config").arg(config(data, server)).envs(server.environment());
     Node::spawn(command)
 }
@@ -181,11 +179,10 @@ fn a_start_without_the_right_credentials_for_dynamodb_ends_and_does_not_tell_the
     let (server, data) = (DynamoDb::start().unwrap(), tempfile::tempdir().unwrap());
     let file = config(data.path(), &server);
     let start = |environment: &[(&str, &str)]| {
-        let mut command = Command::new(PLEXSPACES);
+        let mut command = Node::command(data.path(), &[]);
         for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"] {
             command.env_remove(name);
         }
-        command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data.path());
         let output = command.arg("--config").arg(&file).envs(environment.iter().copied()).output().unwrap();
         let said = stderr(&output) + &stdout(&output);
         assert_eq!(output.status.code(), Some(1), "{said}");

@@ -38,6 +38,20 @@ pub fn counter() -> Result<PathBuf> {
     })
 }
 
+/// Where nodes of several tests may keep what they compile, which for such a component takes both processors for seconds.
+pub fn compiled() -> Result<PathBuf> {
+    let dir = kept()?.join("compiled");
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
+/// Where components are kept from one run of tests to the next.
+fn kept() -> Result<PathBuf> {
+    let dir = env::var_os("CARGO_TARGET_DIR").map_or(root()?.join("target"), PathBuf::from).join("guests");
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
 fn root() -> Result<PathBuf> {
     crate::repository().canonicalize().context("the repository is not there")
 }
@@ -48,8 +62,7 @@ fn build_once(name: &str, inputs: &[&Path], command: impl FnOnce(&Path) -> Comma
     for input in inputs {
         hash(input, &mut hasher)?;
     }
-    let dir = env::var_os("CARGO_TARGET_DIR").map_or(root()?.join("target"), PathBuf::from).join("guests");
-    fs::create_dir_all(&dir)?;
+    let dir = kept()?;
     let out = dir.join(format!("{name}-{:016x}.wasm", hasher.finish()));
     if out.exists() {
         return Ok(out);

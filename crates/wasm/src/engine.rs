@@ -205,5 +205,5 @@ fn internal(error: wasmtime::Error) -> Error {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal { detail: error.to_string() })
+    tokio::task::spawn_blocking(plexspaces_actor::in_this_trace(work)).await.map_err(|error| Error::Internal { detail: error.to_string() })
 }

@@ -11,6 +11,7 @@ use crate::children::{self, START};
 use crate::runtime::BURIED_AGAIN_AFTER;
 use crate::runtime::reminders::announcements;
 use crate::runtime::workflows::{is_run, listing};
+use crate::trace;
 use crate::turn::log::{Held, Log};
 
 /// Records of old turns that one commit removes.
@@ -85,6 +86,7 @@ impl Actor {
         let was_paused = recorded.entries.iter().any(is_pause);
         tracing::debug!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, turn = number, "a turn goes on");
         let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "journal");
+        trace::work_for(Some(ctx.trace));
         let turn = self.new_turn(ctx.clone()).journaled(Log::again(&held, *recorded)).begun_by(&message);
         let want_state = held.lock().wants_state() || self.body.live.as_ref().is_some_and(|live| !live.present);
         let ended = self.run_turn(turn, &message, want_state).await;

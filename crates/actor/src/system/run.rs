@@ -16,6 +16,7 @@ use crate::Runtime;
 use crate::actor::{settle_down, tries, untaken};
 use crate::cell::Envelope;
 use crate::mailbox::{Next, Work};
+use crate::trace;
 
 /// One that nobody has used for this long leaves memory.
 const IDLE: Duration = Duration::from_secs(300);
@@ -47,10 +48,16 @@ pub(crate) struct Live {
 type Ready = Vec<(Box<Envelope>, Result<Payload, Failure>)>;
 
 /// Works until nothing waits.
-pub(crate) async fn run(runtime: Runtime, cell: Arc<SystemCell>, mut body: Box<Body>) {
+pub(crate) async fn run(runtime: Runtime, cell: Arc<SystemCell>, body: Box<Body>) {
+    trace::in_turns(work(runtime, cell, body)).await;
+}
+
+async fn work(runtime: Runtime, cell: Arc<SystemCell>, mut body: Box<Body>) {
     loop {
         let Next::Do(taken, first) = cell.mailbox.next(body) else { return };
         body = taken;
+        // Others may be in its round: the line that tells what has befallen them names the one that came first.
+        trace::work_for(if let Work::Message(envelope) = &first { Some(envelope.ctx.trace) } else { None });
         if let (Work::Control(Poke::Tick), Some(live)) = (&first, body.live.as_mut())
             && live.is_idle()
             && cell.mailbox.len() == 0

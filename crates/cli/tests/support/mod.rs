@@ -1,7 +1,7 @@
 //! Real nodes: the built program in a process of its own, on a free port, with its data in a temporary directory.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -34,6 +34,7 @@ pub struct Node {
     child: Child,
     pub url: String,
     lines: mpsc::Receiver<String>,
+    errors: mpsc::Receiver<String>,
 }
 
 impl Node {
@@ -42,24 +43,24 @@ impl Node {
     }
 
     pub fn start_with(data: &Path, arguments: &[&str]) -> Self {
+        Self::spawn(Self::command(data, arguments))
+    }
+
+    /// What [`Self::start_with`] runs.
+    pub fn command(data: &Path, arguments: &[&str]) -> Command {
+        std::fs::create_dir_all(data).unwrap();
+        // It is there already where a node has run.
+        let _ = std::os::unix::fs::symlink(plexspaces_testkit::python::compiled().unwrap(), data.join("compiled"));
         let mut command = Command::new(PLEXSPACES);
         command.args(["start", "--listen-addr", "127.0.0.1:0", "--no-default-ports", "--data-dir"]).arg(data).args(arguments);
-        Self::spawn(command)
+        command
     }
 
     /// Waits for the line that says that it is ready.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = child.stderr.take().unwrap();
-        let errors = std::thread::spawn(move || {
-            let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
-            text
-        });
-        let (sender, lines) = mpsc::channel();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || stdout.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
-        let mut node = Self { child, url: String::new(), lines };
+        let (lines, errors) = (lines_of(child.stdout.take().unwrap()), lines_of(child.stderr.take().unwrap()));
+        let mut node = Self { child, url: String::new(), lines, errors };
         loop {
             match node.lines.recv_timeout(2 * PATIENCE) {
                 Ok(line) => {
@@ -71,7 +72,7 @@ impl Node {
                 }
                 Err(_) => {
                     let _ = node.child.kill();
-                    panic!("the node did not start: {}", errors.join().unwrap());
+                    panic!("the node did not start: {}", node.errors.iter().collect::<Vec<_>>().join("\n"));
                 }
             }
         }
@@ -79,12 +80,12 @@ impl Node {
 
     /// The next line on standard output that holds a text.
     pub fn line_with(&self, text: &str) -> String {
-        loop {
-            let line = self.lines.recv_timeout(2 * PATIENCE).unwrap_or_else(|_| panic!("no line with {text:?}"));
-            if line.contains(text) {
-                return line;
-            }
-        }
+        next_with(&self.lines, text)
+    }
+
+    /// The next line on standard error, which is the log, that holds a text.
+    pub fn logged(&self, text: &str) -> String {
+        next_with(&self.errors, text)
     }
 
     pub fn pid(&self) -> String {
@@ -134,6 +135,23 @@ impl Node {
         }
         let output = self.cli(&arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// The lines of a program's output, as they come.
+pub fn lines_of(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+    lines
+}
+
+#[track_caller]
+pub fn next_with(lines: &mpsc::Receiver<String>, text: &str) -> String {
+    loop {
+        let line = lines.recv_timeout(2 * PATIENCE).unwrap_or_else(|_| panic!("no line with {text:?}"));
+        if line.contains(text) {
+            return line;
+        }
     }
 }
 
