@@ -12,6 +12,7 @@ pub(crate) mod pipeline;
 mod registry;
 mod settings;
 
+pub(crate) use builtin::http_client;
 pub use registry::{FacetFactory, FacetRegistry};
 pub use settings::FacetSettings;
 

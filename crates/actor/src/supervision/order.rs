@@ -33,7 +33,10 @@ impl<T> Tree<T> {
         node.state = State::Running;
         let standing = std::mem::replace(&mut node.standing, Standing::Proven);
         let parent = node.parent;
-        self.note(id, Happening::Started, now);
+        // Of a great tree that begins the history tells nothing but that: what it kept before would be gone.
+        if !node.is_worker() || standing != Standing::New || !node.failures.is_empty() {
+            self.note(id, Happening::Started, now);
+        }
         if standing == Standing::Joining {
             self.actions.push_back(Action::Added(id));
         }

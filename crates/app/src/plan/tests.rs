@@ -132,6 +132,19 @@ fn a_childs_life_is_as_it_is_written() {
 }
 
 #[test]
+fn a_priority_of_durability_and_of_virtual_actor_changes_nothing() {
+    let life = |priority: &str| {
+        let facets = format!(
+            "facets = [{{ type = 'durability'{priority} }}, {{ type = 'metrics', priority = 95 }}, {{ type = 'virtual_actor'{priority} }}]"
+        );
+        format!("{:?}", child(&format!("id = 'till'\n{facets}")).unwrap().profile)
+    };
+    for priority in [", priority = 0", ", priority = 90", ", priority = 100000"] {
+        assert_eq!(life(priority), life(""), "{priority}");
+    }
+}
+
+#[test]
 fn facets_of_code_type_and_child_lie_over_each_other() {
     assert_eq!(child("id = 'account'").unwrap().profile.keeping.interval, Some(7), "the code's own");
     for name in ["durability", "DurabilityFacet"] {
