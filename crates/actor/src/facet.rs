@@ -13,6 +13,7 @@ mod registry;
 mod settings;
 
 pub(crate) use builtin::http_client;
+pub use builtin::http_client::check_service_links;
 pub use registry::{FacetFactory, FacetRegistry};
 pub use settings::FacetSettings;
 

@@ -41,7 +41,7 @@ pub use broker::{Broker, BrokerRequest, Brokers};
 pub use code::MIGRATE;
 pub use dead_letters::DeadLetter;
 pub use describe::{Behavior, Description, FacetUse, HandlerInfo, HandlerKind, Sdk, TypeInfo};
-pub use facet::{Call, Facet, FacetError, FacetFactory, FacetRegistry, FacetSettings, FacetSpec, InterceptResult};
+pub use facet::{Call, Facet, FacetError, FacetFactory, FacetRegistry, FacetSettings, FacetSpec, InterceptResult, check_service_links};
 pub use factory::{Factory, Fault, Instance, Limits, Reply, Spec};
 pub use guardian::chronicle::{Retention, SupervisionEvent};
 pub use mailbox::Standing;

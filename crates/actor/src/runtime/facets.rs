@@ -18,10 +18,11 @@ impl Runtime {
         let of_types = application.types.iter().map(|spec| &spec.profile);
         let actors = application.supervisor.actors();
         let of_children = actors.iter().map(|child| &child.profile);
+        let links = application.outbound.as_ref().map(|outbound| outbound.links()).unwrap_or_default();
         let mut specs = of_types.chain(of_children).flat_map(|profile| &profile.facets);
         specs.try_for_each(|spec| {
             self.facet_registry().make(spec)?;
-            http_client::check(spec, application.outbound.as_deref())
+            http_client::check_service_links(spec, &links)
         })
     }
 
@@ -44,7 +45,8 @@ impl Runtime {
         let spec = FacetSpec { name: self.facet_registry().canonical(&spec.name)?, ..spec };
         self.facet_registry().make(&spec)?;
         let kind = self.0.registry.kind(&self.admit(ctx, target)?);
-        http_client::check(&spec, kind.as_ref().and_then(|kind| kind.application.outbound.as_deref()))?;
+        let outbound = kind.as_ref().and_then(|kind| kind.application.outbound.as_ref());
+        http_client::check_service_links(&spec, &outbound.map(|outbound| outbound.links()).unwrap_or_default())?;
         let name = spec.name.clone();
         self.change_facet(ctx, target, name, Some(spec)).await
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use plexspaces_types::{ActorId, Code, Failure};
 use serde_json::{Map, Value};
 
-use crate::{Facet, FacetSettings, FacetSpec, Outbound};
+use crate::{Facet, FacetSettings, FacetSpec};
 
 pub(super) const NAME: &str = "http_client";
 
@@ -43,14 +43,13 @@ fn is_meant(spec: &FacetSpec) -> bool {
     spec.name == NAME || spec.name == CLASS
 }
 
-/// Refuses a facet that names a link which the application does not have.
-pub(crate) fn check(spec: &FacetSpec, outbound: Option<&dyn Outbound>) -> Result<(), Failure> {
-    if !is_meant(spec) {
+/// Refuses a facet `http_client` that names a service link which the application does not have.
+pub fn check_service_links(facet: &FacetSpec, known: &[String]) -> Result<(), Failure> {
+    if !is_meant(facet) {
         return Ok(());
     }
     let invalid = |message: String| Failure::new(Code::InvalidConfig, format!("facet {NAME}: {message}")).with_field("config");
-    let known = outbound.map(Outbound::links).unwrap_or_default();
-    let named = links(&spec.config).map_err(invalid)?.unwrap_or_default();
+    let named = links(&facet.config).map_err(invalid)?.unwrap_or_default();
     let Some(unknown) = named.iter().find(|link| !known.contains(link)) else { return Ok(()) };
     let what = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     let suggestion = plexspaces_types::suggestion(unknown, known.iter().map(String::as_str));
