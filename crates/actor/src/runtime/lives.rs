@@ -51,12 +51,13 @@ impl Runtime {
         Ok(id)
     }
 
-    /// Ends an actor after its present message; false when it is not in memory. A child comes back if its restart kind says so.
+    /// Ends an actor after its present message; false when it is not in memory, unless it was spawned. A child comes back if its restart kind says
+    /// so, a virtual actor with its next message, and one that was spawned when it is spawned again.
     pub fn stop_actor(&self, ctx: &RequestContext, target: Target<'_>) -> Result<bool, Failure> {
         Ok(self.stop(&self.admit(ctx, target)?, Exit::Shutdown))
     }
 
-    /// Ends an actor at once, its present message included; false when it is not in memory. A child comes back if its restart kind says so.
+    /// The same at once, the actor's present message included.
     pub fn kill_actor(&self, ctx: &RequestContext, target: Target<'_>) -> Result<bool, Failure> {
         Ok(self.kill(&self.admit(ctx, target)?))
     }

@@ -38,7 +38,7 @@ pub struct Event {
 /// What can happen to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
-    /// It is up. Of a worker that has not failed, and that was there from the beginning, it is not said.
+    /// It is up. It is not said of a worker that comes up for the first time with its tree, nor of a supervisor without children.
     Started,
     /// It ended.
     Exited(Exit),

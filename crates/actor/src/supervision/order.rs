@@ -34,7 +34,11 @@ impl<T> Tree<T> {
         let standing = std::mem::replace(&mut node.standing, Standing::Proven);
         let parent = node.parent;
         // Of a great tree that begins the history tells nothing but that: what it kept before would be gone.
-        if !node.is_worker() || standing != Standing::New || !node.failures.is_empty() {
+        let is_news = match &node.body {
+            Body::Worker { .. } => standing != Standing::New || !node.failures.is_empty(),
+            Body::Supervisor(supervisor) => !supervisor.children.is_empty(),
+        };
+        if is_news {
             self.note(id, Happening::Started, now);
         }
         if standing == Standing::Joining {
