@@ -110,7 +110,7 @@ struct Guardian {
     ready: Option<oneshot::Sender<Result<(), Failure>>>,
     /// Who waits for the end.
     stopping: Option<oneshot::Sender<()>>,
-    /// What it knows of children by itself: at most two for each that is being started or ended.
+    /// What it knows of children by itself: one end for each at most.
     own: VecDeque<News>,
     abandonment: Arc<Abandonment>,
     scribe: Scribe,
@@ -298,12 +298,14 @@ impl Guardian {
         // One that cannot be made has failed to start; one that is not in memory has nothing to stop, and has ended for those who watch it.
         let exit = if starts { Exit::Error("its application is being replaced".to_owned()) } else { Exit::Shutdown };
         self.runtime.announce(&post.id, &exit);
+        post.seat.is_gone();
         self.own.push_back(News::Exited(worker, exit));
     }
 
     fn kill(&mut self, worker: NodeId) {
         let Some(post) = self.posts.get(&worker) else { return };
         if !self.runtime.kill(&post.id) {
+            post.seat.is_gone();
             self.own.push_back(News::Exited(worker, Exit::Kill));
         }
     }

@@ -141,6 +141,11 @@ impl Seat {
         }
     }
 
+    /// The supervisor knows that the child is not there: of this start nothing more is told.
+    pub(crate) fn is_gone(&self) {
+        self.state.lock().untold = Untold::Nothing;
+    }
+
     /// The supervisor starts it again only together with others.
     pub(crate) fn rests(&self) {
         self.state.lock().change(Life::Resting);
@@ -451,6 +456,11 @@ mod tests {
             let told: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok()).collect();
             assert_eq!(told, [News::Started(worker), News::Exited(worker, Exit::Error("boom".to_owned()))]);
         }
+        // Nor when the supervisor has found nobody to stop.
+        seat.begins();
+        seat.is_gone();
+        seat.exited(Exit::Shutdown);
+        assert!(heard.try_recv().is_err());
         // One that does not come up has an end all the same.
         seat.begins();
         seat.exited(Exit::Kill);
