@@ -30,8 +30,8 @@ pub(crate) enum News {
     Exited(NodeId, Exit),
 }
 
-/// News that one start of a child makes at most, and of which its seat sees to it that there are no more. The next start comes when the guardian
-/// has heard of them, so a queue of so many for each child is never full.
+/// News that one start of a child makes at most; its seat sees to it that there are no more. The next start comes when the guardian has heard
+/// them, so a queue of so many for each child is never full.
 pub(crate) const NEWS_OF_A_CHILD: usize = 2;
 
 enum Request {
