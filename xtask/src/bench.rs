@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::shell::{FULL, path_with, python, root, visibly};
 
-const BENCHES: [&str; 14] = [
+const BENCHES: [&str; 15] = [
     "store",
     "guest",
     "invoke",
@@ -19,6 +19,7 @@ const BENCHES: [&str; 14] = [
     "posts",
     "topics",
     "supervision",
+    "idle",
     "actors",
     "restate",
 ];

@@ -63,6 +63,8 @@ pub(crate) struct Body {
     /// Its place under a supervisor; none for an actor that its first message brings to life.
     seat: Option<Arc<Seat>>,
     live: Option<Live>,
+    /// Whether its last incarnation has ended, and the next is a restart.
+    has_ended: bool,
     /// The turn that was under way when the actor came to life.
     pending: Option<Box<Recorded>>,
     past: Option<Box<Past>>,
@@ -95,7 +97,7 @@ struct Past {
 
 impl Body {
     pub(crate) fn new(kind: Arc<Kind>, profile: Arc<Profile>, seat: Option<Arc<Seat>>) -> Box<Self> {
-        Box::new(Self { kind, profile, seat, live: None, pending: None, past: None })
+        Box::new(Self { kind, profile, seat, live: None, has_ended: false, pending: None, past: None })
     }
 }
 
@@ -562,7 +564,7 @@ impl Actor {
             // What never lived leaves nothing behind.
             Err(Unfinished::Parked) => Fate::Stays,
             Err(Unfinished::Refused(failure) | Unfinished::Undone(failure) | Unfinished::Ended(failure, _)) => {
-                self.body.kind.set_spawned(&self.cell.id.key, None);
+                self.body.kind.failed_to_spawn(&self.cell.id.key);
                 let _ = answer.send(Err(failure));
                 Fate::Leaves(Some(Exit::Shutdown))
             }
@@ -635,6 +637,9 @@ impl Actor {
         self.cell.counters.used_ms.store(self.runtime.age_ms(crate::now()), Ordering::Relaxed);
         self.cell.parked.store(false, Ordering::Relaxed);
         self.cell.counters.starts.fetch_add(1, Ordering::Relaxed);
+        if std::mem::take(&mut self.body.has_ended) {
+            self.body.kind.metrics.restarts.increment(1);
+        }
         self.cell.counters.memory_bytes.store(live.instance.memory_bytes(), Ordering::Relaxed);
         if let Some(idle) = self.body.profile.idle_timeout.filter(|_| !self.body.profile.temporary) {
             self.runtime.watch_idle(&self.cell, idle);

@@ -1,18 +1,20 @@
 //! One actor as the rest of the node sees it: its identity, its mailbox, its counters.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 
 use parking_lot::Mutex;
 use plexspaces_durable::Due;
-use plexspaces_types::{ActorId, Failure, Message, Payload, RequestContext};
+use plexspaces_types::{ActorId, Code, Failure, Message, Payload, RequestContext};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::time::delay_queue;
 
 use crate::actor::Body;
 use crate::facet::attach::Revision;
 use crate::inbox::Inbox;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Urgent};
+use crate::meters::Meter;
 use crate::registry::{Kind, Seat};
 use crate::supervision::Exit;
 
@@ -91,6 +93,45 @@ pub(crate) enum Control {
     Signal(Box<Signal>),
 }
 
+/// Changes of one actor's facets that may wait for its present message.
+const REVISIONS: usize = 64;
+
+impl Urgent for Control {
+    fn join(self, queue: &mut VecDeque<Self>) {
+        let needless = match &self {
+            // Each is of a tie, whose number is bounded where it is made.
+            Self::Signal(_) => false,
+            // Between two orders of a supervisor the actor has obeyed the first.
+            Self::Start | Self::Rest(_) | Self::Spawn(_) => false,
+            // Only idle actors are told, by one who waits for the permit.
+            Self::Keep(_) => false,
+            // What is to be stopped is stopped by the first.
+            Self::Stop(_) => {
+                queue.iter().rev().take_while(|queued| !matches!(queued, Self::Start)).any(|queued| matches!(queued, Self::Stop(_)))
+            }
+            Self::Drain => queue.iter().any(|queued| matches!(queued, Self::Drain)),
+            Self::Passivate => queue.iter().any(|queued| matches!(queued, Self::Passivate)),
+            Self::Inbox => queue.iter().any(|queued| matches!(queued, Self::Inbox)),
+            Self::LookAfter(due) => queue.iter().any(|queued| matches!(queued, Self::LookAfter(queued) if queued == due)),
+            Self::Facets(_) => queue.iter().filter(|queued| matches!(queued, Self::Facets(_))).count() >= REVISIONS,
+            Self::Replace(_) => {
+                // Code that was replaced before it ran is not run, nor started by its supervisor, who is another now.
+                queue.retain(|queued| !matches!(queued, Self::Replace(_) | Self::Start));
+                false
+            }
+        };
+        match self {
+            Self::Facets(revision) if needless => {
+                let failure =
+                    Failure::new(Code::Overloaded, format!("{REVISIONS} changes of the actor's facets wait for its present message"));
+                let _ = revision.answer.send(Err(failure));
+            }
+            _ if needless => {}
+            control => queue.push_back(control),
+        }
+    }
+}
+
 /// What an actor hears of another's end.
 pub(crate) struct Signal {
     pub(crate) operation: &'static str,
@@ -111,6 +152,8 @@ pub(crate) struct Cell {
     /// Whether it was told to make room and has not seen to that yet.
     pub(crate) told: AtomicBool,
     pub(crate) counters: Counters,
+    /// What is shown of its type.
+    pub(crate) meter: Arc<Meter>,
     /// Of a workflow.
     pub(crate) inbox: Option<Box<Inbox>>,
     /// Messages of this actor that have arrived and are still kept.
@@ -136,7 +179,7 @@ pub(crate) struct Counters {
 }
 
 impl Cell {
-    pub(crate) fn new(id: ActorId, body: Box<Body>, capacity: usize, held: bool, is_workflow: bool) -> Self {
+    pub(crate) fn new(id: ActorId, body: Box<Body>, meter: Arc<Meter>, capacity: usize, held: bool, is_workflow: bool) -> Self {
         Self {
             id,
             mailbox: Mailbox::new(body, capacity, held),
@@ -144,11 +187,44 @@ impl Cell {
             evictable: AtomicBool::new(false),
             told: AtomicBool::new(false),
             counters: Counters::default(),
+            meter,
             inbox: is_workflow.then(Box::default),
             arrived: Mutex::default(),
             parked: AtomicBool::new(false),
             watched_until: AtomicU64::new(0),
             unkept: AtomicBool::new(false),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_overtakes_messages_takes_a_bounded_place_however_often_it_is_said() {
+        let mut queue = VecDeque::new();
+        let due = |name: &str| {
+            let id = ActorId::parse(&plexspaces_types::Name::default_scope(), "default/probe/a").unwrap();
+            Control::LookAfter(Box::new(Due { at_ms: 1, actor: id, name: name.to_owned() }))
+        };
+        let mut refused = 0;
+        for _ in 0..1000 {
+            for control in [Control::Stop(Exit::Shutdown), Control::Drain, Control::Passivate, Control::Inbox, due("one"), due("other")] {
+                control.join(&mut queue);
+            }
+            let (answer, mut answered) = oneshot::channel();
+            Control::Facets(Box::new(Revision { name: "metrics".to_owned(), spec: None, answer })).join(&mut queue);
+            if let Ok(Err(failure)) = answered.try_recv() {
+                assert_eq!(failure.code, Code::Overloaded);
+                refused += 1;
+            }
+        }
+        assert_eq!((queue.len(), refused), (6 + REVISIONS, 1000 - REVISIONS));
+        // What was stopped and is started again can be stopped again.
+        Control::Start.join(&mut queue);
+        Control::Stop(Exit::Kill).join(&mut queue);
+        Control::Stop(Exit::Shutdown).join(&mut queue);
+        assert!(matches!(queue.make_contiguous(), [.., Control::Start, Control::Stop(Exit::Kill)]));
     }
 }

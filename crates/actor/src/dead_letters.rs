@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use plexspaces_store::{Batch, Partition, Range, Store};
+use plexspaces_store::{Batch, Error, Partition, Range, Store};
 use plexspaces_types::{ActorId, Code, Failure, Key, Message, MessageKind, Name, Payload};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 
 /// Letters that a namespace keeps; the oldest goes first.
 const CAPACITY: usize = 10_000;
@@ -87,32 +89,53 @@ impl DeadLetter {
 
 pub(crate) struct DeadLetters {
     store: Arc<dyn Store>,
-    /// How many each namespace has, as far as it was asked for.
-    counts: Mutex<HashMap<Partition, usize>>,
+    shelves: Mutex<HashMap<Partition, Arc<Shelf>>>,
+}
+
+/// The letters of one namespace.
+#[derive(Default)]
+struct Shelf {
+    /// How many there are at most, those that are being added among them.
+    count: OnceCell<AtomicUsize>,
+    /// Held while the oldest make room.
+    full: tokio::sync::Mutex<()>,
 }
 
 impl DeadLetters {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, counts: Mutex::default() }
+        Self { store, shelves: Mutex::default() }
     }
 
+    /// Keeps a letter. Where there are as many as there may be, the oldest goes.
     pub(crate) async fn add(&self, tenant: &Name, namespace: &Name, letter: &DeadLetter) -> Result<(), Failure> {
         let partition = Partition::namespace(tenant, namespace, CONCERN);
-        let count = self.count(&partition).await?;
-        let mut batch = Batch::new(partition.clone());
-        let mut removed = 0;
-        if count >= CAPACITY {
-            let oldest = self.store.scan(&partition, Range::prefix(b""), count + 1 - CAPACITY).await?;
-            removed = oldest.entries.len();
-            for (key, _) in oldest.entries {
-                batch.delete(key);
-            }
-        }
         let value = serde_json::to_vec(letter).map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
+        let mut batch = Batch::new(partition.clone());
         batch.put(letter.id.clone(), value);
+        let shelf = self.shelf(&partition);
+        let count = self.count(&shelf, &partition).await?;
+        let added = if count.fetch_add(1, Ordering::SeqCst) < CAPACITY {
+            self.store.commit(batch).await.map_err(Failure::from)
+        } else {
+            let _full = shelf.full.lock().await;
+            self.add_in_place_of_others(batch, count).await
+        };
+        match &added {
+            Ok(()) => metrics::counter!("plexspaces_dead_letters_total", "namespace" => namespace.to_string()).increment(1),
+            Err(_) => drop(count.fetch_sub(1, Ordering::SeqCst)),
+        }
+        added
+    }
+
+    async fn add_in_place_of_others(&self, mut batch: Batch, count: &AtomicUsize) -> Result<(), Failure> {
+        let over = count.load(Ordering::SeqCst).saturating_sub(CAPACITY);
+        let oldest = self.store.scan(&batch.partition, Range::prefix(b""), over).await?;
+        let removed = oldest.entries.len();
+        for (key, _) in oldest.entries {
+            batch.delete(key);
+        }
         self.store.commit(batch).await?;
-        self.counts.lock().insert(partition, count + 1 - removed);
-        metrics::counter!("plexspaces_dead_letters_total", "namespace" => namespace.to_string()).increment(1);
+        count.fetch_sub(removed, Ordering::SeqCst);
         Ok(())
     }
 
@@ -139,28 +162,40 @@ impl DeadLetters {
         decode(id.as_bytes(), &found.ok_or_else(unknown)?)
     }
 
+    /// Removes a letter; nothing where there is none.
     pub(crate) async fn remove(&self, tenant: &Name, namespace: &Name, id: &str) -> Result<(), Failure> {
         let partition = Partition::namespace(tenant, namespace, CONCERN);
+        let shelf = self.shelf(&partition);
+        let count = self.count(&shelf, &partition).await?;
+        let Some(letter) = self.store.get(&partition, id.as_bytes()).await? else { return Ok(()) };
         let mut batch = Batch::new(partition.clone());
+        batch.require(id.as_bytes().to_vec(), Some(letter));
         batch.delete(id.as_bytes().to_vec());
-        self.store.commit(batch).await?;
-        if let Some(count) = self.counts.lock().get_mut(&partition) {
-            *count = count.saturating_sub(1);
+        match self.store.commit(batch).await {
+            Ok(()) => drop(count.fetch_sub(1, Ordering::SeqCst)),
+            // Somebody else has removed it.
+            Err(Error::Precondition { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
-    async fn count(&self, partition: &Partition) -> Result<usize, Failure> {
-        if let Some(count) = self.counts.lock().get(partition) {
-            return Ok(*count);
-        }
+    fn shelf(&self, partition: &Partition) -> Arc<Shelf> {
+        self.shelves.lock().entry(partition.clone()).or_default().clone()
+    }
+
+    async fn count<'a>(&self, shelf: &'a Shelf, partition: &Partition) -> Result<&'a AtomicUsize, Failure> {
+        shelf.count.get_or_try_init(|| self.counted(partition)).await
+    }
+
+    async fn counted(&self, partition: &Partition) -> Result<AtomicUsize, Failure> {
         let (mut count, mut range) = (0, Range::prefix(b""));
         loop {
             let page = self.store.scan(partition, range.clone(), 1000).await?;
             count += page.entries.len();
             match page.entries.last() {
                 Some((last, _)) if page.more => range = range.after(last),
-                _ => return Ok(count),
+                _ => return Ok(AtomicUsize::new(count)),
             }
         }
     }
@@ -170,4 +205,71 @@ fn decode(key: &[u8], value: &[u8]) -> Result<DeadLetter, Failure> {
     let unreadable = |error| Failure::new(Code::StorageFailed, format!("a dead letter is unreadable: {error}"));
     let letter: DeadLetter = serde_json::from_slice(value).map_err(unreadable)?;
     Ok(DeadLetter { id: String::from_utf8_lossy(key).into_owned(), ..letter })
+}
+
+#[cfg(test)]
+mod tests {
+    use plexspaces_store::Memory;
+
+    use super::*;
+
+    fn letter(number: u64) -> DeadLetter {
+        let scope = Name::default_scope();
+        let id = ActorId::new(scope.clone(), scope.clone(), scope, Key::new("a").unwrap());
+        let message = Message {
+            operation: number.to_string(),
+            kind: MessageKind::Cast,
+            payload: Payload::empty(),
+            sender: None,
+            idempotency_key: None,
+        };
+        DeadLetter::new(&id, message, 3, &Failure::new(Code::HandlerFailed, "boom"), number)
+    }
+
+    /// How many there are, the oldest and the latest.
+    async fn kept(letters: &DeadLetters) -> (usize, String, String) {
+        let scope = Name::default_scope();
+        let (mut count, mut first, mut last) = (0, None, None::<DeadLetter>);
+        loop {
+            let after = last.as_ref().map(|letter| letter.id.clone());
+            let (page, more) = letters.list(&scope, &scope, after.as_deref(), 1000).await.unwrap();
+            count += page.len();
+            first = first.or_else(|| page.first().cloned());
+            last = page.last().cloned().or(last);
+            if !more {
+                return (count, first.unwrap().operation, last.unwrap().operation);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_keeps_its_latest_ten_thousand_dead_letters() {
+        let store = Arc::new(Memory::new());
+        let scope = Name::default_scope();
+        let letters = DeadLetters::new(store.clone());
+        let add = async |letters: &DeadLetters, numbers: std::ops::Range<u64>| {
+            for number in numbers {
+                letters.add(&scope, &scope, &letter(number)).await.unwrap();
+            }
+        };
+        add(&letters, 0..10_003).await;
+        assert_eq!(kept(&letters).await, (10_000, "3".to_owned(), "10002".to_owned()));
+        // Another namespace has its own.
+        let other = Name::new("namespace", "other").unwrap();
+        letters.add(&scope, &other, &letter(0)).await.unwrap();
+        // Who discards one makes room for one, however often it is discarded.
+        let (oldest, _) = letters.list(&scope, &scope, None, 1).await.unwrap();
+        for _ in 0..3 {
+            letters.remove(&scope, &scope, &oldest[0].id).await.unwrap();
+            letters.remove(&scope, &scope, "nobody").await.unwrap();
+        }
+        add(&letters, 10_003..10_005).await;
+        assert_eq!(kept(&letters).await, (10_000, "5".to_owned(), "10004".to_owned()));
+        // So does the next start of the node, and so do those that come at once.
+        let letters = DeadLetters::new(store);
+        let many: Vec<DeadLetter> = (10_005..10_105).map(letter).collect();
+        futures::future::join_all(many.iter().map(|letter| letters.add(&scope, &scope, letter))).await;
+        assert_eq!(kept(&letters).await, (10_000, "105".to_owned(), "10104".to_owned()));
+        assert_eq!(letters.list(&scope, &other, None, 10).await.unwrap().0.len(), 1);
+    }
 }

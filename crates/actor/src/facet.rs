@@ -12,6 +12,8 @@ pub(crate) mod pipeline;
 mod registry;
 mod settings;
 
+pub(crate) use builtin::http_client;
+pub use builtin::http_client::check_service_links;
 pub use registry::{FacetFactory, FacetRegistry};
 pub use settings::FacetSettings;
 

@@ -1,12 +1,12 @@
 //! Runs an application's supervision tree: the tree decides, the guardian's task carries it out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use plexspaces_types::{ActorId, Code, Failure, Key, Name};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::application::{Child, ChildSpec, SupervisorSpec};
 use crate::cell::Control;
@@ -14,16 +14,29 @@ use crate::registry::Seat;
 use crate::supervision::{Action, Error, Exit, NodeId, Plan, Tree};
 use crate::{Application, Runtime};
 
-/// What the tree is told.
-pub(crate) enum Event {
-    /// A child's `init` has run.
+pub(crate) mod chronicle;
+
+use chronicle::{Chronicle, Progress, Scribe};
+
+/// Requests to one guardian that may wait.
+const REQUESTS: usize = 16;
+
+/// What the tree is told of a child.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Its `init` has run.
     Started(NodeId),
-    /// A child's incarnation is over.
+    /// Its incarnation is over.
     Exited(NodeId, Exit),
+}
+
+/// News that one start of a child makes at most; its seat sees to it that there are no more. The next start comes when the guardian has heard
+/// them, so a queue of so many for each child is never full.
+pub(crate) const NEWS_OF_A_CHILD: usize = 2;
+
+enum Request {
     /// Stop all children, in reverse order; those that wait in their mailboxes are handled.
     Stop(oneshot::Sender<()>),
-    /// Another guardian takes over.
-    Abandon,
     /// Run a closure on the tree.
     Look(Look),
 }
@@ -40,21 +53,30 @@ pub(crate) struct Post {
 /// The way to a guardian.
 #[derive(Clone)]
 pub(crate) struct Handle {
-    events: mpsc::UnboundedSender<Event>,
-    abandoned: Arc<Mutex<bool>>,
+    requests: mpsc::Sender<Request>,
+    abandonment: Arc<Abandonment>,
+    progress: Progress,
+}
+
+/// Another guardian takes over.
+#[derive(Default)]
+struct Abandonment {
+    /// Held while the guardian orders.
+    is_over: Mutex<bool>,
+    told: Notify,
 }
 
 impl Handle {
     /// Nothing of what it orders comes after this: its actors are another's from now on.
     pub(crate) fn abandon(&self) {
-        *self.abandoned.lock() = true;
-        let _ = self.events.send(Event::Abandon);
+        *self.abandonment.is_over.lock() = true;
+        self.abandonment.told.notify_one();
     }
 
-    /// Returns when all children have ended.
+    /// Returns when all children have ended, and what happened to them is in the store.
     pub(crate) async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
-        if self.events.send(Event::Stop(done)).is_ok() {
+        if self.requests.send(Request::Stop(done)).await.is_ok() {
             let _ = stopped.await;
         }
     }
@@ -65,8 +87,16 @@ impl Handle {
         let look = Box::new(move |tree: &Tree<Post>| {
             let _ = seen.send(look(tree));
         });
-        self.events.send(Event::Look(look)).ok()?;
+        self.requests.send(Request::Look(look)).await.ok()?;
         view.await.ok()
+    }
+
+    /// Returns when what has happened until now is in the store. Of one that has ended that is so, as far as it was possible.
+    pub(crate) async fn caught_up(&self) -> Result<(), Failure> {
+        match self.look(|tree| tree.history().next_number()).await {
+            Some(number) => self.progress.clone().reaches(number).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -80,9 +110,10 @@ struct Guardian {
     ready: Option<oneshot::Sender<Result<(), Failure>>>,
     /// Who waits for the end.
     stopping: Option<oneshot::Sender<()>>,
-    own: mpsc::UnboundedSender<Event>,
-    /// Held while it orders.
-    abandoned: Arc<Mutex<bool>>,
+    /// What it knows of children by itself: one end for each at most.
+    own: VecDeque<News>,
+    abandonment: Arc<Abandonment>,
+    scribe: Scribe,
 }
 
 /// Refuses an application whose tree cannot be run.
@@ -101,7 +132,7 @@ pub(crate) fn seated(application: &Application, seats: &HashMap<(Name, Key), Arc
 
 fn tree<T>(spec: &SupervisorSpec, item: &dyn Fn(&ChildSpec) -> Option<T>) -> Result<Tree<T>, Failure> {
     let refused = |error: Error| Failure::new(Code::InvalidConfig, error.to_string()).with_field("supervisor");
-    Tree::new(plan(spec, item), rand::random()).map_err(refused)
+    Ok(Tree::new(plan(spec, item), rand::random()).map_err(refused)?.with_history(chronicle::PENDING))
 }
 
 /// Begins to run the tree. The receiver hears when every child has started, or which did not.
@@ -110,14 +141,18 @@ pub(crate) fn start(
     application: &Application,
     mut tree: Tree<Post>,
 ) -> (Handle, oneshot::Receiver<Result<(), Failure>>) {
-    let (own, events) = mpsc::unbounded_channel();
     let (ready, started) = oneshot::channel();
     let posts = posts(&tree);
+    let (requests, asked) = mpsc::channel(REQUESTS);
+    let (news, heard) = mpsc::channel((posts.len() * NEWS_OF_A_CHILD).max(1));
     for (worker, post) in &posts {
-        post.seat.attach(own.clone(), *worker);
+        post.seat.attach(news.clone(), *worker);
     }
     tree.start(crate::now());
-    let abandoned = Arc::new(Mutex::new(false));
+    let abandonment = Arc::<Abandonment>::default();
+    let key = (&application.tenant, &application.namespace, &application.name);
+    let scribe = Scribe::new(Chronicle::new(runtime.config(), key));
+    let progress = scribe.progress();
     let guardian = Guardian {
         runtime: runtime.clone(),
         application: (application.tenant.clone(), application.namespace.clone(), application.name.clone()),
@@ -125,11 +160,12 @@ pub(crate) fn start(
         posts,
         ready: Some(ready),
         stopping: None,
-        own: own.clone(),
-        abandoned: abandoned.clone(),
+        own: VecDeque::new(),
+        abandonment: abandonment.clone(),
+        scribe,
     };
-    runtime.spawn_background(guardian.run(events));
-    (Handle { events: own, abandoned }, started)
+    runtime.spawn_background(guardian.run(asked, heard));
+    (Handle { requests, abandonment, progress }, started)
 }
 
 fn plan<T>(spec: &SupervisorSpec, item: &dyn Fn(&ChildSpec) -> Option<T>) -> Plan<T> {
@@ -162,38 +198,53 @@ fn posts(tree: &Tree<Post>) -> HashMap<NodeId, Post> {
 }
 
 impl Guardian {
-    async fn run(mut self, mut events: mpsc::UnboundedReceiver<Event>) {
+    async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut news: mpsc::Receiver<News>) {
         loop {
             if self.act() {
-                return;
+                break;
+            }
+            self.scribe.begin(&mut self.tree);
+            if let Some(news) = self.own.pop_front() {
+                self.hear(news);
+                continue;
             }
             let wake = self.tree.next_wake();
-            let event = tokio::select! {
-                event = events.recv() => event,
-                () = sleep_until(wake), if wake.is_some() => {
-                    self.tree.tick(crate::now());
-                    continue;
-                }
-            };
-            let now = crate::now();
-            match event {
-                Some(Event::Started(worker)) => self.tree.started(worker, now),
-                Some(Event::Exited(worker, exit)) => self.tree.exited(worker, exit, now),
-                Some(Event::Stop(done)) => {
-                    self.stopping = Some(done);
-                    self.tree.stop(now);
-                }
-                Some(Event::Look(look)) => look(&self.tree),
-                Some(Event::Abandon) | None => return,
+            tokio::select! {
+                // Who asks sees what was told before.
+                biased;
+                () = self.abandonment.told.notified() => break,
+                Some(news) = news.recv() => self.hear(news),
+                () = self.scribe.kept() => {}
+                request = requests.recv() => match request {
+                    Some(Request::Stop(done)) => {
+                        self.stopping = Some(done);
+                        self.tree.stop(crate::now());
+                    }
+                    Some(Request::Look(look)) => look(&self.tree),
+                    None => break,
+                },
+                () = sleep_until(wake), if wake.is_some() => self.tree.tick(crate::now()),
             }
+        }
+        let _ = tokio::time::timeout(chronicle::PATIENCE, self.scribe.finish(&mut self.tree)).await;
+        if let Some(stopping) = self.stopping.take() {
+            let _ = stopping.send(());
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        let now = crate::now();
+        match news {
+            News::Started(worker) => self.tree.started(worker, now),
+            News::Exited(worker, exit) => self.tree.exited(worker, exit, now),
         }
     }
 
     /// Does what the tree wants; true when it is down for good or somebody else's.
     fn act(&mut self) -> bool {
-        let abandoned = self.abandoned.clone();
-        let abandoned = abandoned.lock();
-        if *abandoned {
+        let abandonment = self.abandonment.clone();
+        let is_over = abandonment.is_over.lock();
+        if *is_over {
             return true;
         }
         let mut stopped = false;
@@ -214,12 +265,7 @@ impl Guardian {
                 }
                 // Nothing is added to a running tree.
                 Action::Added(_) | Action::AddFailed { .. } => {}
-                Action::Stopped => {
-                    stopped = true;
-                    if let Some(stopping) = self.stopping.take() {
-                        let _ = stopping.send(());
-                    }
-                }
+                Action::Stopped => stopped = true,
             }
         }
         if let Some(until) = self.tree.degraded_until() {
@@ -235,7 +281,7 @@ impl Guardian {
         }
     }
 
-    fn send(&self, worker: NodeId, control: Control) {
+    fn send(&mut self, worker: NodeId, control: Control) {
         let Some(post) = self.posts.get(&worker) else { return };
         let starts = matches!(control, Control::Start);
         if starts {
@@ -252,13 +298,15 @@ impl Guardian {
         // One that cannot be made has failed to start; one that is not in memory has nothing to stop, and has ended for those who watch it.
         let exit = if starts { Exit::Error("its application is being replaced".to_owned()) } else { Exit::Shutdown };
         self.runtime.announce(&post.id, &exit);
-        let _ = self.own.send(Event::Exited(worker, exit));
+        post.seat.is_gone();
+        self.own.push_back(News::Exited(worker, exit));
     }
 
-    fn kill(&self, worker: NodeId) {
+    fn kill(&mut self, worker: NodeId) {
         let Some(post) = self.posts.get(&worker) else { return };
         if !self.runtime.kill(&post.id) {
-            let _ = self.own.send(Event::Exited(worker, Exit::Kill));
+            post.seat.is_gone();
+            self.own.push_back(News::Exited(worker, Exit::Kill));
         }
     }
 

@@ -12,6 +12,12 @@ use std::task::{Context, Poll, Waker};
 
 use crate::sync::Mutex;
 
+/// What overtakes messages. How many wait is bounded by what each of them says: most do no more than one that waits already.
+pub(crate) trait Urgent: Sized {
+    /// Takes its place in the queue, unless what waits there makes it needless.
+    fn join(self, queue: &mut VecDeque<Self>);
+}
+
 /// `B` is the actor's body, `M` a message, `C` a control.
 pub(crate) struct Mailbox<B, M, C>(Mutex<State<B, M, C>>);
 
@@ -81,6 +87,24 @@ pub(crate) enum Work<M, C> {
     Drained,
 }
 
+impl<B, M, C: Urgent> Mailbox<B, M, C> {
+    /// Puts a control in, which overtakes all messages.
+    pub(crate) fn control(&self, control: C) -> Sent<B, C> {
+        let mut state = self.0.lock();
+        if state.ended {
+            return Sent::Closed(control);
+        }
+        control.join(&mut state.controls);
+        let turn = state.turn.take();
+        let sent = state.wake();
+        drop(state);
+        if let Some(turn) = turn {
+            turn.wake();
+        }
+        sent
+    }
+}
+
 impl<B, M, C> Mailbox<B, M, C> {
     /// An idle actor; a held one lets its messages wait.
     pub(crate) fn new(body: B, capacity: usize, held: bool) -> Self {
@@ -107,22 +131,6 @@ impl<B, M, C> Mailbox<B, M, C> {
     /// Puts a message in when there is room. Who stops waiting leaves nothing behind.
     pub(crate) fn send(&self, message: M) -> Sending<'_, B, M, C> {
         Sending { mailbox: self, message: Some(message), place: None }
-    }
-
-    /// Puts a control in, which overtakes all messages.
-    pub(crate) fn control(&self, control: C) -> Sent<B, C> {
-        let mut state = self.0.lock();
-        if state.ended {
-            return Sent::Closed(control);
-        }
-        state.controls.push_back(control);
-        let turn = state.turn.take();
-        let sent = state.wake();
-        drop(state);
-        if let Some(turn) = turn {
-            turn.wake();
-        }
-        sent
     }
 
     /// Puts a message back to be handled next.
@@ -219,6 +227,11 @@ impl<B, M, C> Mailbox<B, M, C> {
         let before = state.controls.len();
         state.controls.retain(|control| !is_meant(control));
         state.controls.len() < before
+    }
+
+    /// Controls that wait.
+    pub(crate) fn urgent(&self) -> usize {
+        self.0.lock().controls.len()
     }
 
     /// Whether messages wait.

@@ -51,6 +51,9 @@ pub struct Outgoing {
 /// The service links of one application.
 #[async_trait]
 pub trait Outbound: Send + Sync + 'static {
+    /// The names of the links, in order.
+    fn links(&self) -> Vec<String>;
+
     /// Sends a request over the link of this name and waits for the response, whatever its status. An error means that there is no
     /// response; the request may have been applied all the same unless the error says that it was refused. Dropping the future gives the
     /// request up.

@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use metrics::{Counter, Histogram, counter, histogram};
 use parking_lot::{Mutex, RwLock};
 use plexspaces_types::{ActorId, Code, Failure, Key, Name};
 
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use crate::guardian::Event;
+use crate::guardian::News;
+use crate::meters::{Meter, Meters};
+use crate::spawned::Spawned;
 use crate::supervision::{Exit, Intensity, NodeId};
 use crate::{Application, Behavior, Factory, Outbound, Profile, RESERVED};
 
@@ -37,13 +38,13 @@ pub(crate) struct Kind {
     /// The operations that its code handles.
     pub(crate) handlers: HashSet<String>,
     children: HashMap<Key, Arc<Seat>>,
-    /// The arguments of actors that were spawned under a name.
-    spawned: RwLock<HashMap<Key, Map<String, Value>>>,
+    /// Shared by all versions of the type.
+    spawned: Arc<Spawned>,
     /// Whom the type's name means: its only child, else the instance named as the type.
     default_key: Key,
     /// Set before its actors are told, so that none is made of it afterwards.
     pub(crate) retired: AtomicBool,
-    pub(crate) metrics: KindMetrics,
+    pub(crate) metrics: Arc<Meter>,
 }
 
 /// A child's place under its supervisor. It is there before and after the child.
@@ -53,8 +54,18 @@ pub(crate) struct Seat {
 }
 
 struct SeatState {
-    guardian: Option<(mpsc::UnboundedSender<Event>, NodeId)>,
+    guardian: Option<(mpsc::Sender<News>, NodeId)>,
+    /// What the guardian may be told of its present start.
+    untold: Untold,
     life: Life,
+}
+
+/// What a start still has to tell of itself. Of each it tells once, so that a guardian's queue has room for all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Untold {
+    Nothing,
+    All,
+    Exit,
 }
 
 /// What a message to a child meets.
@@ -78,14 +89,26 @@ impl SeatState {
             self.life = life;
         }
     }
+
+    fn tell(&mut self, news: impl FnOnce(NodeId) -> News, left: Untold) {
+        self.untold = left;
+        if let Some((guardian, worker)) = &self.guardian
+            && let Err(mpsc::error::TrySendError::Full(news)) = guardian.try_send(news(*worker))
+        {
+            tracing::error!(?news, "a supervisor was told more of a child than there is to tell");
+        }
+    }
 }
 
 impl Seat {
     fn new(profile: Profile) -> Arc<Self> {
-        Arc::new(Self { profile: Arc::new(profile), state: Mutex::new(SeatState { guardian: None, life: Life::Down }) })
+        Arc::new(Self {
+            profile: Arc::new(profile),
+            state: Mutex::new(SeatState { guardian: None, untold: Untold::Nothing, life: Life::Down }),
+        })
     }
 
-    pub(crate) fn attach(&self, guardian: mpsc::UnboundedSender<Event>, worker: NodeId) {
+    pub(crate) fn attach(&self, guardian: mpsc::Sender<News>, worker: NodeId) {
         self.state.lock().guardian = Some((guardian, worker));
     }
 
@@ -96,25 +119,31 @@ impl Seat {
     pub(crate) fn started(&self) {
         let mut state = self.state.lock();
         state.change(Life::Up);
-        if let Some((guardian, worker)) = &state.guardian {
-            let _ = guardian.send(Event::Started(*worker));
+        if state.untold == Untold::All {
+            state.tell(News::Started, Untold::Exit);
         }
     }
 
     pub(crate) fn exited(&self, exit: Exit) {
         let mut state = self.state.lock();
         state.change(Life::Down);
-        if let Some((guardian, worker)) = &state.guardian {
-            let _ = guardian.send(Event::Exited(*worker, exit));
+        if state.untold != Untold::Nothing {
+            state.tell(|worker| News::Exited(worker, exit), Untold::Nothing);
         }
     }
 
     /// The supervisor starts it: messages wait from now on.
     pub(crate) fn begins(&self) {
         let mut state = self.state.lock();
+        state.untold = Untold::All;
         if state.life == Life::Resting {
             state.life = Life::Down;
         }
+    }
+
+    /// The supervisor knows that the child is not there: of this start nothing more is told.
+    pub(crate) fn is_gone(&self) {
+        self.state.lock().untold = Untold::Nothing;
     }
 
     /// The supervisor starts it again only together with others.
@@ -133,26 +162,6 @@ impl Seat {
     }
 }
 
-/// The counters of one type; looked up once, since a look-up costs as much as a turn of a native actor.
-pub(crate) struct KindMetrics {
-    pub(crate) handled: Counter,
-    pub(crate) rejected: Counter,
-    pub(crate) crashed: Counter,
-    pub(crate) turn_seconds: Histogram,
-}
-
-impl KindMetrics {
-    fn new(namespace: &Name, name: &Name) -> Self {
-        let outcome = |outcome: &'static str| counter!("plexspaces_actor_messages_total", "namespace" => namespace.to_string(), "type" => name.to_string(), "outcome" => outcome);
-        Self {
-            handled: outcome("handled"),
-            rejected: outcome("rejected"),
-            crashed: outcome("crashed"),
-            turn_seconds: histogram!("plexspaces_actor_turn_seconds", "namespace" => namespace.to_string(), "type" => name.to_string()),
-        }
-    }
-}
-
 impl Kind {
     /// How the actor with this key lives.
     pub(crate) fn profile(&self, key: &Key) -> &Arc<Profile> {
@@ -165,17 +174,30 @@ impl Kind {
     }
 
     pub(crate) fn spawned_args(&self, key: &Key) -> Option<Map<String, Value>> {
-        self.spawned.read().get(key).cloned()
+        self.spawned.args(key)
     }
 
-    /// Remembers the arguments of a spawned actor, or with `None` forgets them.
-    pub(crate) fn set_spawned(&self, key: &Key, args: Option<Map<String, Value>>) {
-        // Where there are none, those of the type say the same.
-        match args.filter(|args| !args.is_empty() || !self.profile.args.is_empty()) {
-            Some(args) => drop(self.spawned.write().insert(key.clone(), args)),
-            None if self.spawned.read().contains_key(key) => drop(self.spawned.write().remove(key)),
-            None => {}
+    /// An actor is spawned under this name.
+    pub(crate) fn spawns(&self, key: &Key, args: &Map<String, Value>) {
+        // Of one that lives from its spawn to its end nothing need be known where its type's arguments say the same.
+        if !self.profile.temporary || !args.is_empty() || !self.profile.args.is_empty() {
+            self.spawned.begins(key, args.clone());
         }
+    }
+
+    /// It could not be made.
+    pub(crate) fn failed_to_spawn(&self, key: &Key) {
+        self.spawned.failed(key);
+    }
+
+    /// An actor has ended for good: false when it was not spawned.
+    pub(crate) fn ends(&self, key: &Key) -> bool {
+        self.spawned.ended(key)
+    }
+
+    /// Whether only a spawn brings an actor of this name to life.
+    pub(crate) fn needs_spawn(&self, key: &Key) -> bool {
+        self.profile(key).temporary || self.spawned.has_ended(key)
     }
 }
 
@@ -205,6 +227,7 @@ pub(crate) struct Registered {
 #[derive(Default)]
 pub(crate) struct Registry {
     scopes: RwLock<HashMap<(Name, Name), Scope>>,
+    pub(crate) meters: Meters,
 }
 
 impl Registry {
@@ -238,9 +261,9 @@ impl Registry {
                 children,
                 behavior: info.map_or(Behavior::GenServer, |info| info.behavior),
                 handlers: info.into_iter().flat_map(|info| &info.handlers).map(|handler| handler.operation.clone()).collect(),
-                spawned: RwLock::default(),
+                spawned: self.spawned(application, &spec.name),
                 retired: AtomicBool::new(false),
-                metrics: KindMetrics::new(&application.namespace, &spec.name),
+                metrics: self.meters.of(&application.namespace, &application.name, &spec.name),
             };
             types.insert(spec.name.clone(), Arc::new(kind));
         }
@@ -265,6 +288,14 @@ impl Registry {
         scope.types.extend(types);
         scope.names.extend(names);
         Ok(Registered { retired, seats })
+    }
+
+    /// Who was spawned of a type until now.
+    fn spawned(&self, application: &Application, name: &Name) -> Arc<Spawned> {
+        let scopes = self.scopes.read();
+        let scope = scopes.get(&(application.tenant.clone(), application.namespace.clone()));
+        let kind = scope.and_then(|scope| scope.types.get(name)).filter(|kind| kind.application.name == application.name);
+        kind.map(|kind| kind.spawned.clone()).unwrap_or_default()
     }
 
     /// Removes an application; returns the types that it had.
@@ -389,4 +420,52 @@ fn names(application: &Application, types: &HashMap<Name, Arc<Kind>>) -> Result<
         }
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::guardian::NEWS_OF_A_CHILD;
+    use crate::supervision::{Plan, Restart, Strategy, Tree};
+
+    #[test]
+    fn a_start_of_a_child_is_told_of_twice_at_most() {
+        let child = Plan::Worker { name: "a".into(), item: (), restart: Restart::Permanent, shutdown: Duration::ZERO };
+        let intensity = Intensity { max_restarts: 1, window: Duration::from_secs(1) };
+        let children = vec![child];
+        let root =
+            Plan::Supervisor { name: "root".into(), strategy: Strategy::OneForOne, intensity, restart: Restart::Permanent, children };
+        let worker = Tree::new(root, 0).ok().and_then(|tree| tree.find("root/a")).unwrap();
+        let (news, mut heard) = mpsc::channel(NEWS_OF_A_CHILD);
+        let seat = Seat::new(Profile::default());
+        seat.attach(news, worker);
+        // Before its supervisor starts it there is nothing to tell.
+        seat.exited(Exit::Kill);
+        assert!(heard.try_recv().is_err());
+        for _ in 0..3 {
+            seat.begins();
+            for _ in 0..10 {
+                seat.started();
+            }
+            for exit in [Exit::Error("boom".to_owned()), Exit::Kill, Exit::Shutdown] {
+                seat.exited(exit);
+                seat.started();
+            }
+            let told: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok()).collect();
+            assert_eq!(told, [News::Started(worker), News::Exited(worker, Exit::Error("boom".to_owned()))]);
+        }
+        // Nor when the supervisor has found nobody to stop.
+        seat.begins();
+        seat.is_gone();
+        seat.exited(Exit::Shutdown);
+        assert!(heard.try_recv().is_err());
+        // One that does not come up has an end all the same.
+        seat.begins();
+        seat.exited(Exit::Kill);
+        seat.started();
+        assert_eq!(heard.try_recv(), Ok(News::Exited(worker, Exit::Kill)));
+        assert!(heard.try_recv().is_err());
+    }
 }

@@ -21,6 +21,7 @@ use crate::dead_letters::{DeadLetter, DeadLetters};
 use crate::directory::Directory;
 use crate::facet::attach::Attachments;
 use crate::guardian;
+use crate::guardian::chronicle::Retention;
 use crate::inbox::{Order, RUN};
 use crate::links::Links;
 use crate::mailbox::{Sent, Standing};
@@ -103,6 +104,8 @@ pub struct Config {
     pub blobs: Option<blobs::BlobStore>,
     /// The brokers that channels can be on.
     pub brokers: Brokers,
+    /// How much of the histories of supervisors is kept.
+    pub history: Retention,
 }
 
 impl Config {
@@ -110,7 +113,8 @@ impl Config {
     #[must_use]
     pub fn new(node_id: Name, store: Arc<dyn Store>, clock: Clock) -> Self {
         let (budget, facets, brokers) = (Budget::default(), FacetRegistry::builtin(), Brokers::default());
-        Self { node_id, store, clock, budget, kept_bytes: Arc::new(|| 0), facets, services: Vec::new(), blobs: None, brokers }
+        let history = Retention::default();
+        Self { node_id, store, clock, budget, kept_bytes: Arc::new(|| 0), facets, services: Vec::new(), blobs: None, brokers, history }
     }
 }
 
@@ -270,13 +274,16 @@ impl Runtime {
     }
 
     /// Removes an application: its children end in the reverse of their start order; messages that its actors have accepted are handled,
-    /// later ones find nobody. What durable actors stored stays.
+    /// later ones find nobody. What durable actors stored stays; the history of its supervisors goes.
     pub async fn undeploy(&self, tenant: &Name, namespace: &Name, application: &Name) {
         let retired = self.0.registry.unregister(tenant, namespace, application);
         self.0.channels.forget(tenant, namespace, application);
         let guardian = self.0.guardians.lock().remove(&(tenant.clone(), namespace.clone(), application.clone()));
         if let Some(guardian) = guardian {
             guardian.stop().await;
+        }
+        if let Err(failure) = self.chronicle((tenant, namespace, application)).remove().await {
+            tracing::warn!(%tenant, %namespace, app = %application, %failure, "the history of an application's supervisors was not removed");
         }
         self.retire(tenant, namespace, &retired);
         let gone = |id: &ActorId| retired.iter().any(|kind| kind.name == id.actor_type);
@@ -307,6 +314,9 @@ impl Runtime {
         if tokio::time::timeout(left, self.keep_states(self.unkept())).await.is_err() {
             tracing::warn!("not all actors have kept their states in time; their last turns will be run again");
         }
+        let left = grace.saturating_sub(crate::now().saturating_duration_since(began));
+        let guardians: Vec<_> = self.0.guardians.lock().values().cloned().collect();
+        let _ = tokio::time::timeout(left, futures::future::join_all(guardians.iter().map(guardian::Handle::caught_up))).await;
         self.0.stop.cancel();
         self.0.background.close();
         let ended = tokio::time::timeout(Duration::from_secs(1), self.0.background.wait()).await.is_ok();
@@ -625,15 +635,14 @@ impl Runtime {
             }
             let profile = kind.profile(&id.key).clone();
             match cause {
-                Cause::Message if profile.temporary => {
-                    return Err(not_spawned(id));
-                }
+                Cause::Message if kind.needs_spawn(&id.key) => return Err(not_spawned(id)),
                 Cause::Message => {}
-                Cause::Spawn(args) => kind.set_spawned(&id.key, Some(args.clone())),
+                Cause::Spawn(args) => kind.spawns(&id.key, args),
             }
             let capacity = profile.limits.mailbox;
             let is_workflow = kind.behavior == Behavior::Workflow;
-            Ok(Cell::new(id.clone(), Body::new(kind.clone(), profile, seat), capacity, life == Life::Down, is_workflow))
+            let body = Body::new(kind.clone(), profile, seat);
+            Ok(Cell::new(id.clone(), body, kind.metrics.clone(), capacity, life == Life::Down, is_workflow))
         });
         let (cell, made) = found?;
         if made {

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use plexspaces_actor::{Config, Facet, FacetError, FacetRegistry, FacetSettings, FacetSpec, InterceptResult, Profile, Runtime, Target};
-use plexspaces_store::{Memory, Store};
+use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{ActorId, Clock, Code, Failure, Name, RequestContext};
 use serde_json::{Map, Value, json};
 use support::{Lab, ProbeFactory, application, name, request};
@@ -567,4 +568,59 @@ async fn an_actor_is_told_the_labels_of_its_deployment() {
     let labels = [("tier".to_owned(), "gold".to_owned())].into();
     let (lab, _) = lab_on(Arc::new(Memory::new()), Profile { labels, ..Profile::default() }).await.unwrap();
     assert_eq!(lab.ask("x", "config", json!({})).await.unwrap()["labels"], json!({"tier": "gold"}));
+}
+
+/// Writes down each commit of an actor.
+struct Noting {
+    inner: Memory,
+    journal: Mutex<Option<Journal>>,
+}
+
+#[async_trait]
+impl Store for Noting {
+    fn backend(&self) -> &'static str {
+        "noting"
+    }
+
+    fn limits(&self) -> &Limits {
+        self.inner.limits()
+    }
+
+    async fn get(&self, partition: &Partition, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.inner.get(partition, key).await
+    }
+
+    async fn scan(&self, partition: &Partition, range: Range, limit: usize) -> Result<Page, Error> {
+        self.inner.scan(partition, range, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), Error> {
+        let is_actors = batch.partition.as_bytes().windows(7).any(|part| part == b"\0actor\0");
+        if let Some(journal) = self.journal.lock().unwrap().as_ref().filter(|_| is_actors) {
+            journal.lock().unwrap().push("commit".to_owned());
+        }
+        self.inner.commit(batch).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn facets_see_a_message_when_its_actor_has_come_to_life_and_it_is_committed_when_all_have_agreed() {
+    let store = Arc::new(Noting { inner: Memory::new(), journal: Mutex::default() });
+    // However far outside and inside they are.
+    let facets = vec![spec("a", Some(1_000_000), json!({})), spec("b", Some(0), json!({}))];
+    let profile = Profile { durable: true, idle_timeout: Some(Duration::from_secs(60)), facets, ..Profile::default() };
+    let (lab, journal) = lab_on(store.clone(), profile).await.unwrap();
+    *store.journal.lock().unwrap() = Some(journal.clone());
+    let around = ["a before", "b before", "b after", "a after", "commit"];
+    for _ in 0..2 {
+        lab.ask("x", "add", json!({})).await.unwrap();
+        let told = std::mem::take(&mut *journal.lock().unwrap());
+        assert!(told[..2].iter().all(|one| one.ends_with("attach x")), "{told:?}");
+        assert_eq!(told[2..], around, "{told:?}");
+        lab.ask("x", "add", json!({})).await.unwrap();
+        assert_eq!(std::mem::take(&mut *journal.lock().unwrap()), around);
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        assert_eq!(lab.runtime.actors(), 0);
+        journal.lock().unwrap().clear();
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use plexspaces_actor::{HttpResponse, Moment, Outbound, Outgoing, Profile, Target};
+use plexspaces_actor::{FacetSpec, HttpResponse, Moment, Outbound, Outgoing, Profile, Target};
 use plexspaces_types::{Code, Failure};
 use serde_json::json;
 use support::{Lab, limits};
@@ -18,8 +18,12 @@ struct Recorder(Mutex<Vec<Outgoing>>);
 
 #[async_trait]
 impl Outbound for Recorder {
+    fn links(&self) -> Vec<String> {
+        vec!["api".to_owned(), "mail".to_owned()]
+    }
+
     async fn fetch(&self, link: &str, outgoing: Outgoing) -> Result<HttpResponse, Failure> {
-        if link != "api" {
+        if !self.links().iter().any(|known| known == link) {
             return Err(Failure::not_found("unknown service link"));
         }
         self.0.lock().unwrap().push(outgoing);
@@ -101,4 +105,47 @@ async fn an_application_without_links_reaches_nothing() {
     let failure = lab.ask("a", "fetch", json!({"link": "api"})).await.unwrap_err();
     assert_eq!(failure.code, Code::NotFound);
     assert!(failure.message.contains("the application lab has no [[service_links]]"), "{failure}");
+}
+
+#[tokio::test]
+async fn an_actor_with_the_facet_http_client_uses_the_links_that_it_names() {
+    let allowing = |links: serde_json::Value| FacetSpec::new("http_client", json!({"links": links}).as_object().unwrap().clone());
+    for durable in [false, true] {
+        let (mut lab, recorder) = linked(Profile { durable, ..Profile::default() }).await;
+        for spec in &mut lab.application.types {
+            spec.profile.facets = vec![allowing(json!(["mail"]))];
+        }
+        lab.runtime.deploy(&lab.application).await.unwrap();
+        let fetch = async |link: &str| lab.ask("a", "fetch", json!({"link": link})).await.map(drop);
+        fetch("mail").await.unwrap();
+        let refused = fetch("api").await.unwrap_err();
+        assert_eq!((refused.code, refused.field.as_deref()), (Code::PermissionDenied, Some("link")));
+        assert!(refused.message.contains("\"api\"") && refused.message.contains("http_client"), "{refused}");
+        assert_eq!(recorder.0.lock().unwrap().len(), 1);
+        // What one actor is given while it lives stands over what was deployed; without the facet all links are its own.
+        let a = Target { name: "probe", key: Some("a") };
+        lab.runtime.attach_facet(&lab.ctx(), a, allowing(json!(["api"]))).await.unwrap();
+        assert_eq!(fetch("mail").await.unwrap_err().code, Code::PermissionDenied);
+        fetch("api").await.unwrap();
+        lab.runtime.detach_facet(&lab.ctx(), a, "http_client").await.unwrap();
+        fetch("mail").await.unwrap();
+        lab.runtime.attach_facet(&lab.ctx(), a, FacetSpec::new("HttpClientFacet", serde_json::Map::new())).await.unwrap();
+        fetch("api").await.unwrap();
+        let unknown = lab.runtime.attach_facet(&lab.ctx(), a, allowing(json!(["mial"]))).await.unwrap_err();
+        assert_eq!(unknown.code, Code::InvalidConfig);
+        assert!(unknown.message.contains("unknown service link \"mial\"; the application has api, mail"), "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_the_application_does_not_have_is_refused_when_it_is_deployed() {
+    let (mut lab, _) = linked(Profile::default()).await;
+    let wrong = FacetSpec::new("http_client", json!({"links": ["nobody"]}).as_object().unwrap().clone());
+    lab.application.types[0].profile.facets = vec![wrong];
+    let refused = lab.runtime.deploy(&lab.application).await.unwrap_err();
+    assert_eq!(refused.code, Code::InvalidConfig);
+    assert!(refused.message.contains("unknown service link \"nobody\""), "{refused}");
+    lab.application.outbound = None;
+    let refused = lab.runtime.deploy(&lab.application).await.unwrap_err();
+    assert!(refused.message.contains("the application has none"), "{refused}");
 }

@@ -140,6 +140,10 @@ impl World {
 
 #[async_trait]
 impl Outbound for World {
+    fn links(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     async fn fetch(&self, _: &str, outgoing: Outgoing) -> Result<HttpResponse, Failure> {
         let number = self.asked.lock().unwrap().len() + 1;
         self.cut_off_at(number, false).await;

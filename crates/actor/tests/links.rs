@@ -217,8 +217,71 @@ async fn a_spawned_actor_has_its_name_and_arguments_until_it_is_stopped() {
     let again = lab.ask("a", "spawn", json!({"type": "probe", "name": "kid"})).await.unwrap_err();
     assert_eq!((again.code, again.field.as_deref()), (Code::Conflict, Some("name")));
     assert_eq!(lab.ask("a", "stop", json!({"target": "probe/kid"})).await, Ok(json!(true)));
-    while lab.ask("a", "stop", json!({"target": "probe/kid"})).await == Ok(json!(true)) {}
-    assert_eq!(lab.ask("kid", "config", json!({})).await.unwrap()["args"], json!({"role": "probe"}));
+    assert_eq!(lab.ask("kid", "config", json!({})).await.unwrap_err().code, Code::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spawned_actor_that_was_ended_is_nobody_until_it_is_spawned_again() {
+    let profile = Profile { idle_timeout: Some(Duration::from_secs(60)), ..Profile::default() };
+    let lab = Lab::with(profile, Vec::new()).await;
+    let spawn = async |name: &str| lab.ask("a", "spawn", json!({"type": "probe", "name": name})).await;
+    let passivated = async || {
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        assert_eq!(lab.runtime.actors(), 0);
+    };
+    for (kid, end) in [("stopped", "stop"), ("killed", "kill"), ("stopped-asleep", "stop"), ("killed-asleep", "kill")] {
+        spawn(kid).await.unwrap();
+        let identity = format!("probe/{kid}");
+        let watch = lab.ask("w", "monitor", json!({"target": identity})).await.unwrap();
+        if kid.ends_with("asleep") {
+            // It has not ended: a message would bring it back.
+            passivated().await;
+            assert_eq!(lab.ask(kid, "get", json!({})).await, Ok(json!({"count": 0})));
+            passivated().await;
+        }
+        let target = Target { name: "probe", key: Some(kid) };
+        let ended = if end == "stop" { lab.runtime.stop_actor(&lab.ctx(), target) } else { lab.runtime.kill_actor(&lab.ctx(), target) };
+        assert_eq!(ended, Ok(true), "{kid}");
+        let full = format!("default/probe/{kid}");
+        let reason = if end == "stop" { "shutdown" } else { "kill" };
+        let heard = lab.heard("probe/w", 1).await;
+        assert!(heard.contains(&down(&watch, &full, reason)), "{kid}: {heard:?}");
+
+        assert_eq!(lab.ask(kid, "get", json!({})).await.unwrap_err().code, Code::NotFound, "{kid}");
+        assert_eq!(lab.tell(kid, "add", json!({})).await.unwrap_err().code, Code::NotFound, "{kid}");
+        let asked = lab.ask("x", "ask", json!({"target": identity, "op": "get", "payload": {}})).await.unwrap();
+        assert_eq!(asked["code"], "not_found", "{kid}");
+        let told = lab.ask("x", "tell", json!({"target": identity, "op": "add"})).await.unwrap();
+        let letters = lab.runtime.dead_letters(&lab.ctx(), None, 100).await.unwrap().0;
+        assert!(told["code"] == "not_found" || letters.iter().any(|letter| letter.key == kid), "{kid}: {told}");
+        let watch = lab.ask("w", "monitor", json!({"target": identity})).await.unwrap();
+        let heard = lab.heard("probe/w", 2).await;
+        assert!(heard.contains(&down(&watch, &full, "noproc")), "{kid}: {heard:?}");
+        lab.ask_any("guard/g", "link", json!({"target": identity})).await.unwrap();
+        let heard = lab.heard("guard/g", 1).await;
+        assert!(heard.contains(&exit(&full, "error: noproc")), "{kid}: {heard:?}");
+        assert!(!lab.runtime.stop_actor(&lab.ctx(), target).unwrap());
+
+        // A new version knows it too, and the name can be used again.
+        lab.runtime.deploy(&lab.application).await.unwrap();
+        assert_eq!(lab.ask(kid, "get", json!({})).await.unwrap_err().code, Code::NotFound, "{kid}");
+        assert_eq!(spawn(kid).await, Ok(json!(full)));
+        assert_eq!(lab.ask(kid, "get", json!({})).await, Ok(json!({"count": 0})));
+        passivated().await;
+    }
+    // Nobody has spawned this one: it is a virtual actor.
+    lab.ask("b", "add", json!({})).await.unwrap();
+    while lab.ask("x", "stop", json!({"target": "probe/b"})).await == Ok(json!(true)) {}
+    assert_eq!(lab.count("b").await, 0);
+}
+
+#[tokio::test]
+async fn an_actor_is_not_tied_to_others_faster_than_it_hears_of_their_ends() {
+    let lab = Lab::volatile().await;
+    let refused = lab.ask("a", "watch nobody", json!({})).await.unwrap();
+    assert_eq!(refused, json!([100_000, "overloaded"]));
+    assert_eq!(lab.heard("probe/a", 100_000).await.len(), 100_000);
+    lab.ask("a", "monitor", json!({"target": "probe/b"})).await.unwrap();
 }
 
 #[tokio::test]

@@ -54,6 +54,12 @@ use loom::thread;
 use mailbox::{Mailbox, Next, Sent, Work};
 use plexspaces_types::{ActorId, Key, Name};
 
+impl mailbox::Urgent for &'static str {
+    fn join(self, queue: &mut std::collections::VecDeque<Self>) {
+        queue.push_back(self);
+    }
+}
+
 /// An actor's body: whoever has it may work.
 struct Body;
 

@@ -30,6 +30,12 @@ use mailbox::{Mailbox, Next, Sent, Work};
 use std::pin::pin;
 use std::task::{Context, Poll, Wake, Waker};
 
+impl mailbox::Urgent for &'static str {
+    fn join(self, queue: &mut std::collections::VecDeque<Self>) {
+        queue.push_back(self);
+    }
+}
+
 /// An actor's body: whoever has it may work.
 struct Body;
 

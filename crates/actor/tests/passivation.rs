@@ -10,7 +10,7 @@ use plexspaces_actor::{ActorFilter, ActorOrder, Budget, Profile};
 use plexspaces_store::Memory;
 use plexspaces_types::Clock;
 use serde_json::json;
-use support::Lab;
+use support::{Lab, child};
 
 async fn crowded(profile: Profile) -> Lab {
     let budget = Budget { memory_bytes: None, actors: Some(10) };
@@ -134,4 +134,83 @@ async fn the_busiest_actors_are_found_and_pages_are_in_order() {
     assert_eq!((first.len(), more, second.len(), last), (20, true, 10, false));
     let all: Vec<String> = first.iter().chain(&second).map(|actor| actor.id.key.to_string()).collect();
     assert_eq!(all, (0..30).map(|number| format!("{number:02}")).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lazy_child_begins_with_its_application_and_may_leave_and_an_eager_one_stays_until_it_is_idle() {
+    let idle_timeout = Some(Duration::from_secs(600));
+    let lazy = Profile { durable: true, idle_timeout, ..Profile::default() };
+    let eager = Profile { eager: true, ..lazy.clone() };
+    let budget = Budget { memory_bytes: None, actors: Some(1) };
+    let children = vec![child("lazy", lazy), child("eager", eager)];
+    let lab = Lab::within(budget, Clock::manual(1_000_000), Arc::new(Memory::new()), Profile::default(), children).await;
+    assert_eq!(lab.made(), 2, "the init of both has run");
+    let left = || {
+        let filter = ActorFilter { tenant: &lab.application.tenant, namespace: None, actor_type: None };
+        lab.runtime.list_actors(filter, None, 100).0.iter().map(|actor| actor.id.key.to_string()).collect::<Vec<_>>()
+    };
+    lab.ask("lazy", "add", json!({"by": 7})).await.unwrap();
+    while left() != ["eager"] {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!((lab.count("lazy").await, lab.count("eager").await), (7, 0));
+    tokio::time::sleep(Duration::from_secs(1300)).await;
+    assert_eq!(left(), Vec::<String>::new());
+    assert_eq!((lab.count("lazy").await, lab.count("eager").await), (7, 0));
+}
+
+#[tokio::test]
+async fn the_metrics_show_the_actors_of_each_type_together() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let lab = Lab::with(Profile::default(), vec![child("kid", Profile::default())]).await;
+    for key in ["a", "b", "c"] {
+        lab.ask(key, "add", json!({})).await.unwrap();
+    }
+    lab.ask("a", "crash", json!({})).await.unwrap_err();
+    lab.ask("kid", "crash", json!({})).await.unwrap_err();
+    assert_eq!((lab.count("a").await, lab.count("kid").await), (0, 0));
+    lab.ask_any("guard/g", "get", json!({})).await.unwrap();
+    // One works, and two wait for it.
+    lab.tell("b", "hold", json!({})).await.unwrap();
+    while lab.factory.watch.handled.lock().unwrap().last().unwrap() != "hold" {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..2 {
+        lab.tell("b", "add", json!({})).await.unwrap();
+    }
+    let shows = async |wanted: &[(&str, &str, &str)]| {
+        for _ in 0..10_000 {
+            lab.runtime.count_actors();
+            let text = handle.render();
+            let is_there = |(metric, actor_type, rest): &(&str, &str, &str)| {
+                let labels = "namespace=\"default\",app=\"lab\",type=";
+                text.lines().any(|line| line == format!("plexspaces_actor_{metric}{{{labels}\"{actor_type}\"{rest}"))
+            };
+            if wanted.iter().all(is_there) {
+                return;
+            }
+            // What was counted a moment ago is not counted again.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("expected {wanted:?}, found {}", handle.render());
+    };
+    shows(&[
+        ("count", "probe", "} 4"),
+        ("count", "guard", "} 1"),
+        ("mailbox_depth", "probe", "} 2"),
+        ("mailbox_depth", "guard", "} 0"),
+        ("memory_bytes", "probe", "} 0"),
+        ("restarts_total", "probe", "} 2"),
+        ("restarts_total", "guard", "} 0"),
+        ("messages_total", "guard", ",outcome=\"handled\"} 1"),
+        ("messages_total", "probe", ",outcome=\"crashed\"} 2"),
+    ])
+    .await;
+    lab.factory.gate.add_permits(1);
+    lab.count("b").await;
+    shows(&[("mailbox_depth", "probe", "} 0"), ("count", "probe", "} 4")]).await;
+    lab.runtime.undeploy(&lab.application.tenant, &lab.application.namespace, &lab.application.name).await;
+    shows(&[("count", "probe", "} 0"), ("count", "guard", "} 0")]).await;
 }

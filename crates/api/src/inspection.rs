@@ -1,6 +1,6 @@
 //! Actors and supervision trees.
 
-use plexspaces_actor::supervision::{Happening, Kind, Restart, State, Strategy, View};
+use plexspaces_actor::supervision::{Kind, Restart, State, Strategy, View};
 use plexspaces_actor::{ActorFilter, ActorInfo, ActorOrder, Standing};
 use plexspaces_proto::v1;
 use plexspaces_proto::v1::actor::State as ActorState;
@@ -80,14 +80,14 @@ impl Api {
         let from = self.0.pages.open(list, &request.page_token)?.and_then(|number| number.parse().ok()).unwrap_or(0);
         let (events, more) = self.0.services.runtime.supervision_events((&tenant, &namespace, &app), from, limit).await?;
         let next_page_token = match events.last() {
-            Some((_, last)) if more => Some(self.0.pages.seal(list, (last.number + 1).to_string())?),
+            Some(last) if more => Some(self.0.pages.seal(list, (last.number + 1).to_string())?),
             _ => None,
         };
-        let events = events.into_iter().map(|(at, event)| v1::SupervisionEvent {
+        let events = events.into_iter().map(|event| v1::SupervisionEvent {
             number: event.number,
-            happened_at: Some(timestamp(at)),
-            path: event.path.to_string(),
-            what: what(&event.what),
+            happened_at: Some(timestamp(event.at_ms)),
+            path: event.path,
+            what: event.what,
         });
         Ok(v1::ListSupervisionEventsResponse { events: events.collect(), next_page_token })
     }
@@ -162,21 +162,4 @@ fn node(view: &View, actor: Option<&ActorId>) -> v1::SupervisionNode {
         node.child_count = Some(children as u64);
     }
     node
-}
-
-fn what(happening: &Happening) -> String {
-    match happening {
-        Happening::Started => "started".to_owned(),
-        Happening::Exited(exit) => format!("exited ({exit})"),
-        Happening::Killed => "killed: it did not stop in its time".to_owned(),
-        Happening::Restarting { because } => format!("restarting because of {because}"),
-        Happening::Delayed(wait) => format!("restarts in {wait:?}"),
-        Happening::Escalated { because } => format!("gave up: {because} failed too often"),
-        Happening::Degraded(wait) => format!("degraded: the whole tree restarts in {wait:?}"),
-        Happening::Recovered => "recovered".to_owned(),
-        Happening::Added => "added".to_owned(),
-        Happening::Removed => "removed".to_owned(),
-        Happening::StartFailed(reason) => format!("failed to start: {reason}"),
-        Happening::Stopped => "stopped".to_owned(),
-    }
 }

@@ -96,7 +96,11 @@ impl SystemService for Api {
 
     async fn get_metrics(&self, _request: Request<v1::GetMetricsRequest>) -> Result<Response<HttpBody>, Status> {
         let content_type = "text/plain; version=0.0.4; charset=utf-8".to_owned();
-        Ok(Response::new(HttpBody { content_type, data: (self.0.services.metrics)().into() }))
+        let metrics = self.0.services.metrics.clone();
+        // It may look at every actor, which no thread that answers others is to do.
+        let text = tokio::task::spawn_blocking(move || metrics()).await;
+        let text = text.map_err(|_| status(Failure::new(Code::Internal, "the metrics could not be counted")))?;
+        Ok(Response::new(HttpBody { content_type, data: text.into() }))
     }
 
     async fn get_open_api(&self, _request: Request<v1::GetOpenApiRequest>) -> Result<Response<HttpBody>, Status> {

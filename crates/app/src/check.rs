@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use plexspaces_actor::FacetRegistry;
 use plexspaces_actor::supervision::MAX_DEPTH;
+use plexspaces_actor::{FacetRegistry, check_service_links};
 use plexspaces_types::{Key, Name};
 use serde_json::Map;
 
@@ -22,12 +22,13 @@ pub(crate) fn check(config: &AppConfig) -> Result<(), Wrong> {
         }
     }
     let registry = FacetRegistry::builtin();
+    let links: Vec<String> = config.service_links.iter().map(|link| link.name.clone()).collect();
     for (name, of_type) in &config.types {
         let here = |wrong: Wrong| wrong.within(Step::Key("facets")).within(Step::Named(name.clone())).within(Step::Key("types"));
-        check_facets(&registry, &of_type.facets).map_err(here)?;
+        check_facets(&registry, &links, &of_type.facets).map_err(here)?;
     }
     if let Some(supervisor) = &config.supervisor {
-        let mut tree = Tree { registry: &registry, actors: BTreeSet::new() };
+        let mut tree = Tree { registry: &registry, links: &links, actors: BTreeSet::new() };
         let here = |wrong: Wrong| wrong.within(Step::Key("supervisor"));
         supervisor.window().map_err(here)?;
         check_name(supervisor.id.as_deref().unwrap_or("root")).map_err(|wrong| here(wrong.within(Step::Key("id"))))?;
@@ -38,6 +39,8 @@ pub(crate) fn check(config: &AppConfig) -> Result<(), Wrong> {
 
 struct Tree<'a> {
     registry: &'a FacetRegistry,
+    /// The names of the service links.
+    links: &'a [String],
     /// The names of all actors so far: each is a name in the namespace.
     actors: BTreeSet<String>,
 }
@@ -81,7 +84,7 @@ impl Tree<'_> {
                 }
             }
         }
-        check_facets(self.registry, &child.facets).map_err(|wrong| in_child("facets", wrong.message))
+        check_facets(self.registry, self.links, &child.facets).map_err(|wrong| in_child("facets", wrong.message))
     }
 }
 
@@ -91,13 +94,14 @@ fn check_name(name: &str) -> Result<(), Wrong> {
 }
 
 /// Checks the facets that every node has. A name that is none of theirs may be that of a facet of one node.
-fn check_facets(registry: &FacetRegistry, facets: &[Facet]) -> Result<(), Wrong> {
+fn check_facets(registry: &FacetRegistry, links: &[String], facets: &[Facet]) -> Result<(), Wrong> {
     let known = facets.iter().filter(|facet| registry.canonical(&facet.name).is_ok()).map(Asked::from).collect();
     // The code may declare what some facets need.
     let (durability, nothing) = ("durability", Map::new());
     let code = vec![Asked { name: durability, priority: None, config: &nothing }];
     let merged = facets::merged(registry, vec![code, known]).map_err(Wrong::new)?;
-    facets::profile(registry, merged).map(drop).map_err(Wrong::new)
+    let profile = facets::profile(registry, merged).map_err(Wrong::new)?;
+    profile.facets.iter().try_for_each(|spec| check_service_links(spec, links)).map_err(|failure| Wrong::new(failure.message))
 }
 
 impl Supervisor {

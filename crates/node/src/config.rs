@@ -33,6 +33,8 @@ pub struct Config {
     pub wasm: WasmConfig,
     /// What an actor may use, unless its application says otherwise.
     pub limits: LimitsConfig,
+    /// What is kept of what happened to supervised actors.
+    pub supervision: SupervisionConfig,
     /// The HTTP and gRPC interface.
     pub api: ApiConfig,
     /// Who may use the node.
@@ -413,6 +415,23 @@ impl Default for WasmConfig {
     }
 }
 
+/// `[supervision]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SupervisionConfig {
+    /// Events that the history of each application's supervisors has at most; the oldest go first.
+    pub keep_events: u64,
+    /// How old an event of it becomes at most.
+    pub keep_for: Duration,
+}
+
+impl Default for SupervisionConfig {
+    fn default() -> Self {
+        let retention = plexspaces_actor::Retention::default();
+        Self { keep_events: retention.events, keep_for: Duration(retention.age) }
+    }
+}
+
 /// `[api]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -511,6 +530,9 @@ impl Config {
         if self.wasm.instances == 0 {
             return wrong("wasm.instances is 0, expected at least 1");
         }
+        if self.supervision.keep_events == 0 || self.supervision.keep_for.0.is_zero() {
+            return wrong("supervision.keep_events and supervision.keep_for must be more than 0");
+        }
         if self.api.concurrency == 0 || self.api.control_concurrency == 0 {
             return wrong("api.concurrency and api.control_concurrency must be at least 1");
         }
@@ -590,6 +612,7 @@ mod tests {
         assert!(error("[node]\ndata_dri = \"x\"").ends_with("did you mean `data_dir`?"), "{}", error("[node]\ndata_dri = \"x\""));
         assert!(error("[node]\nlisten_addr = \"nowhere\"").starts_with("node.toml, line 2: "));
         assert!(error("[wasm]\ninstances = 0").contains("expected at least 1"));
+        assert!(error("[supervision]\nkeep_events = 0").contains("more than 0"));
         assert!(error("[security]\nadmin_token = \"short\"").contains("at least 16"));
         assert!(error("[store]\nbackend = \"sqlit\"").ends_with("did you mean `sqlite`?"));
         assert!(error("[store]\nbackend = \"postgres\"\npool_size = 1").contains("at least 2"));
@@ -669,7 +692,7 @@ mod tests {
     fn every_key_of_the_schema_has_a_description() {
         let schema = Config::schema();
         let sections = schema["properties"].as_object().unwrap();
-        assert_eq!(sections.len(), 10);
+        assert_eq!(sections.len(), 11);
         for definition in schema["$defs"].as_object().unwrap().values() {
             for (key, property) in definition["properties"].as_object().into_iter().flatten() {
                 assert!(property.get("description").is_some() || property.get("$ref").is_some(), "{key}");

@@ -69,7 +69,8 @@ impl Node {
         let brokers = brokers(&config.channels).await?;
         let kept_of = engine.clone();
         let kept_bytes = Arc::new(move || kept_of.kept_bytes());
-        let runtime = Runtime::new(actor::Config { budget, kept_bytes, facets, services, blobs, brokers, ..actor_config });
+        let history = actor::Retention { events: config.supervision.keep_events, age: config.supervision.keep_for.0 };
+        let runtime = Runtime::new(actor::Config { budget, kept_bytes, facets, services, blobs, brokers, history, ..actor_config });
         let limits = config.limits.over(actor::Limits::default());
         let components = config.node.data_dir.join("components");
         let outbound = Client::new(outbound_config(config))?;
@@ -79,7 +80,7 @@ impl Node {
         let exposed = ![&data, control.as_ref().unwrap_or(&data)].into_iter().all(is_loopback);
         let (auth, made_token) = authentication(config, exposed);
         let readiness = Readiness::default();
-        let metrics = telemetry.metrics.clone();
+        let (metrics, counted) = (telemetry.metrics.clone(), runtime.clone());
         let services = Services {
             runtime: runtime.clone(),
             applications: applications.clone(),
@@ -87,7 +88,10 @@ impl Node {
             node: NodeInfo { id: config.node.id.to_string(), version: env!("CARGO_PKG_VERSION").to_owned(), started_at_ms: clock.now_ms() },
             readiness: readiness.clone(),
             probe: crate::probe::probe(store.handle(), applications.clone()),
-            metrics: Arc::new(move || metrics.render()),
+            metrics: Arc::new(move || {
+                counted.count_actors();
+                metrics.render()
+            }),
             shutdown: shutdown.clone(),
         };
         let page_key = Arc::<OnceLock<_>>::default();

@@ -122,6 +122,10 @@ fn limiter(rate: Rate) -> Option<DefaultDirectRateLimiter> {
 
 #[async_trait]
 impl Outbound for Links {
+    fn links(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
     async fn fetch(&self, link: &str, outgoing: Outgoing) -> Result<HttpResponse, Failure> {
         let Some(live) = self.0.get(link) else {
             let known: Vec<&str> = self.0.keys().map(String::as_str).collect();

@@ -119,6 +119,14 @@ pub struct EventEmitterFacet {
     pub reply: bool,
 }
 
+/// Which service links the actor may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HttpClientFacet {
+    /// Their names; all that there are if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub links: Option<Vec<String>>,
+}
+
 /// Pairs of its own that an actor begins with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct KeyValueFacet {
@@ -222,6 +230,7 @@ facets! {
     MetricsFacet = "metrics";
     CachingFacet = "caching";
     EventEmitterFacet = "event_emitter";
+    HttpClientFacet = "http_client";
     KeyValueFacet = "key_value";
     BlobStorageFacet = "blob";
     LockFacet = "lock";

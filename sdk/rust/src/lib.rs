@@ -67,8 +67,9 @@ pub use child::Child;
 pub use context::{ActorContext, Recipient};
 pub use error::BehaviorError;
 pub use facets::{
-    AuthenticationFacet, AuthorizationFacet, BlobStorageFacet, CachingFacet, DurabilityFacet, EventEmitterFacet, KeyValueFacet, LockFacet,
-    LoggingFacet, MetricsFacet, ProcessGroupFacet, RegistryFacet, ReminderFacet, Rule, TimerFacet, TracingFacet, VirtualActorFacet,
+    AuthenticationFacet, AuthorizationFacet, BlobStorageFacet, CachingFacet, DurabilityFacet, EventEmitterFacet, HttpClientFacet,
+    KeyValueFacet, LockFacet, LoggingFacet, MetricsFacet, ProcessGroupFacet, RegistryFacet, ReminderFacet, Rule, TimerFacet, TracingFacet,
+    VirtualActorFacet,
 };
 pub use id::ActorId;
 pub use locator::ServiceLocator;

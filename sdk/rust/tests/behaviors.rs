@@ -259,3 +259,68 @@ async fn a_state_of_an_earlier_version_of_a_type_is_migrated_once() {
         assert_eq!(reply.json::<Value>().unwrap(), json!({"owner": "ada", "cents": expected}));
     }
 }
+
+#[gen_server_actor]
+struct Tally {
+    notes: u32,
+}
+
+#[plexspaces_handlers]
+impl Tally {
+    #[handler("get")]
+    async fn get(&mut self, _ctx: &ActorContext, _msg: &Message) -> Result<u32, BehaviorError> {
+        Ok(self.notes)
+    }
+
+    #[handler("note", "cast")]
+    async fn note(&mut self, _ctx: &ActorContext, _msg: &Message) -> Result<(), BehaviorError> {
+        self.notes += 1;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_server_answers_by_operation_and_refuses_what_it_does_not_handle() {
+    let tally = spawn_with_facets(&ctx(), locator().await, ActorId::from("tally"), "default", Tally { notes: 0 }, vec![]).await.unwrap();
+    let ask = async |message: Message| tally.ask(message, PATIENCE).await.map(|reply| reply.json::<Value>().unwrap());
+    // The operation is the message's type, or what its payload says.
+    for message in [Message::new("get", &json!({})).unwrap(), call_message(json!({"op": "get"})), call_message(json!({"action": "get"}))] {
+        assert_eq!(ask(message).await.unwrap(), 0);
+    }
+    tally.tell(call_message(json!({"op": "note"}))).await.unwrap();
+    assert_eq!(ask(call_message(json!({"op": "note"}))).await.unwrap(), Value::Null, "who asks for what has no answer gets none");
+    let unknown = ask(call_message(json!({"op": "forget"}))).await.unwrap_err();
+    assert_eq!(unknown.code, Code::UnknownOperation);
+    assert_eq!(ask(call_message(json!({"op": "get"}))).await.unwrap(), 2, "what was refused has cost nothing");
+}
+
+#[event_actor]
+struct Slow {
+    gate: std::sync::Arc<tokio::sync::Semaphore>,
+    seen: std::sync::Arc<std::sync::atomic::AtomicU32>,
+}
+
+#[plexspaces_handlers]
+impl Slow {
+    #[handler("*")]
+    async fn note(&mut self, _ctx: &ActorContext, _msg: &Message) -> Result<(), BehaviorError> {
+        self.gate.acquire().await.unwrap().forget();
+        self.seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn who_tells_an_event_actor_does_not_wait_for_it() {
+    let (gate, seen) = (std::sync::Arc::new(tokio::sync::Semaphore::new(0)), std::sync::Arc::<std::sync::atomic::AtomicU32>::default());
+    let slow = Slow { gate: gate.clone(), seen: seen.clone() };
+    let slow = spawn_with_facets(&ctx(), locator().await, ActorId::from("slow"), "default", slow, vec![]).await.unwrap();
+    for _ in 0..3 {
+        slow.tell(call_message(json!({"op": "happened"}))).await.unwrap();
+    }
+    assert_eq!(seen.load(std::sync::atomic::Ordering::SeqCst), 0);
+    gate.add_permits(3);
+    while seen.load(std::sync::atomic::Ordering::SeqCst) < 3 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use plexspaces_core::{Facet, FacetError, FacetSettings, FacetSpec, InterceptResult};
 use plexspaces_sdk::{
     ActorContext, ActorId, ActorRef, AuthenticationFacet, AuthorizationFacet, BehaviorError, BlobStorageFacet, CachingFacet,
-    DurabilityFacet, EventEmitterFacet, KeyValueFacet, LockFacet, LoggingFacet, Message, MetricsFacet, NodeBuilder, ProcessGroupFacet,
-    RegistryFacet, ReminderFacet, RequestContext, Rule, TimerFacet, TracingFacet, VirtualActorFacet, call_message, gen_server_actor,
-    handler, json, plexspaces_handlers, spawn_with_facets,
+    DurabilityFacet, EventEmitterFacet, HttpClientFacet, KeyValueFacet, LockFacet, LoggingFacet, Message, MetricsFacet, NodeBuilder,
+    ProcessGroupFacet, RegistryFacet, ReminderFacet, RequestContext, Rule, TimerFacet, TracingFacet, VirtualActorFacet, call_message,
+    gen_server_actor, handler, json, plexspaces_handlers, spawn_with_facets,
 };
 use serde_json::{Map, Value};
 
@@ -308,6 +308,8 @@ async fn each_facet_that_a_node_has_can_be_made_from_its_type() {
             reply: true,
         }
         .into(),
+        HttpClientFacet { links: Some(names()) }.into(),
+        HttpClientFacet::default().into(),
         KeyValueFacet { initial: initial() }.into(),
         BlobStorageFacet { initial: initial() }.into(),
         LockFacet { key: "k".to_owned(), operations: Some(names()), ttl: second, wait: second }.into(),

@@ -36,6 +36,7 @@ impl Actor {
             self.cell.mailbox.obeyed();
         }
         self.runtime.timers().clear(&self.cell);
+        self.body.has_ended = true;
         let failed = !exit.is_normal();
         if failed {
             if let Some(past) = &mut self.body.past {
@@ -51,7 +52,7 @@ impl Actor {
             return Fate::Stays;
         }
         if self.body.profile.temporary || !matches!(exit, Exit::Error(_)) {
-            self.body.kind.set_spawned(&self.cell.id.key, None);
+            self.body.kind.ends(&self.cell.id.key);
             return Fate::Leaves(Some(exit));
         }
         self.runtime.announce(&self.cell.id, &exit);
@@ -160,7 +161,7 @@ impl Actor {
 fn unhandled(id: &ActorId, body: &Body, exit: Option<&Exit>) -> Failure {
     match body.seat.as_ref().filter(|seat| seat.has_ended()) {
         Some(seat) => over(id, seat.life()),
-        None if body.profile.temporary => not_spawned(id),
+        None if body.kind.needs_spawn(&id.key) => not_spawned(id),
         None => {
             let reason = exit.map_or_else(String::new, |exit| format!(" ({exit})"));
             Failure::new(Code::Unavailable, format!("the actor {id} stopped{reason} before it handled the message"))

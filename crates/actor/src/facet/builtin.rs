@@ -7,6 +7,7 @@ mod authorization;
 mod blob;
 mod caching;
 mod event_emitter;
+pub(crate) mod http_client;
 mod key_value;
 mod lock;
 mod logging;
@@ -22,6 +23,7 @@ pub(super) fn register(facets: &FacetRegistry) {
     facets.add("blob", blob::make);
     facets.add("caching", caching::make);
     facets.add("event_emitter", event_emitter::make);
+    facets.add(http_client::NAME, http_client::make);
     facets.add("key_value", key_value::make);
     facets.add("lock", lock::make);
     facets.add("logging", logging::make);

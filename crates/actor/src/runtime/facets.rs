@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::facet::attach::Revision;
+use crate::facet::http_client;
 use crate::{FacetRegistry, FacetSpec};
 
 /// How long an actor's present message may keep its facets from changing when the caller set no deadline.
@@ -17,8 +18,18 @@ impl Runtime {
         let of_types = application.types.iter().map(|spec| &spec.profile);
         let actors = application.supervisor.actors();
         let of_children = actors.iter().map(|child| &child.profile);
+        let links = application.outbound.as_ref().map(|outbound| outbound.links()).unwrap_or_default();
         let mut specs = of_types.chain(of_children).flat_map(|profile| &profile.facets);
-        specs.try_for_each(|spec| self.facet_registry().make(spec).map(drop))
+        specs.try_for_each(|spec| {
+            self.facet_registry().make(spec)?;
+            http_client::check_service_links(spec, &links)
+        })
+    }
+
+    /// Refuses a request of an actor over a service link that its facets do not leave it.
+    pub(crate) fn admit_link(&self, id: &ActorId, link: &str) -> Result<(), Failure> {
+        let kind = self.0.registry.kind(id).ok_or_else(|| gone(id))?;
+        http_client::admit(id, &self.0.attachments.effective(id, kind.profile(&id.key)), link)
     }
 
     /// Which facets actors of this node can have.
@@ -33,6 +44,9 @@ impl Runtime {
     pub async fn attach_facet(&self, ctx: &RequestContext, target: Target<'_>, spec: FacetSpec) -> Result<bool, Failure> {
         let spec = FacetSpec { name: self.facet_registry().canonical(&spec.name)?, ..spec };
         self.facet_registry().make(&spec)?;
+        let kind = self.0.registry.kind(&self.admit(ctx, target)?);
+        let outbound = kind.as_ref().and_then(|kind| kind.application.outbound.as_ref());
+        http_client::check_service_links(&spec, &outbound.map(|outbound| outbound.links()).unwrap_or_default())?;
         let name = spec.name.clone();
         self.change_facet(ctx, target, name, Some(spec)).await
     }
@@ -47,9 +61,10 @@ impl Runtime {
     /// An actor's facets with their priorities, outermost first.
     pub fn facets(&self, ctx: &RequestContext, target: Target<'_>) -> Result<Vec<FacetSpec>, Failure> {
         let id = self.admit(ctx, target)?;
-        let profile = self.0.registry.kind(&id).ok_or_else(|| gone(&id))?.profile(&id.key).clone();
-        if profile.temporary && self.known(&id).is_none() {
-            return Err(gone(&id));
+        let kind = self.0.registry.kind(&id).ok_or_else(|| gone(&id))?;
+        let profile = kind.profile(&id.key).clone();
+        if kind.needs_spawn(&id.key) && self.known(&id).is_none() {
+            return Err(not_spawned(&id));
         }
         let mut specs = self.0.attachments.effective(&id, &profile);
         for spec in specs.iter_mut().filter(|spec| spec.priority.is_none()) {

@@ -4,8 +4,9 @@ use std::collections::BinaryHeap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
+use crate::guardian::chronicle::{Chronicle, SupervisionEvent};
 use crate::mailbox::Standing;
-use crate::supervision::{Event, NodeId, View};
+use crate::supervision::{NodeId, View};
 
 /// One actor on this node.
 #[derive(Clone, Debug)]
@@ -76,6 +77,12 @@ impl ActorFilter<'_> {
 }
 
 impl Runtime {
+    /// Brings up to date what the metrics show of all actors of a type together. It looks at each actor on this node, unless that was done a
+    /// moment ago.
+    pub fn count_actors(&self) {
+        self.0.registry.meters.count(&self.0.cells);
+    }
+
     /// The actors on this node whose identities print greater than `after`, in the order of their identities, at most `limit`; and whether
     /// there are more.
     #[must_use]
@@ -169,26 +176,23 @@ impl Runtime {
         level.await.ok_or_else(ended)?.ok_or_else(unknown)
     }
 
-    /// What happened in an application's supervision tree, from the event with the number `from` on, at most `limit`, each with its time in
-    /// milliseconds since the Unix epoch; and whether there is more.
+    /// What happened in an application's supervision tree, from the event with the number `from` on, at most `limit`; and whether there is
+    /// more. What [`crate::Retention`] leaves is kept until the application is undeployed.
     pub async fn supervision_events(
         &self,
         application: (&Name, &Name, &Name),
         from: u64,
         limit: usize,
-    ) -> Result<(Vec<(u64, Event)>, bool), Failure> {
-        let guardian = self.guardian(application)?;
-        let events: Option<Vec<Event>> =
-            guardian.look(move |tree| tree.history().since(from).take(limit.saturating_add(1)).cloned().collect()).await;
-        let mut events = events.ok_or_else(ended)?;
-        let more = events.len() > limit;
-        events.truncate(limit);
-        let (now, now_ms) = (crate::now(), self.0.config.clock.now_ms());
-        let at = |event: &Event| {
-            let ago = now.saturating_duration_since(event.at).as_millis();
-            now_ms.saturating_sub(u64::try_from(ago).unwrap_or(u64::MAX))
-        };
-        Ok((events.into_iter().map(|event| (at(&event), event)).collect(), more))
+    ) -> Result<(Vec<SupervisionEvent>, bool), Failure> {
+        // One that does not run has nothing to add.
+        if let Ok(guardian) = self.guardian(application) {
+            guardian.caught_up().await?;
+        }
+        self.chronicle(application).list(from, limit).await
+    }
+
+    pub(super) fn chronicle(&self, application: (&Name, &Name, &Name)) -> Chronicle {
+        Chronicle::new(&self.0.config, application)
     }
 
     fn guardian(&self, (tenant, namespace, application): (&Name, &Name, &Name)) -> Result<guardian::Handle, Failure> {

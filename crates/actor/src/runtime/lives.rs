@@ -7,6 +7,9 @@ use crate::mailbox::Standing;
 use crate::system::cell::Poke;
 use serde_json::json;
 
+/// Ends of others that an actor may have to hear of when it ties itself to one more. With its ties that bounds what can wait for it.
+const MAX_UNHEARD: usize = 100_000;
+
 /// How long a spawned actor's `init` may take when its parent has no deadline.
 const SPAWN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -48,24 +51,35 @@ impl Runtime {
         Ok(id)
     }
 
-    /// Ends an actor after its present message; false when it is not in memory. A child comes back if its restart kind says so.
+    /// Ends an actor after its present message; false when it is not in memory, unless it was spawned. A child comes back if its restart kind says
+    /// so, a virtual actor with its next message, and one that was spawned when it is spawned again.
     pub fn stop_actor(&self, ctx: &RequestContext, target: Target<'_>) -> Result<bool, Failure> {
         Ok(self.stop(&self.admit(ctx, target)?, Exit::Shutdown))
     }
 
-    /// Ends an actor at once, its present message included; false when it is not in memory. A child comes back if its restart kind says so.
+    /// The same at once, the actor's present message included.
     pub fn kill_actor(&self, ctx: &RequestContext, target: Target<'_>) -> Result<bool, Failure> {
         Ok(self.kill(&self.admit(ctx, target)?))
     }
 
     /// Ends an actor after its present message; true when it lived.
     pub(crate) fn stop(&self, id: &ActorId, exit: Exit) -> bool {
-        self.known(id).is_some_and(|cell| self.control(&cell, Control::Stop(exit)))
+        let lives = self.known(id).is_some_and(|cell| self.control(&cell, Control::Stop(exit.clone())));
+        lives || self.end_outside_memory(id, &exit)
+    }
+
+    /// A spawned actor that has left memory lives, and can be ended there; false when there is no such.
+    fn end_outside_memory(&self, id: &ActorId, exit: &Exit) -> bool {
+        let ended = self.0.registry.kind(id).is_some_and(|kind| kind.ends(&id.key));
+        if ended {
+            self.announce(id, exit);
+        }
+        ended
     }
 
     /// Ends an actor at once, its present message included; true when it lived.
     pub(crate) fn kill(&self, id: &ActorId) -> bool {
-        let Some(cell) = self.known(id) else { return false };
+        let Some(cell) = self.known(id) else { return self.end_outside_memory(id, &Exit::Kill) };
         if let Some(body) = cell.mailbox.kill() {
             self.run(cell, body);
         }
@@ -75,8 +89,9 @@ impl Runtime {
     /// Watches an actor for another.
     pub(crate) fn monitor(&self, watcher: &ActorId, target: &ActorId) -> Result<String, Failure> {
         if !self.exists(target) {
-            return Ok(self.monitor_nobody(watcher, &target.to_string()));
+            return self.monitor_nobody(watcher, &target.to_string());
         }
+        self.can_hear(watcher)?;
         match self.0.links.monitor(watcher, target, || self.exists(target)) {
             Tied::Yes(reference) => Ok(reference),
             Tied::Gone(reference) => {
@@ -88,13 +103,23 @@ impl Runtime {
     }
 
     /// What watching nobody leads to.
-    pub(crate) fn monitor_nobody(&self, watcher: &ActorId, target: &str) -> String {
+    pub(crate) fn monitor_nobody(&self, watcher: &ActorId, target: &str) -> Result<String, Failure> {
+        self.can_hear(watcher)?;
         let reference = self.0.links.reference();
         self.signal(watcher, down(&reference, None, target, "noproc"));
-        reference
+        Ok(reference)
+    }
+
+    /// Refuses an actor that would tie itself to others faster than it hears of their ends.
+    fn can_hear(&self, id: &ActorId) -> Result<(), Failure> {
+        let unheard = self.known(id).map_or(0, |cell| cell.mailbox.urgent());
+        let message = || format!("{id} has to hear of {unheard} ends of others before it can be tied to more");
+        if unheard < MAX_UNHEARD { Ok(()) } else { Err(Failure::new(Code::Overloaded, message())) }
     }
 
     pub(crate) fn link(&self, one: &ActorId, other: &ActorId) -> Result<(), Failure> {
+        self.can_hear(one)?;
+        self.can_hear(other)?;
         let tied = if self.exists(other) { self.0.links.link(one, other, || self.exists(other)) } else { Tied::Gone(()) };
         match tied {
             Tied::Yes(()) => {}
@@ -137,7 +162,7 @@ impl Runtime {
         let Some(kind) = self.0.registry.kind(id) else { return false };
         match kind.seat(&id.key) {
             Some(seat) => !seat.has_ended(),
-            None => !kind.profile(&id.key).temporary && matches!(exit, Exit::Error(_)),
+            None => !kind.needs_spawn(&id.key) && matches!(exit, Exit::Error(_)),
         }
     }
 
@@ -154,7 +179,7 @@ impl Runtime {
         let Some(kind) = self.0.registry.kind(id) else { return false };
         match kind.seat(&id.key) {
             Some(seat) => !seat.has_ended(),
-            None => !kind.profile(&id.key).temporary || self.known(id).is_some(),
+            None => !kind.needs_spawn(&id.key) || self.known(id).is_some(),
         }
     }
 

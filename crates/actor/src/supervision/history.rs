@@ -1,12 +1,16 @@
 //! What happened in a tree, for operators: a ring of numbered events, so that a reader sees what it has missed.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Exit, NodeId};
 
 const DEFAULT_CAPACITY: usize = 1000;
+
+/// Bytes of a reason that are kept.
+const MAX_REASON: usize = 1024;
 
 /// The latest events of a tree. Memory is bounded: a new event displaces the oldest.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub struct Event {
 /// What can happen to a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
-    /// It is up.
+    /// It is up. It is not said of a worker that comes up for the first time with its tree, nor of a supervisor without children.
     Started,
     /// It ended.
     Exited(Exit),
@@ -66,6 +70,25 @@ pub enum Happening {
     Stopped,
 }
 
+impl fmt::Display for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started => f.write_str("started"),
+            Self::Exited(exit) => write!(f, "exited ({exit})"),
+            Self::Killed => f.write_str("killed: it did not stop in its time"),
+            Self::Restarting { because } => write!(f, "restarting because of {because}"),
+            Self::Delayed(wait) => write!(f, "restarts in {wait:?}"),
+            Self::Escalated { because } => write!(f, "gave up: {because} failed too often"),
+            Self::Degraded(wait) => write!(f, "degraded: the whole tree restarts in {wait:?}"),
+            Self::Recovered => f.write_str("recovered"),
+            Self::Added => f.write_str("added"),
+            Self::Removed => f.write_str("removed"),
+            Self::StartFailed(reason) => write!(f, "failed to start: {reason}"),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
 impl History {
     pub(super) fn new() -> Self {
         Self { events: VecDeque::new(), capacity: DEFAULT_CAPACITY, next: 0 }
@@ -77,7 +100,23 @@ impl History {
         self.events.drain(..self.events.len().saturating_sub(capacity));
     }
 
-    pub(super) fn push(&mut self, at: Instant, node: NodeId, path: Arc<str>, what: Happening) {
+    /// Forgets the events before a number.
+    pub(super) fn forget(&mut self, before: u64) {
+        let oldest = self.next - self.events.len() as u64;
+        let gone = usize::try_from(before.saturating_sub(oldest)).unwrap_or(usize::MAX).min(self.events.len());
+        self.events.drain(..gone);
+        if self.events.is_empty() {
+            self.events.shrink_to_fit();
+        }
+    }
+
+    pub(super) fn push(&mut self, at: Instant, node: NodeId, path: Arc<str>, mut what: Happening) {
+        if let Happening::Exited(Exit::Error(reason)) | Happening::StartFailed(reason) = &mut what
+            && reason.len() > MAX_REASON
+        {
+            reason.truncate(reason.floor_char_boundary(MAX_REASON));
+            reason.push('…');
+        }
         let number = self.next;
         self.next += 1;
         if self.capacity == 0 {

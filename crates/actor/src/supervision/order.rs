@@ -33,7 +33,14 @@ impl<T> Tree<T> {
         node.state = State::Running;
         let standing = std::mem::replace(&mut node.standing, Standing::Proven);
         let parent = node.parent;
-        self.note(id, Happening::Started, now);
+        // Of a great tree that begins the history tells nothing but that: what it kept before would be gone.
+        let is_news = match &node.body {
+            Body::Worker { .. } => standing != Standing::New || !node.failures.is_empty(),
+            Body::Supervisor(supervisor) => !supervisor.children.is_empty(),
+        };
+        if is_news {
+            self.note(id, Happening::Started, now);
+        }
         if standing == Standing::Joining {
             self.actions.push_back(Action::Added(id));
         }

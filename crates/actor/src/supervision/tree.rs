@@ -262,6 +262,11 @@ impl<T> Tree<T> {
         self.degraded
     }
 
+    /// Forgets what happened before the event with this number.
+    pub fn forget_history(&mut self, before: u64) {
+        self.history.forget(before);
+    }
+
     /// What happened.
     #[must_use]
     pub fn history(&self) -> &History {

@@ -31,6 +31,10 @@ impl Window {
         self.times.len()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
     pub(super) fn clear(&mut self) {
         self.times = VecDeque::new();
     }

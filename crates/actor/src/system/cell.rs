@@ -1,6 +1,6 @@
 //! A system actor as the rest of the node sees it, and what it has in hand.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -9,7 +9,7 @@ use tokio_util::time::delay_queue;
 
 use super::{SystemType, type_of};
 use crate::cell::Envelope;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Urgent};
 
 /// Messages that may wait for one.
 const CAPACITY: usize = 4096;
@@ -28,6 +28,16 @@ pub(crate) enum Poke {
     Tick,
     /// An actor has ended.
     Ended(ActorId),
+}
+
+impl Urgent for Poke {
+    fn join(self, queue: &mut VecDeque<Self>) {
+        // Of an end it is told once for each watch that it began, and it watches an actor once.
+        let needless = matches!(self, Self::Tick) && queue.iter().any(|queued| matches!(queued, Self::Tick));
+        if !needless {
+            queue.push_back(self);
+        }
+    }
 }
 
 /// What it is between its rounds.

@@ -40,6 +40,7 @@ impl Turn {
             let message = format!("unknown service link {link:?}: the application {} has no [[service_links]]", self.app);
             return Err(Failure::not_found(message).with_field("link"));
         };
+        self.reach()?.0.admit_link(&self.id, link)?;
         let idempotency_key = match (&request.idempotency_key, self.log.as_deref()) {
             (Some(key), _) => checked(key)?.to_owned(),
             (None, Some(log)) => format!("{:016x}.{}", mark(&self.id), log.call_id()),

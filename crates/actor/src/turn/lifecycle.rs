@@ -26,7 +26,7 @@ impl Turn {
         };
         let reference = self.find(target).and_then(|(runtime, found)| match found {
             Ok(id) => runtime.monitor(&self.id, &id),
-            Err(_) => Ok(runtime.monitor_nobody(&self.id, target.name)),
+            Err(_) => runtime.monitor_nobody(&self.id, target.name),
         });
         self.told(call, reference.as_ref().map(log::json));
         reference
@@ -235,7 +235,7 @@ impl Turn {
         Ok(())
     }
 
-    fn reach(&self) -> Result<(Runtime, RequestContext), Failure> {
+    pub(super) fn reach(&self) -> Result<(Runtime, RequestContext), Failure> {
         let alone = || Failure::not_found("this actor runs without a node");
         let runtime = self.runtime.clone().ok_or_else(alone)?;
         Ok((runtime, RequestContext { namespace: self.id.namespace.clone(), ..self.ctx.clone() }))

@@ -170,6 +170,16 @@ impl Instance for Probe {
                 self.state["heard"].as_array_mut().unwrap().push(heard);
                 json!({})
             }
+            "watch nobody" => {
+                let mut watches = 0;
+                let refused = loop {
+                    match turn.monitor("nobody") {
+                        Ok(_) => watches += 1,
+                        Err(failure) => break failure,
+                    }
+                };
+                json!([watches, refused.code.name()])
+            }
             "monitor" => json!(turn.monitor(&text("target")).map_err(Fault::Rejected)?),
             "demonitor" => {
                 turn.demonitor(&text("ref"));

@@ -48,10 +48,11 @@ async fn children_start_after_what_they_depend_on() {
     let config = "[supervisor]\nchildren = [{ id = 'gate', depends_on = ['w'] },\n { id = 'w', count = 2, depends_on = ['store'] },\n { id = 'store' }]";
     let deployed = node.deploy(&[("app", "shop"), ("config", config)]).await;
     assert_eq!(deployed.status, 201, "{deployed:?}");
-    let events = node.get("/api/v1/applications/shop/supervision/events?page_size=100").await.json();
-    let started: Vec<_> = events["events"].as_array().unwrap().iter().filter(|event| event["what"] == "started").collect();
-    let paths: Vec<_> = started.iter().map(|event| event["path"].as_str().unwrap()).collect();
-    assert_eq!(paths, ["root/store", "root/w-1", "root/w-2", "root/gate", "root"], "{events}");
+    let tree = node.get("/api/v1/applications/shop/supervision").await.json();
+    let paths: Vec<_> = tree["children"].as_array().unwrap().iter().map(|child| child["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["root/store", "root/w-1", "root/w-2", "root/gate"], "{tree}");
+    let events = node.get("/api/v1/applications/shop/supervision/events").await.json();
+    assert_eq!((&events["events"][0]["path"], &events["events"][0]["what"]), (&json!("root"), &json!("started")), "{events}");
     assert_eq!(node.post("/api/v1/actors/shop/w-2/invoke", r#"{"a":1}"#).await.body, r#"{"a":1}"#);
 
     let circle = config.replace("{ id = 'store' }", "{ id = 'store', depends_on = ['gate'] }");

@@ -46,6 +46,7 @@ async fn a_facet_that_cannot_be_is_refused_when_it_is_deployed() {
         (json!([]), r#"{ type = "virtual_actor", config = { idle_timeout = "soon" } }"#, "facet virtual_actor: idle_timeout is \"soon\""),
         (json!([]), r#"{ type = "virtual_actor", config = { activation_strategy = "lasy" } }"#, "expected `lazy` or `eager`"),
         (json!([]), r#"{ type = "virtual_actor", config = { labels = { gpu = 1 } } }"#, "facet virtual_actor: labels is"),
+        (json!([{"type": "http_client", "config": {"links": ["api"]}}]), "", "unknown service link \"api\"; the application has none"),
         (json!([]), r#"{ type = "reminder" }"#, "needs the facet durability too"),
         (json!([]), r#"{ type = "metrics", prio = 3 }"#, "did you mean `priority`?"),
     ] {

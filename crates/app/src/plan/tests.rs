@@ -132,6 +132,19 @@ fn a_childs_life_is_as_it_is_written() {
 }
 
 #[test]
+fn a_priority_of_durability_and_of_virtual_actor_changes_nothing() {
+    let life = |priority: &str| {
+        let facets = format!(
+            "facets = [{{ type = 'durability'{priority} }}, {{ type = 'metrics', priority = 95 }}, {{ type = 'virtual_actor'{priority} }}]"
+        );
+        format!("{:?}", child(&format!("id = 'till'\n{facets}")).unwrap().profile)
+    };
+    for priority in [", priority = 0", ", priority = 90", ", priority = 100000"] {
+        assert_eq!(life(priority), life(""), "{priority}");
+    }
+}
+
+#[test]
 fn facets_of_code_type_and_child_lie_over_each_other() {
     assert_eq!(child("id = 'account'").unwrap().profile.keeping.interval, Some(7), "the code's own");
     for name in ["durability", "DurabilityFacet"] {
@@ -240,6 +253,7 @@ fn what_contradicts_itself_is_refused_with_its_line_whatever_the_component_is() 
         ("[app]\n\nnamespace = ''".to_owned(), "line 3: "),
         (children("facets = [{ type = 'virtual_actor', config = { idle_timout = '5m' } }]"), "line 6: child \"a\": facet virtual_actor: "),
         ("[types.till]\nfacets = [{ type = 'metrics' }, { type = 'metrics' }]".to_owned(), "line 2: the facet metrics is given twice"),
+        ("[types.till]\nfacets = [{ type = 'http_client', config = { links = ['lmm'] } }]\n[[service_links]]\nname = 'llm'\nbase_url = 'https://a.example'".to_owned(), "line 2: facet http_client: links has the unknown service link \"lmm\"; the application has llm; did you mean `llm`?"),
         ("[supervisor]\nchildren = [{ id = 'a/b' }]".to_owned(), "line 2: a child's name must not be empty or contain '/', found \"a/b\""),
         ("[[service_links]]\nname = 'a'\nbase_url = 'https://a.example'\n[[service_links]]\nname = 'a'\nbase_url = 'https://b.example'".to_owned(), "line 4: service link \"a\": name is given to two service links"),
         (children("restart = 'sometimes'"), "line 6: unknown variant `sometimes`"),

@@ -5559,8 +5559,8 @@ pub mod inspection_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Lists what happened in an application's supervision tree, oldest first: who ended and why, who was restarted because of whom. The latest
-        /// 1000 events since the application was deployed or the node started are kept.
+        /// Lists what happened in an application's supervision tree, oldest first: who ended and why, who was restarted because of whom. It is kept
+        /// until the application is undeployed, also while the node is started anew, as far as the node's configuration says in \[supervision\].
         pub async fn list_supervision_events(
             &mut self,
             request: impl tonic::IntoRequest<super::ListSupervisionEventsRequest>,
@@ -5621,8 +5621,8 @@ pub mod inspection_service_server {
             tonic::Response<super::ListSupervisionNodesResponse>,
             tonic::Status,
         >;
-        /// Lists what happened in an application's supervision tree, oldest first: who ended and why, who was restarted because of whom. The latest
-        /// 1000 events since the application was deployed or the node started are kept.
+        /// Lists what happened in an application's supervision tree, oldest first: who ended and why, who was restarted because of whom. It is kept
+        /// until the application is undeployed, also while the node is started anew, as far as the node's configuration says in \[supervision\].
         async fn list_supervision_events(
             &self,
             request: tonic::Request<super::ListSupervisionEventsRequest>,

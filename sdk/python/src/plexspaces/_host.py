@@ -181,7 +181,10 @@ class Host(Blobs, Locks, Names, _unavailable.Methods):
         return current("spawn").spawn(text(actor_type, "actor_type"), text(name, "name"), json_text(args or {}, "args"))
 
     def stop(self, actor_id: str) -> bool:
-        """Ends an actor after its present message; true when it lived. The reason is ``shutdown``, and ``normal`` for this actor itself."""
+        """Ends an actor after its present message; true when it lived. The reason is ``shutdown``, and ``normal`` for this actor itself.
+
+        One that was spawned is nobody from then on until it is spawned again; another comes back with its next message.
+        """
         return current("stop").stop(text(actor_id, "actor_id"))
 
     def send_after(self, delay_ms: int, msg_type: str | dict[str, Any], payload: Any = None) -> str:

@@ -8,6 +8,7 @@ class Watcher:
     """Does with the lives of others what it is told, and keeps what it hears."""
 
     heard: list = state(default_factory=list)
+    labels: dict = state(default_factory=dict)
 
     @handler("do")
     def do(self, call: str, arguments: list, options: dict | None = None) -> dict:
@@ -24,6 +25,14 @@ class Watcher:
     @handler("tick")
     def tick(self, of: str) -> None:
         self.heard.append(["tick", of])
+
+    @init_handler
+    def begin(self, config: dict) -> None:
+        self.labels = config.get("labels", {})
+
+    @handler("labels")
+    def told_labels(self) -> dict:
+        return self.labels
 
     @handler("heard")
     def all_heard(self) -> dict:
