@@ -1,6 +1,7 @@
 //! `workflow`, `journal` and `replay`: runs, and what durable actors were told, did and were.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use plexspaces_client::{Order, v1};
@@ -15,7 +16,7 @@ const PAGE: i32 = 200;
 
 pub(crate) async fn workflow(remote: &Remote, command: &Workflow) -> anyhow::Result<()> {
     let (order, which) = match command {
-        Workflow::Start { workflow, input } => return start(remote, workflow, input).await,
+        Workflow::Start { workflow, input, run_timeout } => return start(remote, workflow, input, *run_timeout).await,
         Workflow::List { namespace, actor_type, status, limit } => {
             let request = v1::ListWorkflowsRequest {
                 tenant_id: remote.tenant.clone(),
@@ -41,7 +42,7 @@ pub(crate) async fn workflow(remote: &Remote, command: &Workflow) -> anyhow::Res
     print_run(remote, &client.workflow(request).await?)
 }
 
-async fn start(remote: &Remote, which: &str, input: &str) -> anyhow::Result<()> {
+async fn start(remote: &Remote, which: &str, input: &str, run_timeout: Option<Duration>) -> anyhow::Result<()> {
     let input: Value = serde_json::from_str(input).with_context(|| format!("the input {input:?} is not JSON"))?;
     let (namespace, actor_type, id) = actor(which);
     let request = v1::StartWorkflowRequest {
@@ -50,6 +51,7 @@ async fn start(remote: &Remote, which: &str, input: &str) -> anyhow::Result<()> 
         actor_type: actor_type.to_owned(),
         workflow_id: id.unwrap_or_default().to_owned(),
         input: Some(plexspaces_client::from_value(input)),
+        run_timeout_ms: run_timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
     };
     print_run(remote, &connect(remote).await?.start_workflow(request).await?)
 }
@@ -102,6 +104,9 @@ fn print_run(remote: &Remote, run: &v1::Workflow) -> anyhow::Result<()> {
     println!("{} {}", run.actor_id, status_name(run));
     if run.code.is_some() {
         println!("code {}", code(run));
+    }
+    if let Some(deadline) = run.deadline_at.as_ref().filter(|_| run.ended_at.is_none()) {
+        println!("deadline {deadline}");
     }
     if let Some(step) = &run.last_step {
         println!("step {}: {step}", run.step_count);

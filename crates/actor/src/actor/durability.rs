@@ -10,7 +10,7 @@ use super::*;
 use crate::children::{self, START};
 use crate::runtime::BURIED_AGAIN_AFTER;
 use crate::runtime::reminders::announcements;
-use crate::runtime::workflows::{is_run, listing};
+use crate::runtime::workflows::{deadline, is_run, listing};
 use crate::turn::log::{Held, Log};
 
 /// Records of old turns that one commit removes.
@@ -83,6 +83,7 @@ impl Actor {
         let (message, number) = (begin.message(&self.cell.id), recorded.turn);
         let is_pause = |entry: &Entry| matches!(entry, Entry::Signal(signal) if Order::of(&signal.operation) == Some(Order::Pause));
         let was_paused = recorded.entries.iter().any(is_pause);
+        let deadline_ms = deadline(&recorded);
         tracing::debug!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, turn = number, "a turn goes on");
         let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "journal");
         let turn = self.new_turn(ctx.clone()).journaled(Log::again(&held, *recorded)).begun_by(&message);
@@ -90,6 +91,10 @@ impl Actor {
         let ended = self.run_turn(turn, &message, want_state).await;
         if was_paused && !matches!(ended, Err(Unfinished::Parked)) {
             self.runtime.reminded(&self.runtime.stands(&self.cell.id)).await;
+        }
+        if let Some(at_ms) = deadline_ms.filter(|_| !matches!(ended, Err(Unfinished::Parked))) {
+            // It may have left memory until then.
+            self.runtime.disarm(&Due { at_ms, actor: self.cell.id.clone(), name: WAKE.to_owned() }).await;
         }
         if let Err(Unfinished::Ended(failure, _)) = &ended
             && self.nobody_hears(&begin, &message)
