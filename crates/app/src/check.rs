@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use plexspaces_actor::FacetRegistry;
 use plexspaces_actor::supervision::MAX_DEPTH;
+use plexspaces_actor::{Behavior, FacetRegistry};
 use plexspaces_types::{Key, Name};
 use serde_json::Map;
 
@@ -97,7 +97,8 @@ fn check_facets(registry: &FacetRegistry, facets: &[Facet]) -> Result<(), Wrong>
     let (durability, nothing) = ("durability", Map::new());
     let code = vec![Asked { name: durability, priority: None, config: &nothing }];
     let merged = facets::merged(registry, vec![code, known]).map_err(Wrong::new)?;
-    facets::profile(registry, merged).map(drop).map_err(Wrong::new)
+    // Whether it is a workflow is for the component to say.
+    facets::profile(registry, Behavior::Workflow, merged).map(drop).map_err(Wrong::new)
 }
 
 impl Supervisor {

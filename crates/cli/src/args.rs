@@ -241,8 +241,9 @@ pub(crate) struct Deploy {
     /// The version to show in lists
     #[arg(long, value_name = "VERSION")]
     pub(crate) app_version: Option<String>,
-    /// What to do when runs under way would not go on as they began: refuse the deployment, let them go on with the version that they began
-    /// with, or replace the code and let them stand
+    /// What to do when runs under way would not go on as they began: `abort` refuses the deployment, `pin` lets them go on with the version
+    /// that they began with, `replace` migrates them at their next checkpoint, where those stand that the new version does not fit. Without
+    /// it, `abort`; runs that the new version fits migrate at their next checkpoint
     #[arg(long, value_name = "CHOICE", value_parser = ["abort", "pin", "replace"])]
     pub(crate) on_incompatible: Option<String>,
 }

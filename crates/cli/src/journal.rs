@@ -11,9 +11,6 @@ use crate::args::{Journal, Remote, Workflow};
 use crate::table::print_table;
 use crate::target::{actor, connect, print_json};
 
-/// Turns that are asked for at once.
-const PAGE: i32 = 200;
-
 pub(crate) async fn workflow(remote: &Remote, command: &Workflow) -> anyhow::Result<()> {
     let (order, which) = match command {
         Workflow::Start { workflow, input, run_timeout } => return start(remote, workflow, input, *run_timeout).await,
@@ -128,8 +125,9 @@ pub(crate) async fn journal(remote: &Remote, command: &Journal) -> anyhow::Resul
             state(remote, request).await
         }
         Journal::Diff { actor, from, to } => {
-            let request = v1::GetStateRequest { turn: *to, since: Some(*from), ..whose_state(remote, actor) };
-            diff(remote, request).await
+            let request = v1::GetStateRequest { turn: *to, ..whose_state(remote, actor) };
+            println!("{}", serde_json::to_string_pretty(&connect(remote).await?.diff(*from, request).await?)?);
+            Ok(())
         }
         Journal::Fork { actor: whose, name, turn, entry, payload } => {
             let (namespace, actor_type, key) = actor(whose);
@@ -151,24 +149,14 @@ pub(crate) async fn journal(remote: &Remote, command: &Journal) -> anyhow::Resul
 
 async fn list(remote: &Remote, whose: &str) -> anyhow::Result<()> {
     let (namespace, actor_type, key) = actor(whose);
-    let mut request = v1::ListTurnsRequest {
+    let request = v1::ListTurnsRequest {
         tenant_id: remote.tenant.clone(),
         namespace: namespace.to_owned(),
         actor_type: actor_type.to_owned(),
         actor_id: key.unwrap_or_default().to_owned(),
-        page_size: PAGE,
-        page_token: String::new(),
+        ..v1::ListTurnsRequest::default()
     };
-    let client = connect(remote).await?;
-    let mut turns = Vec::new();
-    loop {
-        let page = client.turns(request.clone()).await?;
-        turns.extend(page.turns);
-        match page.next_page_token {
-            Some(token) => request.page_token = token,
-            None => break,
-        }
-    }
+    let turns = connect(remote).await?.history(request, usize::MAX).await?;
     if remote.json {
         return print_json("plexspaces.v1.ListTurnsResponse", &v1::ListTurnsResponse { turns, next_page_token: None });
     }
@@ -223,12 +211,6 @@ async fn state(remote: &Remote, request: v1::GetStateRequest) -> anyhow::Result<
     for value in [shown.state, shown.changes].into_iter().flatten() {
         println!("{}", pretty(value)?);
     }
-    Ok(())
-}
-
-async fn diff(remote: &Remote, request: v1::GetStateRequest) -> anyhow::Result<()> {
-    let shown = connect(remote).await?.state(request).await?;
-    println!("{}", pretty(shown.changes.context("the node gave no changes")?)?);
     Ok(())
 }
 

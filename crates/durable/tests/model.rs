@@ -61,8 +61,9 @@ enum Op {
     Bulk(u8),
     /// The node is gone, and another comes.
     Crash,
-    /// Another activation handles a message while this one believes that it is the only one.
-    Rival(Vec<Do>),
+    /// Another activation handles a message while this one believes that it is the only one. With `true` the other comes first, and this one
+    /// has read what there is before the other handles the message.
+    Rival(Vec<Do>, bool),
     /// So many of the messages that were sent have arrived.
     Arrived(usize),
     /// A day passes.
@@ -553,11 +554,20 @@ impl World {
                 }
             }
             Op::Crash => drop(self.gone()),
-            Op::Rival(steps) => {
+            Op::Rival(steps, true) => {
+                if self.live().is_ok() && !self.succeeded {
+                    let (state, stored, successor) = (self.model.state, self.disk.clone(), self.recall().0);
+                    let message = self.message(steps, false, (2, 200));
+                    self.deliver(&message);
+                    self.live = Some(Live { activation: successor, state });
+                    self.succeeded = self.disk != stored;
+                }
+            }
+            Op::Rival(steps, false) => {
                 drop(self.live());
                 let (before, stored) = (self.live.take(), self.disk.clone());
                 let already = std::mem::take(&mut self.succeeded);
-                let message = self.message(steps, false, (1, 200));
+                let message = self.message(steps, false, (2, 200));
                 self.deliver(&message);
                 self.live = before;
                 self.succeeded = (already || self.disk != stored) && self.live.is_some();
@@ -754,7 +764,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(steps, fails, from, cut)| Op::Handle { steps, fails, from, cut }),
         1 => (60..160u8).prop_map(Op::Bulk),
         3 => Just(Op::Crash),
-        3 => vec(step(), 0..4).prop_map(Op::Rival),
+        3 => (vec(step(), 0..4), any::<bool>()).prop_map(|(steps, reads)| Op::Rival(steps, reads)),
         2 => (0..4usize).prop_map(Op::Arrived),
         1 => Just(Op::Later),
         3 => (0..5usize, prop_oneof![Just(Other::Call), Just(Other::Arguments), Just(Other::Reply), Just(Other::End)])
@@ -763,7 +773,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 fn keeping() -> impl Strategy<Value = Keeping> {
-    (option::of(1..5u64), 1..80u64).prop_map(|(interval, history)| Keeping { interval, history })
+    (option::of(prop_oneof![3 => 1..5u64, 1 => 60..120u64]), 1..80u64).prop_map(|(interval, history)| Keeping { interval, history })
 }
 
 proptest! {

@@ -1,5 +1,6 @@
 //! Where a turn waits: asks, sleep, and what a workflow hears meanwhile.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use plexspaces_durable::journal::Signal;
@@ -150,8 +151,31 @@ impl Turn {
             true => self.suspend_beside().await?,
             false => self.suspend().await?,
         }
+        self.go_over().await?;
         self.stand_still().await?;
         result
+    }
+
+    /// Goes on with the present version of its code, where another has come for the run: it is cut off here, where all that it has done is kept,
+    /// and is run again with that. One whose reply somebody waits for stays as long: the reply would be lost.
+    async fn go_over(&mut self) -> Result<(), Failure> {
+        let Some((runtime, cell)) = self.node().filter(|(_, cell)| cell.replaced.load(Ordering::Relaxed)) else { return Ok(()) };
+        let (Some(inbox), Some(held)) = (&cell.inbox, self.log.as_deref().filter(|log| !log.is_again()).map(log::Log::held)) else {
+            return Ok(());
+        };
+        let code = held.lock().code();
+        if self.is_awaited() || !runtime.is_outdated(&cell.id, code) {
+            return Ok(());
+        }
+        self.suspend().await?;
+        let now_ms = self.clock.now_ms();
+        runtime.wake_at(&cell, now_ms).await.map_err(|failure| self.stop_at(failure))?;
+        inbox.decide(Verdict::Parked);
+        std::future::pending().await
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.course.awaited_until.is_some_and(|until| crate::now() < until)
     }
 
     /// Lets the code go on unless its run is paused. One that stands still ends with the node as one that waits does.
@@ -216,9 +240,8 @@ impl Turn {
     async fn park(&mut self, until_ms: Option<u64>) -> Result<(), Failure> {
         let Some((runtime, cell)) = self.node() else { return Ok(()) };
         let Some(inbox) = &cell.inbox else { return Ok(()) };
-        let awaited = self.course.awaited_until.is_some_and(|until| crate::now() < until);
         // A timer would be gone with the actor.
-        if self.log.is_none() || awaited || runtime.timers().has_any(&cell) || cell.mailbox.len() > 0 || !inbox.is_empty() {
+        if self.log.is_none() || self.is_awaited() || runtime.timers().has_any(&cell) || cell.mailbox.len() > 0 || !inbox.is_empty() {
             return Ok(());
         }
         // First the entry that brings it back, then the other goes.

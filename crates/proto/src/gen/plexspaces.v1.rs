@@ -617,9 +617,10 @@ pub struct DeployApplicationRequest {
     /// 16 to 128 printable ASCII characters: a repetition answers what the first request did. Over HTTP also the header Idempotency-Key.
     #[prost(string, optional, tag = "8")]
     pub client_token: ::core::option::Option<::prost::alloc::string::String>,
-    /// What to do when runs under way would not go on as they began: "abort" (the default) refuses the deployment and names them, "replace"
-    /// replaces the code, and they stand until code comes that fits them, "pin" lets everything that is under way go on with the version that
-    /// it began with, to its end, while whatever begins runs the new one.
+    /// Runs under way migrate to the new version at their next checkpoint. What to do when some would not go on as they began: "abort" (the
+    /// default) refuses the deployment and names them, "replace" migrates them at their next checkpoint all the same, where they stand until
+    /// code comes that fits them, "pin" lets everything that is under way go on with the version that it began with, to its end, while whatever
+    /// begins runs the new one.
     #[prost(string, optional, tag = "9")]
     pub on_incompatible: ::core::option::Option<::prost::alloc::string::String>,
 }
