@@ -41,7 +41,10 @@ pub(crate) fn start_of(operation: &str) -> Result<(&str, Option<u64>), Failure> 
 pub(crate) fn check_run_timeout(run_timeout_ms: u64) -> Result<u64, Failure> {
     match run_timeout_ms {
         1..=LONGEST_RUN_MS => Ok(run_timeout_ms),
-        other => Err(Failure::invalid("run_timeout_ms", format!("{other} ms, expected 1 to {LONGEST_RUN_MS} (ten years)"))),
+        other => Err(Failure::invalid(
+            "run_timeout_ms",
+            format!("the time of a run is {other} ms, expected 1 to {LONGEST_RUN_MS} ms (ten years)"),
+        )),
     }
 }
 

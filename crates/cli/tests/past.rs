@@ -228,6 +228,12 @@ async fn the_commands_for_workflows_start_pause_resume_cancel_and_terminate() {
     assert_eq!(show("flows/steps/one")["result"]["steps"], 2);
     assert!(said(&workflow(&["start", "flows/steps/one", r#"{"steps": 2, "pause_ms": 5}"#])).contains("completed"), "it is the same run");
     assert!(failed(&workflow(&["start", "flows/steps/one", r#"{"steps": 3}"#])).contains("conflict"));
+    let late = said(&workflow(&["start", "flows/order/late", "--run-timeout", "2s"]));
+    assert!(late.contains("\ndeadline 20"), "{late}");
+    is("flows/order/late", "STATUS_TIMED_OUT").await;
+    assert!(said(&workflow(&["list", "--status", "timed_out"])).contains("flows/order/late"));
+    assert!(failed(&workflow(&["start", "flows/order/never", "--run-timeout", "0s"])).contains("the time of a run is 0 ms"));
+    assert_eq!(workflow(&["start", "flows/order/never", "--run-timeout", "soon"]).status.code(), Some(2));
     let generated = said(&workflow(&["start", "flows/steps", r#"{"steps": 1}"#]));
     assert!(generated.starts_with("flows/steps/") && !generated.starts_with("flows/steps/one"), "{generated}");
     assert!(failed(&workflow(&["start", "flows/recorder/x"])).contains("expected a Workflow"));

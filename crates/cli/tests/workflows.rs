@@ -341,7 +341,14 @@ async fn what_a_compensation_sends_arrives_once_though_its_run_fails() {
 #[tokio::test]
 async fn a_run_in_python_is_timed_out_also_by_its_type_and_undoes_what_it_did() {
     let data = tempfile::tempdir().unwrap();
-    let (node, http) = (flows(data.path()), Http::new());
+    let (node, http) = (Node::start(data.path()), Http::new());
+    let guest = root().join("crates/cli/tests/guests/flows");
+    let component = plexspaces_testkit::python::component(&guest.join("flows.py")).unwrap();
+    let config = data.path().join("app-config.toml");
+    let hasty = "[types.long]\nfacets = [{ type = \"durability\", config = { run_timeout = \"1s\" } }]\n";
+    std::fs::write(&config, std::fs::read_to_string(guest.join("app-config.toml")).unwrap() + hasty).unwrap();
+    let deployed = node.cli(&["deploy", "--wasm", component.to_str().unwrap(), "--config", config.to_str().unwrap()]);
+    assert!(deployed.status.success(), "{}", stderr(&deployed));
     let start = async |id: &str, input: Value| {
         let request = json!({"namespace": "flows", "actor_type": "order", "workflow_id": id, "input": input, "run_timeout_ms": 1500});
         http.send(Method::POST, &format!("{}/api/v1/workflows", node.url), &[], request.to_string()).await.unwrap()
@@ -356,7 +363,7 @@ async fn a_run_in_python_is_timed_out_also_by_its_type_and_undoes_what_it_did() 
     let listed = http.get(&node, "/api/v1/workflows?namespace=flows&status=timed_out").await.body;
     assert_eq!(listed["workflows"].as_array().unwrap().len(), 1, "{listed}");
     // One that lets the error out, of a type whose runs have a time; and one that a run gives a time.
-    let careless = Flow { http: &http, name: "hasty/a" };
+    let careless = Flow { http: &http, name: "long/hasty" };
     let ended = careless.run(&node, json!({"ms": 60_000})).await.unwrap();
     assert_eq!((ended.status, &ended.body["reason"]), (504, &json!("timed_out")), "{}", ended.body);
     let parent = Flow { http: &http, name: "parent/hasty" };

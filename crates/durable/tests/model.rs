@@ -1,57 +1,28 @@
 //! The core against a model that knows nothing of journals: an actor's programs, cut off, run again, fenced and checked, over a plain map.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "model/plain.rs"]
+mod plain;
+#[path = "model/records.rs"]
+mod records;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use plexspaces_durable::journal::{self, Begin, End, Entry, Recorded, Refusal, Signal, Step};
+use plain::{Course, Do, From, Message, Model, Part};
+use plexspaces_durable::journal::{self, Entry, Recorded, Refusal, Signal, Step};
 use plexspaces_durable::{
-    Activation, Answer, Changes, Divergence, Keeping, KeyValue, Outcome, Outgoing, PUBLISHED, Past, Published, RETENTION_MS, Reminder,
-    Replay, answer_key, decode_heard, heard_key, key_value_key, key_value_prefix,
+    Activation, Answer, Changes, Divergence, Keeping, Outcome, Outgoing, PUBLISHED, Past, Published, RETENTION_MS, Reminder, Replay,
+    answer_key, decode_heard, heard_key, key_value_key, key_value_prefix,
 };
-use plexspaces_store::{Batch, Partition, Precondition, Range, Write};
-use plexspaces_types::{ActorId, Key, MessageKind, Name, Payload};
+use plexspaces_store::{Batch, Precondition, Range, Write};
+use plexspaces_types::Payload;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use serde::{Deserialize, Serialize};
-
-/// What an actor's code does, one after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Do {
-    Add(i8),
-    Put(u8, i8),
-    Drop(u8),
-    /// Adds what is under a key.
-    Get(u8),
-    Tell(i8),
-    /// Asks somebody outside, and adds the answer.
-    Wait,
-    /// The same, and a signal comes meanwhile.
-    Hear(i8),
-    Checkpoint,
-    Remind(u8, u8),
-    Forget(u8),
-    Publish,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Message {
-    id: u64,
-    steps: Vec<Do>,
-    fails: bool,
-    from: From,
-}
-
-/// Who sends again what was not acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum From {
-    Nobody,
-    /// Somebody outside, under an idempotency key.
-    Key(u8),
-    /// A durable actor, under a number.
-    Sender(u8, u64),
-}
+use records::{
+    begin, call_key, checksum, end, fingerprint, json, message_of, number, outgoing, pair, partition, reminder, stored_pair, told_in,
+};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -79,92 +50,6 @@ enum Other {
     Reply,
     /// It ends there.
     End,
-}
-
-/// What the actor is when all is written down in one piece.
-#[derive(Clone, Debug, Default)]
-struct Model {
-    state: i64,
-    pairs: BTreeMap<u8, i8>,
-    reminders: BTreeMap<u8, u8>,
-    outbox: BTreeMap<u64, i8>,
-    last_sent: u64,
-    published: Option<i64>,
-    heard: BTreeMap<u8, u64>,
-    /// By key: the message, the reply, when it is forgotten.
-    answers: BTreeMap<u8, (u64, i64, u64)>,
-    /// The turn that is under way: its message, and what its code was told that is on the disk.
-    pending: Option<(Message, Vec<i64>)>,
-}
-
-/// What one commit does besides what its turn does to the state.
-#[derive(Clone, Default)]
-struct Part {
-    reminders: BTreeMap<u8, Option<u8>>,
-    sent: Vec<(u64, i8)>,
-    published: Option<i64>,
-    heard: Option<(u8, u64)>,
-    arrived: Vec<u64>,
-}
-
-/// How a turn goes on with a commit.
-enum Course {
-    Beside,
-    UnderWay(Message, Vec<i64>),
-    Done(Message, Vec<i64>),
-    Failed,
-}
-
-impl Model {
-    fn commit(&mut self, part: Part, course: Course, now_ms: u64) {
-        for (name, due) in part.reminders {
-            match due {
-                Some(due) => self.reminders.insert(name, due),
-                None => self.reminders.remove(&name),
-            };
-        }
-        for (number, what) in part.sent {
-            assert!(number > self.last_sent, "numbers only grow");
-            self.last_sent = number;
-            self.outbox.insert(number, what);
-        }
-        for number in part.arrived {
-            self.outbox.remove(&number);
-        }
-        self.published = part.published.or(self.published);
-        self.heard.extend(part.heard);
-        match course {
-            Course::Beside => {}
-            Course::UnderWay(message, told) => self.pending = Some((message, told)),
-            Course::Failed => self.pending = None,
-            Course::Done(message, told) => {
-                self.pending = None;
-                let (state, pairs) = evaluate(self.state, &self.pairs, &message.steps, &told);
-                (self.state, self.pairs) = (state, pairs);
-                if let From::Key(key) = message.from {
-                    self.answers.insert(key, (message.id, state, now_ms + RETENTION_MS));
-                }
-            }
-        }
-    }
-}
-
-/// What steps make of a state, with these answers from outside.
-fn evaluate(mut state: i64, pairs: &BTreeMap<u8, i8>, steps: &[Do], told: &[i64]) -> (i64, BTreeMap<u8, i8>) {
-    let (mut pairs, mut told) = (pairs.clone(), told.iter());
-    for step in steps {
-        match *step {
-            Do::Add(n) => state += i64::from(n),
-            Do::Put(key, value) => drop(pairs.insert(key, value)),
-            Do::Drop(key) => drop(pairs.remove(&key)),
-            Do::Get(key) => state += pairs.get(&key).copied().map_or(0, i64::from),
-            Do::Wait => state += told.next().unwrap(),
-            Do::Hear(_) => state += told.next().unwrap() + told.next().unwrap(),
-            Do::Tell(_) | Do::Checkpoint | Do::Remind(..) | Do::Forget(_) | Do::Publish => {}
-        }
-    }
-    assert_eq!(told.next(), None);
-    (state, pairs)
 }
 
 /// Why a turn did not come to its end.
@@ -661,84 +546,6 @@ fn turn(message: &Message, number: u64, replay: Option<Replay>) -> Turn<'_> {
         part: Part::default(),
         sent: 0,
     }
-}
-
-fn call_key(step: Do) -> u8 {
-    match step {
-        Do::Drop(key) | Do::Forget(key) => key,
-        _ => unreachable!(),
-    }
-}
-
-fn partition() -> Partition {
-    let name = |text| Name::new("name", text).unwrap();
-    Partition::actor(&ActorId::new(name("t"), name("n"), name("a"), Key::new("k").unwrap()))
-}
-
-fn json(n: i64) -> Payload {
-    Payload::Json(n.to_string())
-}
-
-fn number(payload: &Payload) -> i64 {
-    std::str::from_utf8(payload.as_bytes()).unwrap().parse().unwrap()
-}
-
-fn checksum(state: i64) -> u32 {
-    journal::checksum(&[&state.to_be_bytes()]) >> 1
-}
-
-fn fingerprint(id: u64) -> [u8; 32] {
-    let mut fingerprint = [0; 32];
-    fingerprint[..8].copy_from_slice(&id.to_be_bytes());
-    fingerprint
-}
-
-fn outgoing(number: u64, what: i8) -> Outgoing {
-    Outgoing { number, target: "n/t/k".to_owned(), operation: "o".to_owned(), payload: json(i64::from(what)) }
-}
-
-fn reminder(due: u8) -> Reminder {
-    Reminder { due_ms: u64::from(due), schedule: String::new(), operation: String::new(), payload: Payload::empty() }
-}
-
-fn stored_pair(value: i8) -> KeyValue {
-    KeyValue { expires_ms: None, value: value.to_string() }
-}
-
-fn pair(value: &Bytes) -> i8 {
-    KeyValue::decode(value).unwrap().value.parse().unwrap()
-}
-
-fn begin(message: &Message) -> Entry {
-    Entry::Begin(Begin {
-        code: 7,
-        at_ms: 0,
-        seed: 1,
-        operation: "do".to_owned(),
-        kind: MessageKind::Call,
-        payload: Payload::Json(serde_json::to_string(message).unwrap()),
-        sender: None,
-        idempotency_key: None,
-        reminder: None,
-    })
-}
-
-fn end(outcome: journal::Outcome, state: Option<i64>) -> Entry {
-    Entry::End(End { at_ms: 0, outcome, state: state.map(json), code: 7 })
-}
-
-fn message_of(recorded: &Recorded) -> Message {
-    serde_json::from_slice(recorded.begin().unwrap().payload.as_bytes()).unwrap()
-}
-
-/// What the waits of a turn have given it.
-fn told_in(recorded: &Recorded) -> Vec<i64> {
-    let of = |entry: &Entry| match entry {
-        Entry::Signal(signal) => Some(number(&signal.payload)),
-        Entry::Step(step) if step.call == "Wait" || step.call.starts_with("Hear") => Some(number(step.result.as_ref().unwrap())),
-        _ => None,
-    };
-    recorded.entries.iter().filter_map(of).collect()
 }
 
 fn step() -> impl Strategy<Value = Do> {

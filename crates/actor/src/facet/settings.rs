@@ -55,7 +55,7 @@ impl<'a> FacetSettings<'a> {
         profile.run_timeout = self.duration("run_timeout")?;
         match profile.run_timeout {
             Some(_) if behavior != Behavior::Workflow => Err("run_timeout is for the runs of workflows".to_owned()),
-            Some(time) => check_run_timeout(millis(time)).map(drop).map_err(|failure| format!("run_timeout is {}", failure.message)),
+            Some(time) => check_run_timeout(millis(time)).map(drop).map_err(|failure| format!("run_timeout: {}", failure.message)),
             None => Ok(()),
         }
     }

@@ -124,10 +124,6 @@ class Long:
         return self.status
 
 
-class Hasty(Long):
-    """The same, with little time: `app-config.toml` says how much."""
-
-
 @workflow_actor(facets=["durability"])
 class Failing:
     """Fails after it has done something."""
@@ -197,4 +193,4 @@ class Parent:
         return self.status
 
 
-ACTOR_REGISTRY = {"recorder": Recorder, "steps": Steps, "order": Order, "long": Long, "hasty": Hasty, "failing": Failing, "undoing": Undoing, "part": Part, "parent": Parent}
+ACTOR_REGISTRY = {"recorder": Recorder, "steps": Steps, "order": Order, "long": Long, "failing": Failing, "undoing": Undoing, "part": Part, "parent": Parent}
