@@ -12,7 +12,7 @@ use plexspaces_actor::{Profile, Run, RunStatus, Target};
 use plexspaces_durable::Due;
 use plexspaces_store::{Memory, Partition, Range, Store as _};
 use plexspaces_types::{Clock, Code, Failure, Payload};
-use scripts::{Cut, Node, ctx, until};
+use scripts::{Cut, Node, Scripts, ctx, durable, until};
 use serde_json::{Value, json};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -154,6 +154,31 @@ async fn a_run_that_is_done_is_not_timed_out_and_leaves_nothing_behind() {
     // The next run of the same actor has a deadline of its own, or none.
     assert_eq!(node.ask("flow/done", "workflow_run", json!({"steps": [sleep(5)]})).await, Ok(json!([null])));
     assert_eq!(run_of(&node, "done").await.deadline_ms, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_other_code_stopped_is_known_of_until_its_own_ends_it() {
+    let (clock, disk) = (Clock::manual(1_000_000), Arc::new(Memory::new()));
+    let first = Node::at(clock.clone(), disk.clone(), profile(), None).await;
+    let steps = json!({"steps": [tell("begun"), sleep(24 * HOUR_MS)], "undo": [tell("undone")]});
+    start(&first, "late", &steps, HOUR_MS).await.unwrap();
+    first.tell("flow/paused", "workflow_run", json!({"steps": [tell("begun"), sleep(1)]})).await.unwrap();
+    first.ask("flow/paused", "workflow_pause", json!({})).await.unwrap();
+    until("both have left memory", async || first.runtime.actors() == 1).await;
+    drop(first);
+    // Its clock is the system's: the deadline has long passed.
+    let two = Scripts::new(2);
+    let second = Node::of(disk.clone(), &two, &[]).await;
+    for key in ["flow/late", "flow/paused"] {
+        let asked = async || second.ask(key, "workflow_signal:x", json!({})).await;
+        until("it is stopped", async || asked().await.is_err_and(|failure| failure.code == Code::NonDeterministic)).await;
+    }
+    assert_eq!(second.runtime.under_way(&durable(&two, &[])).await.unwrap().len(), 2);
+    let third = Node::of(disk, &Scripts::new(1), &[]).await;
+    ends(&third, "late", RunStatus::TimedOut).await;
+    third.ask("flow/paused", "workflow_resume", json!({})).await.unwrap();
+    ends(&third, "paused", RunStatus::Completed).await;
+    third.notes("script/recorder", &json!(["begun", "begun", "undone"])).await;
 }
 
 #[tokio::test]

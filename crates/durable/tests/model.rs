@@ -20,6 +20,7 @@ use plexspaces_types::Payload;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use records::{
     begin, call_key, checksum, end, fingerprint, json, message_of, number, outgoing, pair, partition, reminder, stored_pair, told_in,
 };
@@ -583,11 +584,11 @@ fn keeping() -> impl Strategy<Value = Keeping> {
     (option::of(prop_oneof![3 => 1..5u64, 1 => 60..120u64]), 1..80u64).prop_map(|(interval, history)| Keeping { interval, history })
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(10_000), ..ProptestConfig::default() })]
-
-    #[test]
-    fn an_actor_that_is_cut_off_and_run_again_is_what_the_model_is(keeping in keeping(), ops in vec(op(), 1..13)) {
+#[test]
+fn an_actor_that_is_cut_off_and_run_again_is_what_the_model_is() {
+    let config =
+        ProptestConfig { cases: ProptestConfig::default().cases.max(10_000), failure_persistence: None, ..ProptestConfig::default() };
+    let told = TestRunner::new(config).run(&(keeping(), vec(op(), 1..13)), |(keeping, ops)| {
         let mut world = World::new(keeping);
         for op in ops {
             world.apply_op(op);
@@ -597,5 +598,9 @@ proptest! {
         while world.live().is_err() {}
         world.check();
         prop_assert!(world.model.pending.is_none());
+        Ok(())
+    });
+    if let Err(failure) = told {
+        panic!("{failure}");
     }
 }
