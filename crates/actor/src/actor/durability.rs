@@ -121,7 +121,7 @@ impl Actor {
     }
 
     /// Removes such entries when the run is over. While it is not, other code may have to know of it.
-    async fn forget_wakes(&self, held: &Held, wakes: &[Due]) {
+    async fn forget_wakes(&mut self, held: &Held, wakes: &[Due]) {
         let is_over = !held.lock().has_begun();
         for due in wakes.iter().filter(|_| is_over) {
             self.runtime.disarm(due).await;
