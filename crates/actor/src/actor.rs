@@ -384,6 +384,12 @@ impl Actor {
         self.body.profile.durable && self.cell.inbox.is_some() && names_run(&message.operation)
     }
 
+    /// By when the run of a message is to be done, as its actor's type says, when it begins at a time.
+    fn run_until(&self, message: &Message, at_ms: u64) -> Option<u64> {
+        let run_timeout = self.body.profile.run_timeout.filter(|_| self.cell.inbox.is_some() && names_run(&message.operation))?;
+        Some(at_ms.saturating_add(millis(run_timeout)))
+    }
+
     fn wants_state(&self) -> bool {
         self.body.live.as_ref().and_then(|live| live.activation.as_ref()).is_some_and(|held| held.lock().wants_state())
     }
@@ -403,19 +409,26 @@ impl Actor {
             // A run may go on when its caller has stopped waiting.
             ctx.deadline = None;
         }
+        let is_start = is_workflow && envelope.message.operation == START;
+        let run_until_ms = ctx.run_until_ms.take().filter(|_| is_start);
+        let at_ms = self.runtime.config().clock.now_ms();
+        let deadline_ms = self.run_until(&envelope.message, at_ms).into_iter().chain(run_until_ms).min();
+        let due_by = |turn: Turn| match deadline_ms {
+            Some(deadline_ms) => turn.due_by(deadline_ms),
+            None => turn,
+        };
         let turn = self.new_turn(ctx);
         let turn = if is_workflow { turn.begun_by(&envelope.message) } else { turn };
-        let is_start = is_workflow && envelope.message.operation == START;
         let Some(held) = self.held() else {
             let from_outside = is_start && envelope.message.sender.is_none();
             if let Some(reply) = envelope.reply.take_if(|_| from_outside) {
                 let _ = reply.send(Ok(children::started(&self.cell.id)));
             }
-            return Ok(turn);
+            return Ok(due_by(turn));
         };
         let base = if held.lock().is_new() { Some(Box::pin(self.snapshot(envelope.ctx.trace)).await?) } else { None };
-        let at_ms = self.runtime.config().clock.now_ms();
-        let mut turn = turn.journaled(Log::begin(&held, base, begin(&envelope.message, reminder, at_ms))).awaited(awaited).heard(heard);
+        let log = Log::begin(&held, base, begin(&envelope.message, reminder, at_ms));
+        let mut turn = due_by(turn.journaled(log)).awaited(awaited).heard(heard);
         let nobody_waits = envelope.message.kind == MessageKind::Cast && Order::is_run(&envelope.message.operation);
         if is_start || (is_workflow && nobody_waits) {
             turn.suspend().await.map_err(|failure| self.diverged(0, failure, false))?;
@@ -677,7 +690,7 @@ impl Actor {
         let failure = cut.failure(id);
         let details = match cut {
             Cut::Fault(Fault::Rejected(failure)) => return Unfinished::Refused(failure),
-            Cut::Fault(Fault::Crashed { .. }) if failure.code == Code::Cancelled => {
+            Cut::Fault(Fault::Crashed { .. }) if failure.code.ends_run() => {
                 // It was to end, and has.
                 self.drop_code();
                 return Unfinished::Refused(failure);
@@ -707,7 +720,7 @@ fn due(actor: &ActorId, name: &str, reminder: Option<&Reminder>) -> Option<Due> 
     reminder.map(|reminder| Due { at_ms: reminder.due_ms, actor: actor.clone(), name: name.to_owned() })
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

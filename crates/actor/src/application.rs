@@ -100,6 +100,8 @@ pub struct Profile {
     pub eager: bool,
     /// Whether it lives only from its spawn to its end: no message brings it to life, and a failure ends it for good.
     pub temporary: bool,
+    /// How long a run of a workflow may take.
+    pub run_timeout: Option<Duration>,
     /// How often the state of a durable actor is kept, and its history.
     pub keeping: Keeping,
     /// What its deployment says of it; its `init` is told.

@@ -164,6 +164,8 @@ pub(crate) struct Cell {
     pub(crate) watched_until: AtomicU64,
     /// Whether its journal has turns that the last kept state does not know.
     pub(crate) unkept: AtomicBool,
+    /// Whether other code has come for it, which it has not got yet.
+    pub(crate) replaced: AtomicBool,
 }
 
 /// What is counted for each actor. Only its runner writes.
@@ -193,6 +195,7 @@ impl Cell {
             parked: AtomicBool::new(false),
             watched_until: AtomicU64::new(0),
             unkept: AtomicBool::new(false),
+            replaced: AtomicBool::new(false),
         }
     }
 }

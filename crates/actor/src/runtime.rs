@@ -681,7 +681,9 @@ impl Runtime {
         let mut cells = Vec::new();
         self.0.cells.each(|cell| cells.extend(is_of(&cell.id).then(|| cell.clone())));
         for cell in cells {
-            self.control(&cell, self.0.registry.kind(&cell.id).map_or(Control::Drain, Control::Replace));
+            let kind = self.0.registry.kind(&cell.id);
+            cell.replaced.store(kind.is_some(), Ordering::Relaxed);
+            self.control(&cell, kind.map_or(Control::Drain, Control::Replace));
         }
         // Those that are not in memory have ended too when there is no such type any more.
         for id in self.0.links.actors(|id| is_of(id) && self.0.registry.kind(id).is_none()) {

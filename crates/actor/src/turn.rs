@@ -8,7 +8,7 @@ use plexspaces_durable::{KeyValue, Outgoing, Reminder, fingerprint};
 use plexspaces_types::{ActorId, Clock, Code, Failure, Message, MessageKind, Name, Payload, RequestContext};
 
 use crate::cell::Cell;
-use crate::children::{START, start_key};
+use crate::children::{START, start_key, start_of};
 use crate::outbound::Outbound;
 use crate::registry::Kind;
 use crate::timers::Change;
@@ -315,6 +315,7 @@ impl Turn {
 
     fn asking(&self, id: &ActorId, operation: &str, payload: Payload, timeout: Duration) -> Result<(RequestContext, Message), Failure> {
         self.check_size("payload", payload.len())?;
+        let (operation, run_timeout_ms) = start_of(operation)?;
         let mut chain = self.ctx.chain.to_vec();
         chain.push(self.id.clone());
         if chain.contains(id) {
@@ -323,7 +324,11 @@ impl Turn {
         }
         let deadline = crate::now() + timeout;
         let deadline = self.ctx.deadline.map_or(deadline, |outer| outer.min(deadline));
-        let ctx = RequestContext { namespace: id.namespace.clone(), deadline: Some(deadline), chain: Arc::from(chain), ..self.ctx.clone() };
+        // A run that this one starts is done when this one is to be done.
+        let run_until_ms =
+            run_timeout_ms.map(|time| self.clock.now_ms().saturating_add(time)).into_iter().chain(self.course.deadline_ms).min();
+        let (namespace, chain) = (id.namespace.clone(), Arc::from(chain));
+        let ctx = RequestContext { namespace, deadline: Some(deadline), chain, run_until_ms, ..self.ctx.clone() };
         let mut message = self.message(operation, payload, MessageKind::Call);
         // Asked again after a failure, a durable actor knows the request and gives the same answer.
         message.idempotency_key = match operation {

@@ -115,7 +115,7 @@ async fn a_run_is_started_once_under_its_id() {
     let node = Node::on(Arc::new(Memory::new())).await;
     let input = json!({"steps": [note("ask", "begun"), {"do": "sleep", "ms": 3000}]});
     let target = Target { name: "flow", key: Some("a") };
-    let start = async |input: &Value| node.runtime.start_workflow(&ctx(), target, Payload::from_value(input)).await;
+    let start = async |input: &Value| node.runtime.start_workflow(&ctx(), target, Payload::from_value(input), None).await;
     start(&input).await.unwrap();
     // While it runs, and after its end.
     start(&input).await.unwrap();

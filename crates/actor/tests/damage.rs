@@ -63,7 +63,7 @@ async fn whole_file(directory: &Path) -> Vec<u8> {
         let steps = json!({"steps": [{"do": "put", "key": "k", "value": "v"}, {"do": "sleep", "ms": 86_400_000}]});
         let key = run.to_string();
         let target = Target { name: "flow", key: Some(&key) };
-        node.runtime.start_workflow(&ctx(), target, Payload::from_value(&steps)).await.unwrap();
+        node.runtime.start_workflow(&ctx(), target, Payload::from_value(&steps), None).await.unwrap();
     }
     for tuple in 0..TUPLES {
         node.service("tuples", "default", "write", json!({"tuple": ["number", tuple]})).await;

@@ -73,7 +73,7 @@ async fn start(node: &Arc<Node>, from: usize, to: usize) {
                 let steps = json!({"steps": [{"do": "sleep", "ms": days * DAY_MS}, {"do": "note", "payload": "woke"}]});
                 let key = run.to_string();
                 let target = Target { name: "flow", key: Some(&key) };
-                node.runtime.start_workflow(&ctx(), target, Payload::from_value(&steps)).await.unwrap();
+                node.runtime.start_workflow(&ctx(), target, Payload::from_value(&steps), None).await.unwrap();
             }
         })
     });

@@ -176,7 +176,7 @@ async fn operate(nodes: &[Node], number: u64, mut random: StdRng, model: &Model,
             let steps = Payload::from_value(&json!({"steps": [tell, sleep, ask]}));
             let target = Target { name: "flow", key: Some(&flow) };
             for time in 0.. {
-                let started = nodes[(at + time) % nodes.len()].runtime.start_workflow(&ctx(), target, steps.clone()).await;
+                let started = nodes[(at + time) % nodes.len()].runtime.start_workflow(&ctx(), target, steps.clone(), None).await;
                 match started {
                     Ok(_) => break,
                     Err(failure) => assert!(failure.code.retryable() && time < 200, "{failure}"),

@@ -81,6 +81,66 @@ async fn an_earlier_version_is_kept_while_something_goes_on_with_it() {
 }
 
 #[tokio::test]
+async fn a_run_migrates_to_a_new_version_at_its_next_checkpoint() {
+    let (one, three) = (Scripts::new(1), Scripts::new(3));
+    let disk = Arc::new(Memory::new());
+    let node = Node::of(disk.clone(), &one, &[]).await;
+    let pass = |name: &str| json!({"do": "pass", "name": name});
+    let (wait, moment) = (json!({"do": "sleep", "ms": 1500}), json!({"do": "sleep", "ms": 0}));
+    let tell = |n: u32| json!({"do": "tell", "target": "script/recorder", "op": "note", "payload": n});
+    let steps =
+        json!({"steps": [pass("a"), tell(1), wait, pass("b"), tell(2), moment, pass("c"), json!({"do": "heed", "ms": 60_000}), tell(3)]});
+    node.tell("flow/a", "workflow_run", steps).await.unwrap();
+    node.notes("script/recorder", &json!([1])).await;
+    node.upgrade(&three, &[]).await;
+    // What begins runs the new version; the run is between two checkpoints, and stays with the old one.
+    assert_eq!(node.ask("script/b", "note", json!(1)).await, Ok(json!(1)));
+    let run = || three.handled().iter().filter(|handled| *handled != "note" && *handled != "notes").cloned().collect::<Vec<_>>();
+    assert!(run().is_empty(), "{:?}", run());
+    node.notes("script/recorder", &json!([1, 2])).await;
+    // From its next checkpoint on all is done by the new one, long before the end of the run.
+    until("it has come to its next wait", async || run() == ["workflow_run", "a", "b", "c"]).await;
+    assert_eq!(node.runtime.workflow(&ctx(), flow("a")).await.unwrap().status, RunStatus::Running);
+    assert_eq!(one.handled().iter().filter(|handled| *handled != "note" && *handled != "notes").collect::<Vec<_>>(), ["workflow_run", "a"]);
+    node.ask("flow/a", "workflow_signal:go", json!({})).await.unwrap();
+    until("its end", async || node.runtime.workflow(&ctx(), flow("a")).await.unwrap().status == RunStatus::Completed).await;
+    node.notes("script/recorder", &json!([1, 2, 3])).await;
+    assert_eq!(run(), ["workflow_run", "a", "b", "c"], "it was not run again for its end");
+}
+
+#[tokio::test]
+async fn a_run_that_a_new_version_would_not_carry_on_stands_still_at_its_next_checkpoint() {
+    let (one, two) = (Scripts::new(1), Scripts::new(2));
+    let node = Node::of(Arc::new(Memory::new()), &one, &[]).await;
+    node.tell("flow/a", "workflow_run", tells_and_sleeps(1000)).await.unwrap();
+    node.notes("script/recorder", &json!([1])).await;
+    node.upgrade(&two, &[]).await;
+    let is_stopped = async || {
+        let asked = node.ask("flow/a", "workflow_signal:any", json!({})).await;
+        asked.is_err_and(|failure| failure.code == Code::NonDeterministic)
+    };
+    until("it stands still", is_stopped).await;
+    node.notes("script/recorder", &json!([1])).await;
+    // With code that fits it goes on.
+    node.upgrade(&Scripts::new(1), &[]).await;
+    node.notes("script/recorder", &json!([1, 2])).await;
+}
+
+#[tokio::test]
+async fn a_run_that_migrates_while_somebody_waits_for_it_answers_them() {
+    let (one, three) = (Scripts::new(1), Scripts::new(3));
+    let node = Node::of(Arc::new(Memory::new()), &one, &[]).await;
+    let steps = json!({"steps": [{"do": "note", "payload": "begun"}, {"do": "sleep", "ms": 1500}, {"do": "sleep", "ms": 20}]});
+    let upgrade = async {
+        node.notes("flow/a", &json!(["begun"])).await;
+        node.upgrade(&three, &[]).await;
+    };
+    let (done, ()) = tokio::join!(node.ask("flow/a", "workflow_run", steps), upgrade);
+    assert_eq!(done, Ok(json!([null, null, null])));
+    assert!(!three.handled().contains(&"workflow_run".to_owned()));
+}
+
+#[tokio::test]
 async fn a_version_without_a_type_that_is_under_way_is_refused() {
     let (one, two) = (Scripts::new(1), Scripts::new(1));
     let node = Node::of(Arc::new(Memory::new()), &one, &[]).await;

@@ -141,7 +141,7 @@ impl WorkflowService for Api {
         let id = if request.workflow_id.is_empty() { &generated } else { &request.workflow_id };
         let target = target(&request.actor_type, id).map_err(status)?;
         let input = request.input.map_or_else(|| Ok(Payload::empty()), given).map_err(status)?;
-        self.0.services.runtime.start_workflow(&ctx, target, input).await.map_err(status)?;
+        self.0.services.runtime.start_workflow(&ctx, target, input, request.run_timeout_ms).await.map_err(status)?;
         let mut response = self.run(&ctx, target).await.map(Response::new).map_err(status)?;
         response.extensions_mut().insert(HttpStatus(StatusCode::ACCEPTED));
         Ok(response)
@@ -203,8 +203,9 @@ fn wanted_status(text: &str) -> Result<RunStatus, Failure> {
         "failed" => RunStatus::Failed,
         "cancelled" => RunStatus::Cancelled,
         "terminated" => RunStatus::Terminated,
+        "timed_out" => RunStatus::TimedOut,
         other => {
-            let known = "running, paused, completed, failed, cancelled or terminated";
+            let known = "running, paused, completed, failed, cancelled, terminated or timed_out";
             return Err(Failure::invalid("status", format!("expected {known}, found {other:?}")));
         }
     })
@@ -222,6 +223,7 @@ fn workflow(run: Run) -> v1::Workflow {
         RunStatus::Failed => State::Failed,
         RunStatus::Cancelled => State::Cancelled,
         RunStatus::Terminated => State::Terminated,
+        RunStatus::TimedOut => State::TimedOut,
     };
     let id = &run.id;
     let other = |name: &Name, key: &str| if *name == Name::default_scope() { String::new() } else { format!("&{key}={name}") };
@@ -233,6 +235,7 @@ fn workflow(run: Run) -> v1::Workflow {
         status: state.into(),
         started_at: run.started_ms.map(timestamp),
         ended_at: run.ended_ms.map(timestamp),
+        deadline_at: run.deadline_ms.map(timestamp),
         result: run.result.as_ref().map(shown).map(json::from_value),
         failure: run.failure,
         last_step: run.last_step,

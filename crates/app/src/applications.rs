@@ -62,7 +62,7 @@ pub enum OnIncompatible {
     /// There must be none: the deployment is refused.
     #[default]
     Abort,
-    /// They stand until code comes that fits them.
+    /// They migrate at their next checkpoint as others do, and stand there until code comes that fits them.
     Replace,
     /// What is under way goes on with the version that it began with, to its end.
     Pin,

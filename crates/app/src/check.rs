@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use plexspaces_actor::supervision::MAX_DEPTH;
-use plexspaces_actor::{FacetRegistry, check_service_links};
+use plexspaces_actor::{Behavior, FacetRegistry, check_service_links};
 use plexspaces_types::{Key, Name};
 use serde_json::Map;
 
@@ -100,7 +100,8 @@ fn check_facets(registry: &FacetRegistry, links: &[String], facets: &[Facet]) ->
     let (durability, nothing) = ("durability", Map::new());
     let code = vec![Asked { name: durability, priority: None, config: &nothing }];
     let merged = facets::merged(registry, vec![code, known]).map_err(Wrong::new)?;
-    let profile = facets::profile(registry, merged).map_err(Wrong::new)?;
+    // Whether it is a workflow is for the component to say.
+    let profile = facets::profile(registry, Behavior::Workflow, merged).map_err(Wrong::new)?;
     profile.facets.iter().try_for_each(|spec| check_service_links(spec, links)).map_err(|failure| Wrong::new(failure.message))
 }
 

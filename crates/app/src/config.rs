@@ -185,7 +185,7 @@ pub struct Facet {
     /// The facet's place among those that wrap the handling of a message: a higher one is farther outside. Without it the facet's own.
     /// `durability` and `virtual_actor` wrap nothing, so it decides nothing for them.
     pub priority: Option<u32>,
-    /// Its configuration. `durability`: `checkpoint_interval`. `virtual_actor`: `idle_timeout`, `activation_strategy`. Those of the others are
+    /// Its configuration. `durability`: `checkpoint_interval`, `history`, `run_timeout`. `virtual_actor`: `idle_timeout`, `activation_strategy`. Those of the others are
     /// in `docs/facets.md`.
     #[serde(default)]
     pub config: Map<String, Value>,

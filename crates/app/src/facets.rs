@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use plexspaces_actor::{FacetRegistry, FacetSettings, FacetSpec, Profile};
+use plexspaces_actor::{Behavior, FacetRegistry, FacetSettings, FacetSpec, Profile};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -52,12 +52,12 @@ pub(crate) fn merged<'a>(registry: &FacetRegistry, lists: Vec<Vec<Asked<'a>>>) -
 }
 
 /// The life of an actor with these facets.
-pub(crate) fn profile(registry: &FacetRegistry, asked: Vec<(String, Asked<'_>)>) -> Result<Profile, String> {
+pub(crate) fn profile(registry: &FacetRegistry, behavior: Behavior, asked: Vec<(String, Asked<'_>)>) -> Result<Profile, String> {
     let mut profile = Profile::default();
     for (name, facet) in asked {
         let in_facet = |error: String| format!("facet {name}: {error}");
         match name.as_str() {
-            "durability" => durability(&mut profile, facet.config).map_err(in_facet)?,
+            "durability" => durability(&mut profile, behavior, facet.config).map_err(in_facet)?,
             "virtual_actor" => virtual_actor(&mut profile, facet.config).map_err(in_facet)?,
             _ => {
                 let spec = FacetSpec { name, priority: facet.priority, config: facet.config.clone() };
@@ -72,9 +72,9 @@ pub(crate) fn profile(registry: &FacetRegistry, asked: Vec<(String, Asked<'_>)>)
     Ok(profile)
 }
 
-fn durability(profile: &mut Profile, config: &Map<String, Value>) -> Result<(), String> {
+fn durability(profile: &mut Profile, behavior: Behavior, config: &Map<String, Value>) -> Result<(), String> {
     let mut settings = FacetSettings::new(config);
-    settings.keeping(&mut profile.keeping)?;
+    settings.durability(profile, behavior)?;
     settings.finish()?;
     profile.durable = true;
     Ok(())

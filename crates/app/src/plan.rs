@@ -204,7 +204,7 @@ fn profile(registry: &FacetRegistry, info: &TypeInfo, configured: &[&[Facet]]) -
         lists.push(list.iter().map(Asked::from).collect());
     }
     let asked = facets::merged(registry, lists).map_err(invalid)?;
-    facets::profile(registry, asked).map_err(invalid)
+    facets::profile(registry, info.behavior, asked).map_err(invalid)
 }
 
 /// A name that two places may give must be the same in both.

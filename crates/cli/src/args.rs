@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -240,8 +241,9 @@ pub(crate) struct Deploy {
     /// The version to show in lists
     #[arg(long, value_name = "VERSION")]
     pub(crate) app_version: Option<String>,
-    /// What to do when runs under way would not go on as they began: refuse the deployment, let them go on with the version that they began
-    /// with, or replace the code and let them stand
+    /// What to do when runs under way would not go on as they began: `abort` refuses the deployment, `pin` lets them go on with the version
+    /// that they began with, `replace` migrates them at their next checkpoint, where those stand that the new version does not fit. Without
+    /// it, `abort`; runs that the new version fits migrate at their next checkpoint
     #[arg(long, value_name = "CHOICE", value_parser = ["abort", "pin", "replace"])]
     pub(crate) on_incompatible: Option<String>,
 }
@@ -423,6 +425,9 @@ pub(crate) enum Workflow {
         /// What the run is given, as JSON
         #[arg(default_value = "{}")]
         input: String,
+        /// How long it may take, such as 30m or 7d: when it is not done by then it is told to clean up and end
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        run_timeout: Option<Duration>,
     },
     /// List the workflows that were ever run, with the latest run of each
     List {
@@ -433,7 +438,7 @@ pub(crate) enum Workflow {
         #[arg(long, value_name = "TYPE", requires = "namespace")]
         actor_type: Option<String>,
         /// Only those whose latest run stands like this
-        #[arg(long, value_parser = ["running", "paused", "completed", "failed", "cancelled", "terminated"])]
+        #[arg(long, value_parser = ["running", "paused", "completed", "failed", "cancelled", "terminated", "timed_out"])]
         status: Option<String>,
         /// How many at most
         #[arg(long, default_value_t = 1000)]

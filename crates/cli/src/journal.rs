@@ -1,6 +1,7 @@
 //! `workflow`, `journal` and `replay`: runs, and what durable actors were told, did and were.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use plexspaces_client::{Order, v1};
@@ -10,12 +11,9 @@ use crate::args::{Journal, Remote, Workflow};
 use crate::table::print_table;
 use crate::target::{actor, connect, print_json};
 
-/// Turns that are asked for at once.
-const PAGE: i32 = 200;
-
 pub(crate) async fn workflow(remote: &Remote, command: &Workflow) -> anyhow::Result<()> {
     let (order, which) = match command {
-        Workflow::Start { workflow, input } => return start(remote, workflow, input).await,
+        Workflow::Start { workflow, input, run_timeout } => return start(remote, workflow, input, *run_timeout).await,
         Workflow::List { namespace, actor_type, status, limit } => {
             let request = v1::ListWorkflowsRequest {
                 tenant_id: remote.tenant.clone(),
@@ -41,7 +39,7 @@ pub(crate) async fn workflow(remote: &Remote, command: &Workflow) -> anyhow::Res
     print_run(remote, &client.workflow(request).await?)
 }
 
-async fn start(remote: &Remote, which: &str, input: &str) -> anyhow::Result<()> {
+async fn start(remote: &Remote, which: &str, input: &str, run_timeout: Option<Duration>) -> anyhow::Result<()> {
     let input: Value = serde_json::from_str(input).with_context(|| format!("the input {input:?} is not JSON"))?;
     let (namespace, actor_type, id) = actor(which);
     let request = v1::StartWorkflowRequest {
@@ -50,6 +48,7 @@ async fn start(remote: &Remote, which: &str, input: &str) -> anyhow::Result<()> 
         actor_type: actor_type.to_owned(),
         workflow_id: id.unwrap_or_default().to_owned(),
         input: Some(plexspaces_client::from_value(input)),
+        run_timeout_ms: run_timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
     };
     print_run(remote, &connect(remote).await?.start_workflow(request).await?)
 }
@@ -103,6 +102,9 @@ fn print_run(remote: &Remote, run: &v1::Workflow) -> anyhow::Result<()> {
     if run.code.is_some() {
         println!("code {}", code(run));
     }
+    if let Some(deadline) = run.deadline_at.as_ref().filter(|_| run.ended_at.is_none()) {
+        println!("deadline {deadline}");
+    }
     if let Some(step) = &run.last_step {
         println!("step {}: {step}", run.step_count);
     }
@@ -123,8 +125,9 @@ pub(crate) async fn journal(remote: &Remote, command: &Journal) -> anyhow::Resul
             state(remote, request).await
         }
         Journal::Diff { actor, from, to } => {
-            let request = v1::GetStateRequest { turn: *to, since: Some(*from), ..whose_state(remote, actor) };
-            diff(remote, request).await
+            let request = v1::GetStateRequest { turn: *to, ..whose_state(remote, actor) };
+            println!("{}", serde_json::to_string_pretty(&connect(remote).await?.diff(*from, request).await?)?);
+            Ok(())
         }
         Journal::Fork { actor: whose, name, turn, entry, payload } => {
             let (namespace, actor_type, key) = actor(whose);
@@ -146,24 +149,14 @@ pub(crate) async fn journal(remote: &Remote, command: &Journal) -> anyhow::Resul
 
 async fn list(remote: &Remote, whose: &str) -> anyhow::Result<()> {
     let (namespace, actor_type, key) = actor(whose);
-    let mut request = v1::ListTurnsRequest {
+    let request = v1::ListTurnsRequest {
         tenant_id: remote.tenant.clone(),
         namespace: namespace.to_owned(),
         actor_type: actor_type.to_owned(),
         actor_id: key.unwrap_or_default().to_owned(),
-        page_size: PAGE,
-        page_token: String::new(),
+        ..v1::ListTurnsRequest::default()
     };
-    let client = connect(remote).await?;
-    let mut turns = Vec::new();
-    loop {
-        let page = client.turns(request.clone()).await?;
-        turns.extend(page.turns);
-        match page.next_page_token {
-            Some(token) => request.page_token = token,
-            None => break,
-        }
-    }
+    let turns = connect(remote).await?.history(request, usize::MAX).await?;
     if remote.json {
         return print_json("plexspaces.v1.ListTurnsResponse", &v1::ListTurnsResponse { turns, next_page_token: None });
     }
@@ -218,12 +211,6 @@ async fn state(remote: &Remote, request: v1::GetStateRequest) -> anyhow::Result<
     for value in [shown.state, shown.changes].into_iter().flatten() {
         println!("{}", pretty(value)?);
     }
-    Ok(())
-}
-
-async fn diff(remote: &Remote, request: v1::GetStateRequest) -> anyhow::Result<()> {
-    let shown = connect(remote).await?.state(request).await?;
-    println!("{}", pretty(shown.changes.context("the node gave no changes")?)?);
     Ok(())
 }
 

@@ -3,9 +3,11 @@
 
 mod support;
 
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
+use plexspaces_client::{Client, v1};
 use serde_json::{Value, json};
 use support::{Answer, Http, Node, failed, root, said, until};
 
@@ -108,6 +110,105 @@ async fn the_commands_for_the_past_show_fork_and_run_it_again() {
     failed(&support::cli(&["replay", &file, "--wasm", echo.to_str().unwrap()]));
 }
 
+/// What both clients are to find: each note's turn, states, changes, forks and the document that runs it again.
+fn found(shown: &Value, fork: &str) {
+    assert_eq!(shown["notes"], json!(["a", "b", "c"]), "{shown}");
+    assert_eq!(shown["under_way"], json!([]), "{shown}");
+    assert_eq!(shown["states"], json!([["a"], ["a", "b"], ["a", "b", "c"]]), "{shown}");
+    assert_eq!(shown["diff"], json!([{"op": "add", "path": "/notes/1", "value": "b"}]), "{shown}");
+    assert_eq!(shown["fork"], json!(format!("flows/recorder/{fork}")), "{shown}");
+    assert_eq!(shown["conflict"], json!("conflict"), "{shown}");
+    assert_eq!(shown["exported"], json!("flows/recorder/recorder"), "{shown}");
+}
+
+#[tokio::test]
+async fn the_client_of_python_shows_the_past_forks_it_and_exports_it() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (flows(data.path()), Http::new());
+    for what in ["a", "b"] {
+        note(&http, &node, what).await;
+    }
+    let time = between().await;
+    note(&http, &node, "c").await;
+    let program = "\
+import json, sys
+from datetime import datetime, timezone
+from plexspaces.client import Client
+from plexspaces.errors import ConflictError
+client, actor, time = Client(sys.argv[1]), 'flows/recorder/recorder', int(sys.argv[2])
+noted = [turn for turn in client.history(actor) if turn.operation == 'note']
+numbers = [turn.turn for turn in noted]
+at = datetime.fromtimestamp(time / 1000, timezone.utc)
+states = [client.state(actor, turn=numbers[0]), client.state(actor, at=at), client.state(actor)]
+assert client.state(actor, at=time) == states[1]
+fork = client.fork(actor, 'python', turn=numbers[1])
+try:
+    client.fork(actor, 'python', turn=numbers[1])
+except ConflictError as error:
+    conflict = error.code
+print(json.dumps({
+    'notes': [turn.payload['what'] for turn in noted],
+    'under_way': [turn for turn in noted if turn.ended_at is None],
+    'states': [shown.state['notes'] for shown in states],
+    'diff': client.diff(actor, numbers[0], turn=numbers[1]),
+    'fork': fork,
+    'conflict': conflict,
+    'exported': json.loads(client.export(actor))['actor'],
+}))
+";
+    let mut python = Command::new("python3");
+    python.args(["-c", program, &node.url, &time.to_string()]).env("PYTHONPATH", root().join("sdk/python/src"));
+    let shown = said(&python.output().unwrap());
+    found(&serde_json::from_str(&shown).unwrap(), "python");
+    let notes = http.ask(&node, "flows/recorder?actor_id=python", json!({"op": "notes"})).await.body;
+    assert_eq!(notes, json!(["a", "b"]));
+}
+
+#[tokio::test]
+async fn the_client_of_rust_shows_the_past_forks_it_and_exports_it() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (flows(data.path()), Http::new());
+    for what in ["a", "b", "c"] {
+        note(&http, &node, what).await;
+    }
+    let client = Client::connect(&node.url, None).await.unwrap();
+    let (namespace, actor_type) = ("flows".to_owned(), "recorder".to_owned());
+    let whose = v1::ListTurnsRequest { namespace: namespace.clone(), actor_type: actor_type.clone(), ..v1::ListTurnsRequest::default() };
+    let turns = client.history(whose.clone(), 1000).await.unwrap();
+    let noted: Vec<_> = turns.iter().filter(|turn| turn.operation.as_deref() == Some("note")).collect();
+    let numbers: Vec<u64> = noted.iter().map(|turn| turn.turn).collect();
+    let value = |value: &Option<prost_types::Value>| plexspaces_client::to_value(value.clone().unwrap()).unwrap();
+    let which =
+        |turn| v1::GetStateRequest { namespace: namespace.clone(), actor_type: actor_type.clone(), turn, ..v1::GetStateRequest::default() };
+    let mut states = Vec::new();
+    for turn in [Some(numbers[0]), Some(numbers[1]), None] {
+        states.push(value(&client.state(which(turn)).await.unwrap().state)["notes"].clone());
+    }
+    let request = v1::ForkActorRequest {
+        namespace: namespace.clone(),
+        actor_type: actor_type.clone(),
+        new_actor_id: "rust".to_owned(),
+        turn: Some(numbers[1]),
+        ..v1::ForkActorRequest::default()
+    };
+    let fork = client.fork(request.clone()).await.unwrap();
+    let conflict = client.fork(request).await.unwrap_err();
+    let export =
+        v1::ExportJournalRequest { namespace: namespace.clone(), actor_type: actor_type.clone(), ..v1::ExportJournalRequest::default() };
+    let exported: Value = serde_json::from_str(&client.export(export).await.unwrap()).unwrap();
+    let shown = json!({
+        "notes": noted.iter().map(|turn| value(&turn.payload)["what"].clone()).collect::<Vec<_>>(),
+        "under_way": noted.iter().filter(|turn| turn.ended_at.is_none()).map(|turn| turn.turn).collect::<Vec<_>>(),
+        "states": states,
+        "diff": client.diff(numbers[0], which(Some(numbers[1]))).await.unwrap(),
+        "fork": fork,
+        "conflict": conflict.code().name(),
+        "exported": exported["actor"],
+    });
+    found(&shown, "rust");
+    assert_eq!(client.history(whose, 2).await.unwrap().len(), 2);
+}
+
 #[tokio::test]
 async fn the_commands_for_workflows_start_pause_resume_cancel_and_terminate() {
     let data = tempfile::tempdir().unwrap();
@@ -127,6 +228,12 @@ async fn the_commands_for_workflows_start_pause_resume_cancel_and_terminate() {
     assert_eq!(show("flows/steps/one")["result"]["steps"], 2);
     assert!(said(&workflow(&["start", "flows/steps/one", r#"{"steps": 2, "pause_ms": 5}"#])).contains("completed"), "it is the same run");
     assert!(failed(&workflow(&["start", "flows/steps/one", r#"{"steps": 3}"#])).contains("conflict"));
+    let late = said(&workflow(&["start", "flows/order/late", "--run-timeout", "2s"]));
+    assert!(late.contains("\ndeadline 20"), "{late}");
+    is("flows/order/late", "STATUS_TIMED_OUT").await;
+    assert!(said(&workflow(&["list", "--status", "timed_out"])).contains("flows/order/late"));
+    assert!(failed(&workflow(&["start", "flows/order/never", "--run-timeout", "0s"])).contains("the time of a run is 0 ms"));
+    assert_eq!(workflow(&["start", "flows/order/never", "--run-timeout", "soon"]).status.code(), Some(2));
     let generated = said(&workflow(&["start", "flows/steps", r#"{"steps": 1}"#]));
     assert!(generated.starts_with("flows/steps/") && !generated.starts_with("flows/steps/one"), "{generated}");
     assert!(failed(&workflow(&["start", "flows/recorder/x"])).contains("expected a Workflow"));

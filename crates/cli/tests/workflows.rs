@@ -316,10 +316,60 @@ async fn a_parent_and_two_children_that_are_killed_in_the_middle_end_with_each_s
     })
     .await;
     until("they are listed so", async || {
-        let list = http.get(&node, "/api/v1/workflows?namespace=flows&actor_type=part&status=terminated").await.body;
+        let list = http.get(&node, "/api/v1/workflows?namespace=flows&actor_type=part&status=cancelled").await.body;
         list["workflows"].as_array().is_some_and(|runs| runs.len() == 2)
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_a_compensation_sends_arrives_once_though_its_run_fails() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut node, http) = (flows(data.path()), Http::new());
+    let undoing = Flow { http: &http, name: "undoing/one" };
+    undoing.start(&node, json!({})).await;
+    let undone = ["begun", "no flight", "no hotel"];
+    until("both are undone", async || notes(&http, &node).await == undone).await;
+    let path = "/api/v1/workflows/one?actor_type=undoing&namespace=flows";
+    until("it has failed", async || http.get(&node, path).await.body["status"] == "STATUS_FAILED").await;
+    node.kill();
+    node = Node::start(data.path());
+    http.ask(&node, "flows/recorder", json!({"op": "note", "what": "later"})).await;
+    assert_eq!(notes(&http, &node).await, [&undone[..], &["later"]].concat());
+}
+
+#[tokio::test]
+async fn a_run_in_python_is_timed_out_also_by_its_type_and_undoes_what_it_did() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, http) = (Node::start(data.path()), Http::new());
+    let guest = root().join("crates/cli/tests/guests/flows");
+    let component = plexspaces_testkit::python::component(&guest.join("flows.py")).unwrap();
+    let config = data.path().join("app-config.toml");
+    let hasty = "[types.long]\nfacets = [{ type = \"durability\", config = { run_timeout = \"1s\" } }]\n";
+    std::fs::write(&config, std::fs::read_to_string(guest.join("app-config.toml")).unwrap() + hasty).unwrap();
+    let deployed = node.cli(&["deploy", "--wasm", component.to_str().unwrap(), "--config", config.to_str().unwrap()]);
+    assert!(deployed.status.success(), "{}", stderr(&deployed));
+    let start = async |id: &str, input: Value| {
+        let request = json!({"namespace": "flows", "actor_type": "order", "workflow_id": id, "input": input, "run_timeout_ms": 1500});
+        http.send(Method::POST, &format!("{}/api/v1/workflows", node.url), &[], request.to_string()).await.unwrap()
+    };
+    let started = start("late", json!({})).await;
+    assert_eq!(started.status, 202, "{}", started.body);
+    assert!(started.body["deadline_at"].is_string(), "{}", started.body);
+    let show = async |id: &str| http.get(&node, &format!("/api/v1/workflows/{id}?actor_type=order&namespace=flows")).await.body;
+    until("it is timed out", async || show("late").await["status"] == "STATUS_TIMED_OUT").await;
+    assert_eq!(show("late").await["result"], json!({"status": "cancelled", "reason": ""}));
+    assert_eq!(notes(&http, &node).await, ["pay", "refund"]);
+    let listed = http.get(&node, "/api/v1/workflows?namespace=flows&status=timed_out").await.body;
+    assert_eq!(listed["workflows"].as_array().unwrap().len(), 1, "{listed}");
+    // One that lets the error out, of a type whose runs have a time; and one that a run gives a time.
+    let careless = Flow { http: &http, name: "long/hasty" };
+    let ended = careless.run(&node, json!({"ms": 60_000})).await.unwrap();
+    assert_eq!((ended.status, &ended.body["reason"]), (504, &json!("timed_out")), "{}", ended.body);
+    let parent = Flow { http: &http, name: "parent/hasty" };
+    let ended = parent.run(&node, json!({"ms": 60_000, "run_timeout_ms": 500})).await.unwrap();
+    assert_eq!((ended.status, &ended.body["reason"]), (500, &json!("handler_failed")), "{}", ended.body);
+    assert!(ended.body["message"].as_str().unwrap().contains("AskTimeoutError"), "{}", ended.body);
 }
 
 /// How many components the node keeps.

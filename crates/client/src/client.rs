@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use http::HeaderValue;
 use plexspaces_proto::google::api::HttpBody;
+use plexspaces_proto::json::to_value;
 use plexspaces_proto::v1::actor_service_client::ActorServiceClient;
 use plexspaces_proto::v1::application_service_client::ApplicationServiceClient;
 use plexspaces_proto::v1::dead_letter_service_client::DeadLetterServiceClient;
@@ -26,6 +27,9 @@ use crate::Error;
 use crate::error::root;
 use crate::retry::retry;
 use crate::wire::Wire;
+
+/// Turns that are asked for at once.
+const TURNS_AT_ONCE: i32 = 200;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const JSON: &str = "application/json";
@@ -240,14 +244,31 @@ impl Client {
         self.take(self.facet_service().detach_facet(request).await).map(drop)
     }
 
-    /// Turns of a durable actor, oldest first.
-    pub async fn turns(&self, request: v1::ListTurnsRequest) -> Result<v1::ListTurnsResponse, Error> {
-        retry(|| async { self.take(self.journals().list_turns(request.clone()).await) }).await
+    /// The turns of a durable actor, oldest first, as far back as its history is kept: all pages, at most `limit` turns.
+    pub async fn history(&self, mut request: v1::ListTurnsRequest, limit: usize) -> Result<Vec<v1::RecordedTurn>, Error> {
+        let mut all = Vec::new();
+        loop {
+            // A turn may be large.
+            request.page_size = page_size(limit.saturating_sub(all.len())).min(TURNS_AT_ONCE);
+            let page = retry(|| async { self.take(self.journals().list_turns(request.clone()).await) }).await?;
+            all.extend(page.turns);
+            match page.next_page_token {
+                Some(token) if all.len() < limit => request.page_token = token,
+                _ => return Ok(all),
+            }
+        }
     }
 
     /// A state of a durable actor.
     pub async fn state(&self, request: v1::GetStateRequest) -> Result<v1::GetStateResponse, Error> {
         retry(|| async { self.take(self.journals().get_state(request.clone()).await) }).await
+    }
+
+    /// What has changed in a durable actor's state since a turn, up to that of the request: a JSON Patch (RFC 6902).
+    pub async fn diff(&self, since: u64, request: v1::GetStateRequest) -> Result<serde_json::Value, Error> {
+        let shown = self.state(v1::GetStateRequest { since: Some(since), ..request }).await?;
+        let changes = shown.changes.ok_or_else(|| unexpected("expected what has changed, found nothing"))?;
+        to_value(changes).map_err(|error| unexpected(&error))
     }
 
     /// Makes a new actor with the past of another; gives its identity. It is not repeated: the first may have made it.

@@ -299,7 +299,7 @@ async fn start(runtime: Runtime, from: usize, to: usize) -> usize {
         let ctx = RequestContext::external(name("default"), name("default"), "bench");
         let key = run.to_string();
         let target = Target { name: "flow", key: Some(&key) };
-        runtime.start_workflow(&ctx, target, Payload::Json("sleep".to_owned())).await.unwrap();
+        runtime.start_workflow(&ctx, target, Payload::Json("sleep".to_owned()), None).await.unwrap();
         if run % 1000 == 0 {
             most = most.max(runtime.actors());
         }

@@ -145,8 +145,18 @@ codes! {
     NonDeterministic = "non_deterministic", InternalServer, 500, 13, false;
     /// It was cancelled or terminated before it was done.
     Cancelled = "cancelled", Conflict, 409, 1, false;
+    /// The run of a workflow was not done by its deadline.
+    TimedOut = "timed_out", DeadlineExceeded, 504, 4, false;
     /// The node has a fault.
     Internal = "internal", InternalServer, 500, 13, true;
+}
+
+impl Code {
+    /// Whether it is the news that ends a wait of a run: the run is to clean up and end.
+    #[must_use]
+    pub fn ends_run(self) -> bool {
+        matches!(self, Self::Cancelled | Self::TimedOut)
+    }
 }
 
 impl fmt::Display for Code {

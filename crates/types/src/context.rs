@@ -76,13 +76,16 @@ pub struct RequestContext {
     pub chain: Arc<[ActorId]>,
     /// Who asked: the credential's subject, or `anonymous`.
     pub principal: Arc<str>,
+    /// With the start of a run: by when it is to be done, in milliseconds since the Unix epoch.
+    pub run_until_ms: Option<u64>,
 }
 
 impl RequestContext {
     /// A request from outside, without deadline.
     #[must_use]
     pub fn external(tenant: Name, namespace: Name, principal: &str) -> Self {
-        Self { tenant, namespace, trace: TraceContext::generate(), deadline: None, chain: Arc::from([]), principal: principal.into() }
+        let (trace, principal) = (TraceContext::generate(), principal.into());
+        Self { tenant, namespace, trace, deadline: None, chain: Arc::from([]), principal, run_until_ms: None }
     }
 
     /// The same request with another deadline.

@@ -60,7 +60,7 @@ pub(crate) fn of_guest(failure: guest::Failure) -> Fault {
             }
         },
         guest::FailureKind::Failed => {
-            let code = if code == Code::Cancelled.name() { Code::Cancelled } else { Code::HandlerFailed };
+            let code = code.parse().ok().filter(|code: &Code| code.ends_run()).unwrap_or(Code::HandlerFailed);
             let mut failure = Failure::new(code, message);
             failure.field = field;
             Fault::Crashed { failure, trace }

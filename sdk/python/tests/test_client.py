@@ -6,12 +6,13 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from plexspaces.client import Client, channel_subscribe
+from plexspaces.client import Client, Entry, Turn, channel_subscribe
 from plexspaces.errors import ActorNotFoundError, InvalidArgumentError, PermissionDeniedError, UnavailableError
 
 Answer = Callable[["Handler"], None]
@@ -99,6 +100,36 @@ def test_a_tell_and_a_publication_give_their_ids() -> None:
         assert client.channel_publish("a/b", {"n": 1}, msg_type="t") == "m2"
     assert seen[1][1] == "/api/v1/channels/a%2Fb:publish"
     assert seen[1][3] == {"tenant_id": "default", "namespace": "default", "payload": {"n": 1}, "msg_type": "t"}
+
+
+def test_the_past_is_asked_for_page_by_page_and_moment_by_moment() -> None:
+    entry = {"entry": 1, "what": "sleep", "happened_at": "t", "result": True}
+    first = {"turns": [{"turn": 1, "operation": "note", "payload": {"n": 1}, "entries": [entry], "state_kept": True}], "next_page_token": "p/2"}
+    with node(says(first), says({"turns": [{"turn": 2, "failure": "no"}]})) as (url, seen):
+        one, two = Client(url, tenant="acme").history("bank/account/a/b")
+    assert one == Turn(1, "note", {"n": 1}, None, None, None, None, True, (Entry(1, "sleep", "t", True, None),))
+    assert (two.turn, two.operation, two.failure, two.entries) == (2, None, "no", ())
+    path = "/api/v1/journals/bank/account?tenant_id=acme&actor_id=a%2Fb&page_size=200"
+    assert [(method, where, body) for method, where, _, body in seen] == [("GET", path, None), ("GET", f"{path}&page_token=p%2F2", None)]
+
+    with node(says({"turn": 3, "state": {"n": 1}, "changes": [{"op": "add"}], "actor_id": "bank/account/c", "document": "d"})) as (url, seen):
+        client = Client(url)
+        at = datetime(2026, 1, 31, 13, tzinfo=timezone(timedelta(hours=1)))
+        assert client.state("account") == (3, {"n": 1})
+        for moment in ({"turn": 0}, {"at": at}, {"at": 1000}, {"at": "2026-01-31T12:00:00Z"}):
+            client.state("account", **moment)
+        assert client.diff("account", 1, turn=3) == [{"op": "add"}]
+        assert client.fork("bank/account/a", "c", turn=3, entry=0, payload={"n": 2}) == "bank/account/c"
+        assert client.export("account") == "d"
+    state = "/api/v1/journals/default/account/state?tenant_id=default"
+    times = ["&turn=0", "&state_at=2026-01-31T12%3A00%3A00Z", "&state_at=1970-01-01T00%3A00%3A01.000Z", "&state_at=2026-01-31T12%3A00%3A00Z"]
+    assert [path for _, path, _, _ in seen[:6]] == [state, *(state + time for time in times), f"{state}&since=1&turn=3"]
+    body = {"tenant_id": "default", "actor_id": "a", "new_actor_id": "c", "turn": 3, "entry": 0, "payload": {"n": 2}}
+    assert seen[6][::3] == ("POST", body) and seen[6][1] == "/api/v1/journals/bank/account:fork"
+    assert seen[7][1] == "/api/v1/journals/default/account:export?tenant_id=default"
+    for wrong in ({"turn": 1, "at": 5}, {"at": datetime(2026, 1, 31)}):
+        with pytest.raises(InvalidArgumentError):
+            Client(url).state("account", **wrong)
 
 
 def test_a_refusal_is_the_exception_of_its_code() -> None:

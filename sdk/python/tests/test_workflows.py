@@ -15,6 +15,7 @@ from plexspaces import (
     Saga,
     UnavailableError,
     WorkflowCancelled,
+    WorkflowTimedOut,
     actor,
     handler,
     host,
@@ -221,6 +222,16 @@ def test_a_cancelled_run_hears_it_once_at_its_wait() -> None:
     assert run(harness, "nap(20)") == 30
 
 
+def test_a_run_that_is_timed_out_hears_it_as_one_that_is_cancelled() -> None:
+    harness = flow()
+    harness.time_out(after_ms=10)
+    with pytest.raises(WorkflowTimedOut, match=r"the run was timed out \(timed_out\)") as caught:
+        run(harness, "nap(20)")
+    assert isinstance(caught.value, WorkflowCancelled)
+    assert (caught.value.code, caught.value.retryable) == ("timed_out", False)
+    assert run(harness, "nap(20)") == 30
+
+
 @pytest.fixture
 def tries() -> tuple[ActorHarness, list[int]]:
     harness, times = flow(), []
@@ -354,6 +365,38 @@ def test_a_cancelled_saga_compensates() -> None:
     with pytest.raises(WorkflowCancelled):
         harness.ask("workflow_run")
     assert asked(harness) == ["hotel book", "flight cancel", "hotel cancel"]
+
+
+def test_what_a_compensation_sends_leaves_with_a_checkpoint() -> None:
+    @workflow_actor
+    class Undoing:
+        undone: bool = state(default=False)
+
+        def undo(self) -> None:
+            self.undone = True
+            host.tell("t", "undo")
+
+        @run_handler
+        def run(self) -> None:
+            with Saga() as saga:
+                saga.add(self.undo)
+                raise ValueError("no")
+
+    harness = ActorHarness(Undoing)
+    with pytest.raises(ValueError, match="no"):
+        harness.ask("workflow_run")
+    assert [sent[:2] for sent in harness.host.tells] == [("t", "undo")]
+    # What queries see is what was there at the run's last wait.
+    assert harness.host.published is not None and '"undone":true' in harness.host.published.replace(" ", "")
+
+
+def test_a_run_gives_another_its_time() -> None:
+    harness = flow()
+    harness.child("part", "p", {})
+    run(harness, "host.start_workflow('part', 'p', {}, run_timeout_ms=1500) and None")
+    assert [sent[:2] for sent in harness.host.asks] == [("part/p", "workflow_start:1500")]
+    with pytest.raises(InvalidArgumentError, match="run_timeout_ms must be a number of milliseconds from 1"):
+        run(harness, "host.start_workflow('part', 'p', {}, run_timeout_ms=0)")
 
 
 def test_being_cancelled_while_it_compensates_does_not_stop_a_saga() -> None:

@@ -92,7 +92,7 @@ impl Child {
     }
 
     /// Waits for the run's end, be it after days, and gives its result: a durable workflow leaves memory meanwhile. An error is what the run
-    /// failed with, `conflict` when it was cancelled, `deadline_exceeded` when `timeout` has passed, and `cancelled` when this run is
+    /// failed with, `conflict` when it was cancelled, `deadline_exceeded` when it was timed out or `timeout` has passed, and `cancelled` when this run is
     /// cancelled. Only a workflow hears of the end of what it has started.
     pub async fn result(&self, ctx: &ActorContext, timeout: Option<Duration>) -> Result<Value, Failure> {
         let mut turn = ctx.hold().await;
@@ -128,10 +128,35 @@ impl ActorContext {
     /// `timeout`. The same id with the same input is the same run for 24 hours, whoever starts it and also through crashes; with another
     /// input it is a `conflict`. [`Child::result`] waits for its end.
     pub async fn start_workflow(&self, actor_type: &str, workflow_id: &str, input: &Value, timeout: Duration) -> Result<Child, Failure> {
+        self.start(actor_type, workflow_id, input, START, timeout).await
+    }
+
+    /// The same with a deadline: when the run is not done `run_timeout` after its start, its present or next wait ends with `timed_out`. A run
+    /// is to be done when the one that has started it is to be done, whatever is said here.
+    pub async fn start_workflow_within(
+        &self,
+        actor_type: &str,
+        workflow_id: &str,
+        input: &Value,
+        run_timeout: Duration,
+        timeout: Duration,
+    ) -> Result<Child, Failure> {
+        let operation = format!("{START}:{}", run_timeout.as_millis());
+        self.start(actor_type, workflow_id, input, &operation, timeout).await
+    }
+
+    async fn start(
+        &self,
+        actor_type: &str,
+        workflow_id: &str,
+        input: &Value,
+        operation: &str,
+        timeout: Duration,
+    ) -> Result<Child, Failure> {
         let id = ActorId::from(format!("{actor_type}/{workflow_id}"));
         let address = self.look_up((&id).into())?;
         let mut turn = self.hold().await;
-        let reply = turn.ask_at(&address, START, Payload::from_value(input), timeout).await;
+        let reply = turn.ask_at(&address, operation, Payload::from_value(input), timeout).await;
         let reply = self.unless_cancelled(&mut turn, reply).await?;
         let unknown = |_| Failure::new(Code::Internal, format!("what {id} answered to its start cannot be read"));
         let begun: Value = serde_json::from_slice(&reply).map_err(unknown)?;
@@ -141,7 +166,7 @@ impl ActorContext {
 
     /// A wait's result. When this run is cancelled, so are those that it has started and that have not ended.
     pub(crate) async fn unless_cancelled<T>(&self, turn: &mut Turn, result: Result<T, Failure>) -> Result<T, Failure> {
-        if result.as_ref().is_err_and(|failure| failure.code == Code::Cancelled) {
+        if result.as_ref().is_err_and(|failure| failure.code.ends_run()) {
             let open = self.course.lock().take_open();
             for id in &open {
                 turn.tell(id, CANCEL, Payload::empty()).await?;

@@ -18,7 +18,7 @@ pub struct VirtualActorFacet {
     pub labels: BTreeMap<String, String>,
 }
 
-/// How often the state of a durable actor is kept: for [`crate::ActorRegistry::set_facets`] of a type that is `durable`.
+/// How often the state of a durable actor is kept, and how long a run of a workflow may take: for [`crate::ActorRegistry::set_facets`] of a type that is `durable`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DurabilityFacet {
     /// The turns from one kept state to the next; when the journal outweighs it if nothing is said.
@@ -27,6 +27,9 @@ pub struct DurabilityFacet {
     /// How many turns of the history are kept, 256 if nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<u64>,
+    /// How long after its start a workflow's run is timed out; never if nothing is said.
+    #[serde(serialize_with = "duration", skip_serializing_if = "Option::is_none")]
+    pub run_timeout: Option<Duration>,
 }
 
 /// Only callers with a credential.

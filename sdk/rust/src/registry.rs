@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use plexspaces_actor::{FacetSettings, FacetSpec, Profile, TypeInfo};
+use plexspaces_actor::{Behavior, FacetSettings, FacetSpec, Profile, TypeInfo};
 use plexspaces_types::{Code, Failure};
 use serde_json::{Map, Value};
 
@@ -75,7 +75,7 @@ impl ActorRegistry {
             let wrong = |error: String| Failure::new(Code::InvalidConfig, format!("facet {}: {error}", facet.name)).with_field("facets");
             match facet.name.as_str() {
                 "virtual_actor" | "VirtualActorFacet" => virtual_actor(&mut profile, &facet.config).map_err(wrong)?,
-                "durability" | "DurabilityFacet" => durability(&mut profile, &facet.config).map_err(wrong)?,
+                "durability" | "DurabilityFacet" => durability(&mut profile, registration.info.behavior, &facet.config).map_err(wrong)?,
                 _ => profile.facets.push(facet),
             }
         }
@@ -133,11 +133,11 @@ fn virtual_actor(profile: &mut Profile, config: &Map<String, Value>) -> Result<(
     settings.finish()
 }
 
-fn durability(profile: &mut Profile, config: &Map<String, Value>) -> Result<(), String> {
+fn durability(profile: &mut Profile, behavior: Behavior, config: &Map<String, Value>) -> Result<(), String> {
     if !profile.durable {
         return Err("only the actor's code can make it durable: give its attribute the argument durable".to_owned());
     }
     let mut settings = FacetSettings::new(config);
-    settings.keeping(&mut profile.keeping)?;
+    settings.durability(profile, behavior)?;
     settings.finish()
 }

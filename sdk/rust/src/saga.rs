@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use plexspaces_actor::LogLevel;
-use plexspaces_types::{Code, Failure};
+use plexspaces_types::Failure;
 
 use crate::{ActorContext, RetryPolicy};
 
@@ -114,7 +114,7 @@ async fn surely<'a>(ctx: &'a ActorContext, policy: &RetryPolicy, undo: &mut Undo
     loop {
         match ctx.retry(policy, &mut *undo).await {
             // Who cancels the run wants it to be undone; what was interrupted is done again.
-            Err(failure) if failure.code == Code::Cancelled && cancelled + 1 < policy.attempts => cancelled += 1,
+            Err(failure) if failure.code.ends_run() && cancelled + 1 < policy.attempts => cancelled += 1,
             undone => return undone,
         }
     }

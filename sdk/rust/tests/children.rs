@@ -27,7 +27,11 @@ impl Order {
         let order: Value = msg.json()?;
         let mut parcels = Vec::new();
         for (n, parcel) in order["parcels"].as_array().unwrap().iter().enumerate() {
-            parcels.push(ctx.start_workflow("parcel", &format!("{}-{n}", order["id"].as_str().unwrap()), parcel, PATIENCE).await?);
+            let id = format!("{}-{n}", order["id"].as_str().unwrap());
+            parcels.push(match parcel["within_ms"].as_u64().map(Duration::from_millis) {
+                Some(within) => ctx.start_workflow_within("parcel", &id, parcel, within, PATIENCE).await?,
+                None => ctx.start_workflow("parcel", &id, parcel, PATIENCE).await?,
+            });
         }
         let mut weights = Vec::new();
         for parcel in &parcels {
@@ -144,6 +148,10 @@ async fn a_run_starts_others_and_is_given_their_results() {
     assert_eq!(ask(&node, "order/3", "workflow_run", other).await.unwrap_err().code, Code::Conflict);
     let late = json!({"id": "4", "limit_ms": 10, "parcels": [{"weight": 4, "ms": 60_000}]});
     assert_eq!(ask(&node, "order/4", "workflow_run", late).await.unwrap()[0][0], "deadline_exceeded");
+    // One that was given too little time.
+    let hasty = json!({"id": "5", "parcels": [{"weight": 4, "ms": 60_000, "within_ms": 30}]});
+    let failure = ask(&node, "order/5", "workflow_run", hasty).await.unwrap()[0].clone();
+    assert_eq!(failure, json!(["deadline_exceeded", "the run was not done by its deadline"]));
     let told = ask(&node, "ledger/main", "start", json!({})).await;
     assert!(told.as_ref().is_ok_and(|text| text.as_str().unwrap().contains("for workflows")), "{told:?}");
 }

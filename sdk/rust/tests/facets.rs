@@ -263,7 +263,7 @@ async fn facets_of_a_type_say_how_its_actors_live() {
     locator.actor_registry().register("till", |_| Payments { paid: 0 }).unwrap();
     let labels = [("color".to_owned(), "red".to_owned())].into();
     let virtual_actor = VirtualActorFacet { idle_timeout: Some(Duration::from_millis(1)), labels };
-    let durability = DurabilityFacet { checkpoint_interval: Some(2), history: Some(8) };
+    let durability = DurabilityFacet { checkpoint_interval: Some(2), history: Some(8), run_timeout: None };
     locator.actor_registry().set_facets("labelled", vec![virtual_actor.into(), durability.into(), MetricsFacet::default().into()]).unwrap();
     let actor = locator.actor_ref(&ctx, "labelled/1").unwrap();
     for asked in 1..=3 {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexspaces_sdk::{
-    ActorContext, BehaviorError, Code, Failure, Message, Node, NodeBuilder, RequestContext, RetryPolicy, Value, call_message,
-    gen_server_actor, handler, json, plexspaces_handlers, query_handler, run_handler, signal_handler, workflow_actor,
+    ActorContext, BehaviorError, Code, DurabilityFacet, Failure, Message, Node, NodeBuilder, RequestContext, RetryPolicy, Value,
+    call_message, gen_server_actor, handler, json, plexspaces_handlers, query_handler, run_handler, signal_handler, workflow_actor,
 };
 use plexspaces_store::Memory;
 use serde::{Deserialize, Serialize};
@@ -215,6 +215,22 @@ async fn a_saga_is_undone_when_its_run_is_cancelled() {
     };
     let (result, ()) = tokio::join!(ask(&node, "trip/1", "workflow_run", json!({"ms": 60_000})), cancel);
     assert_eq!(result.unwrap_err().code, Code::Cancelled);
+    assert_eq!(notes(&node, 2).await, ["book hotel", "cancel hotel"]);
+}
+
+#[tokio::test]
+async fn a_saga_is_undone_when_its_run_is_timed_out() {
+    let node = NodeBuilder::new("node1").store(Arc::new(Memory::default())).build().await;
+    let locator = node.service_locator();
+    let registry = locator.actor_registry();
+    registry.register("provider", |_| Provider::default()).unwrap();
+    registry.register("trip", |_| Trip::default()).unwrap();
+    let durability = DurabilityFacet { run_timeout: Some(Duration::from_millis(300)), ..DurabilityFacet::default() };
+    let refused = registry.set_facets("provider", vec![durability.clone().into()]).unwrap_err();
+    assert!(refused.message.contains("run_timeout is for the runs of workflows"), "{refused}");
+    registry.set_facets("trip", vec![durability.into()]).unwrap();
+    let result = ask(&node, "trip/1", "workflow_run", json!({"ms": 60_000})).await;
+    assert_eq!(result.unwrap_err().code, Code::TimedOut);
     assert_eq!(notes(&node, 2).await, ["book hotel", "cancel hotel"]);
 }
 

@@ -5,6 +5,7 @@ use super::*;
 impl Actor {
     /// Goes on with other code. The state of a durable actor is in the store; another's is carried over.
     pub(super) async fn replace(&mut self, kind: Arc<Kind>) -> Fate {
+        self.cell.replaced.store(false, Ordering::Relaxed);
         let profile = kind.profile(&self.cell.id.key).clone();
         let was_live = self.body.live.is_some();
         if self.body.live.as_ref().is_some_and(|live| !(live.activation.is_some() && profile.durable)) {

@@ -10,7 +10,7 @@ use super::*;
 use crate::children::{self, START};
 use crate::runtime::BURIED_AGAIN_AFTER;
 use crate::runtime::reminders::announcements;
-use crate::runtime::workflows::{is_run, listing};
+use crate::runtime::workflows::{deadline, is_run, listing};
 use crate::trace;
 use crate::turn::log::{Held, Log};
 
@@ -82,16 +82,15 @@ impl Actor {
         let Some(recorded) = self.body.pending.take() else { return Ok(()) };
         let (Some(begin), Some(held)) = (recorded.begin().cloned(), self.held()) else { return Ok(()) };
         let (message, number) = (begin.message(&self.cell.id), recorded.turn);
-        let is_pause = |entry: &Entry| matches!(entry, Entry::Signal(signal) if Order::of(&signal.operation) == Some(Order::Pause));
-        let was_paused = recorded.entries.iter().any(is_pause);
+        let wakes = self.wakes_of(&recorded);
         tracing::debug!(actor_id = %self.cell.id, tenant = %self.cell.id.tenant, turn = number, "a turn goes on");
         let ctx = RequestContext::external(self.cell.id.tenant.clone(), self.cell.id.namespace.clone(), "journal");
         trace::work_for(Some(ctx.trace));
         let turn = self.new_turn(ctx.clone()).journaled(Log::again(&held, *recorded)).begun_by(&message);
         let want_state = held.lock().wants_state() || self.body.live.as_ref().is_some_and(|live| !live.present);
         let ended = self.run_turn(turn, &message, want_state).await;
-        if was_paused && !matches!(ended, Err(Unfinished::Parked)) {
-            self.runtime.reminded(&self.runtime.stands(&self.cell.id)).await;
+        if ended.is_err() {
+            self.forget_wakes(&held, &wakes).await;
         }
         if let Err(Unfinished::Ended(failure, _)) = &ended
             && self.nobody_hears(&begin, &message)
@@ -110,8 +109,25 @@ impl Actor {
         let keyed = keyed.or_else(|| self.is_kept_run(&message).then_some((LATEST, [0; 32])));
         let answer = keyed.map(|(key, fingerprint)| (key.to_owned(), fingerprint, said));
         self.settle(effects, reply.state, answer, &ctx).await?;
+        self.forget_wakes(&held, &wakes).await;
         self.body.kind.metrics.handled.increment(1);
         self.move_on(&ctx).await
+    }
+
+    /// The entries of the index with which a run may have left memory, until it is resumed or timed out.
+    fn wakes_of(&self, recorded: &Recorded) -> Vec<Due> {
+        let is_pause = |entry: &Entry| matches!(entry, Entry::Signal(signal) if Order::of(&signal.operation) == Some(Order::Pause));
+        let stands = recorded.entries.iter().any(is_pause).then(|| self.runtime.stands(&self.cell.id));
+        let deadline = deadline(recorded).map(|at_ms| Due { at_ms, ..self.runtime.stands(&self.cell.id) });
+        stands.into_iter().chain(deadline).collect()
+    }
+
+    /// Removes such entries when the run is over. While it is not, other code may have to know of it.
+    async fn forget_wakes(&mut self, held: &Held, wakes: &[Due]) {
+        let is_over = !held.lock().has_begun();
+        for due in wakes.iter().filter(|_| is_over) {
+            self.runtime.disarm(due).await;
+        }
     }
 
     /// Says when a reminder is due again that a resumed turn has handled.

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use plexspaces_durable::Keeping;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+
+use crate::actor::millis;
+use crate::children::check_run_timeout;
+use crate::{Behavior, Profile};
 
 /// A facet's configuration while it is read: each key is asked for once, and what nobody asked for is an error.
 pub struct FacetSettings<'a> {
@@ -43,13 +46,18 @@ impl<'a> FacetSettings<'a> {
         if time < Duration::from_millis(1) { Err(wrong()) } else { Ok(Some(time)) }
     }
 
-    /// What the facet `durability` says of how states and histories are kept.
-    pub fn keeping(&mut self, keeping: &mut Keeping) -> Result<(), String> {
-        keeping.interval = self.count("checkpoint_interval")?.map(|turns| turns as u64);
+    /// What the facet `durability` says of how states and histories are kept, and of how long runs may take.
+    pub fn durability(&mut self, profile: &mut Profile, behavior: Behavior) -> Result<(), String> {
+        profile.keeping.interval = self.count("checkpoint_interval")?.map(|turns| turns as u64);
         if let Some(turns) = self.count("history")? {
-            keeping.history = turns as u64;
+            profile.keeping.history = turns as u64;
         }
-        Ok(())
+        profile.run_timeout = self.duration("run_timeout")?;
+        match profile.run_timeout {
+            Some(_) if behavior != Behavior::Workflow => Err("run_timeout is for the runs of workflows".to_owned()),
+            Some(time) => check_run_timeout(millis(time)).map(drop).map_err(|failure| format!("run_timeout: {}", failure.message)),
+            None => Ok(()),
+        }
     }
 
     /// A number from 1.

@@ -9,7 +9,7 @@ use super::reminders::announcements;
 use super::workflows::{is_run, listing};
 use super::*;
 use crate::actor::WAKE;
-use crate::children::told;
+use crate::children::{DEADLINE, told};
 use crate::code;
 use crate::turn::Looking;
 use crate::turn::log::{Journal, Log};
@@ -302,9 +302,10 @@ fn part_of(turn: Recorded, entry: usize, payload: Option<Payload>) -> Result<Vec
         begin.payload = payload;
     }
     if let Some(Entry::Begin(begin)) = entries.first_mut() {
-        // The answer belongs to the first run.
+        // The answer belongs to the first run, and so does its deadline.
         begin.idempotency_key = None;
     }
+    entries.retain(|entry| !matches!(entry, Entry::Signal(signal) if signal.operation == DEADLINE));
     Ok(entries)
 }
 

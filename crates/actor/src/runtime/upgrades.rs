@@ -94,6 +94,13 @@ impl Runtime {
         Ok(found)
     }
 
+    /// Whether a run that this version of the code began is to go on with the present one.
+    pub(crate) fn is_outdated(&self, id: &ActorId, code: u64) -> bool {
+        let goes_on =
+            |kind: &Kind| kind.factory.code() == code || kind.application.earlier.read().iter().any(|factory| factory.code() == code);
+        self.0.registry.kind(id).is_some_and(|kind| !goes_on(&kind))
+    }
+
     /// Whether an actor is a workflow.
     pub(crate) fn is_workflow(&self, id: &ActorId) -> bool {
         self.0.registry.kind(id).is_some_and(|kind| kind.behavior == Behavior::Workflow)

@@ -5,7 +5,7 @@ use plexspaces_durable::{Answer, answer_key};
 use plexspaces_store::{Batch, Partition, Range};
 
 use super::*;
-use crate::children::{LATEST, START, start_key};
+use crate::children::{DEADLINE, LATEST, START, TIMED_OUT, check_run_timeout, start_key};
 
 /// How a workflow's latest run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum RunStatus {
     Cancelled,
     /// It was terminated.
     Terminated,
+    /// It was not done by its deadline, and has ended by itself.
+    TimedOut,
 }
 
 /// A workflow's latest run.
@@ -37,6 +39,8 @@ pub struct Run {
     pub started_ms: Option<u64>,
     /// When it ended.
     pub ended_ms: Option<u64>,
+    /// By when it is to be done.
+    pub deadline_ms: Option<u64>,
     /// What it gave, while that is kept.
     pub result: Option<Payload>,
     /// Why it failed.
@@ -74,13 +78,22 @@ pub(crate) fn listing(id: &ActorId) -> Batch {
 
 impl Runtime {
     /// Starts a run under an id, which is the actor's key; returns when it is certain to be carried out. The same id and input again are the
-    /// same run, for as long as its result is kept.
-    pub async fn start_workflow(&self, ctx: &RequestContext, target: Target<'_>, input: Payload) -> Result<ActorId, Failure> {
+    /// same run, for as long as its result is kept. With `run_timeout_ms` it is timed out when it is not done so long after its start.
+    pub async fn start_workflow(
+        &self,
+        ctx: &RequestContext,
+        target: Target<'_>,
+        input: Payload,
+        run_timeout_ms: Option<u64>,
+    ) -> Result<ActorId, Failure> {
         let id = self.workflow_id(ctx, target)?;
+        let run_timeout_ms = run_timeout_ms.map(check_run_timeout).transpose()?;
+        let run_until_ms = run_timeout_ms.map(|time| self.0.config.clock.now_ms().saturating_add(time));
         let (operation, idempotency_key) = (START.to_owned(), Some(start_key(&id)));
         let message = Message { operation, kind: MessageKind::Call, payload: input, sender: None, idempotency_key };
         let deadline = ctx.deadline.unwrap_or_else(|| crate::now() + DURABLE_TELL_TIMEOUT);
-        self.ask_actor(ctx.clone().with_deadline(deadline), id.clone(), message).await?;
+        let ctx = RequestContext { run_until_ms, ..ctx.clone().with_deadline(deadline) };
+        self.ask_actor(ctx, id.clone(), message).await?;
         Ok(id)
     }
 
@@ -132,8 +145,8 @@ impl Runtime {
         let latest = turns.iter().rev().find(|turn| turn.begin().is_some_and(is_run));
         let Some(latest) = latest else {
             let (status, code) = (RunStatus::None, 0);
-            let (started_ms, ended_ms, result, failure, last_step) = (None, None, None, None, None);
-            return Ok(Run { id, status, started_ms, ended_ms, result, failure, last_step, steps: 0, code, pinned: false });
+            let (started_ms, ended_ms, deadline_ms, result, failure, last_step) = (None, None, None, None, None, None);
+            return Ok(Run { id, status, started_ms, ended_ms, deadline_ms, result, failure, last_step, steps: 0, code, pinned: false });
         };
         let mut run = read(id, latest);
         if let Some(kind) = self.0.registry.kind(&run.id).filter(|_| run.ended_ms.is_none() && run.code != 0) {
@@ -193,18 +206,29 @@ pub(crate) fn names_run(operation: &str) -> bool {
     [RUN, START, "run", "start"].contains(&operation)
 }
 
+/// By when a run is to be done.
+pub(crate) fn deadline(turn: &Recorded) -> Option<u64> {
+    let said = turn.entries.iter().find_map(|entry| match entry {
+        Entry::Signal(signal) if signal.operation == DEADLINE => Some(&signal.payload),
+        _ => None,
+    });
+    serde_json::from_slice(said?.as_bytes()).ok()
+}
+
 fn read(id: ActorId, turn: &Recorded) -> Run {
-    let (mut paused, mut cancelled, mut steps, mut last_step) = (false, false, 0, None);
+    let (mut paused, mut told, mut terminated, mut steps, mut last_step) = (false, None, false, 0, None);
     for entry in &turn.entries {
         match entry {
             Entry::Step(step) => {
                 steps += 1;
                 last_step = Some(step.call.clone());
             }
-            Entry::Signal(signal) => match Order::of(&signal.operation) {
-                Some(Order::Pause) => paused = true,
-                Some(Order::Resume) => paused = false,
-                Some(Order::Cancel) => (paused, cancelled) = (false, true),
+            Entry::Signal(signal) => match (signal.operation.as_str(), Order::of(&signal.operation)) {
+                (TIMED_OUT, _) => (paused, told) = (false, Some(Code::TimedOut)),
+                (_, Some(Order::Pause)) => paused = true,
+                (_, Some(Order::Resume)) => paused = false,
+                (_, Some(Order::Cancel)) => (paused, told) = (false, Some(Code::Cancelled)),
+                (_, Some(Order::Terminate)) => terminated = true,
                 _ => {}
             },
             Entry::Base(_) | Entry::Begin(_) | Entry::End(_) => {}
@@ -215,19 +239,23 @@ fn read(id: ActorId, turn: &Recorded) -> Run {
         journal::Outcome::Failed(refusal) => Some(refusal),
         journal::Outcome::Done { .. } => None,
     });
-    let status = match (end, failure) {
+    // Whether it lets out what it was told or returns something when it has cleaned up is its own affair.
+    let news = failure.map_or(told, |refusal| refusal.code.parse().ok());
+    let status = match (end, news) {
         (None, _) if paused => RunStatus::Paused,
         (None, _) => RunStatus::Running,
-        (Some(_), Some(refusal)) if refusal.code == Code::Cancelled.name() => RunStatus::Terminated,
-        (Some(_), Some(_)) => RunStatus::Failed,
-        (Some(_), None) if cancelled => RunStatus::Cancelled,
-        (Some(_), None) => RunStatus::Completed,
+        (Some(_), _) if terminated => RunStatus::Terminated,
+        (Some(_), Some(Code::TimedOut)) => RunStatus::TimedOut,
+        (Some(_), Some(Code::Cancelled)) => RunStatus::Cancelled,
+        (Some(_), _) if failure.is_some() => RunStatus::Failed,
+        (Some(_), _) => RunStatus::Completed,
     };
     Run {
         id,
         status,
         started_ms: turn.begin().map(|begin| begin.at_ms),
         ended_ms: end.map(|end| end.at_ms),
+        deadline_ms: deadline(turn),
         result: None,
         failure: failure.map(|refusal| refusal.message.clone()),
         last_step,

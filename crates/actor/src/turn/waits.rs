@@ -1,5 +1,6 @@
 //! Where a turn waits: asks, sleep, and what a workflow hears meanwhile.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use plexspaces_durable::journal::Signal;
@@ -11,7 +12,7 @@ use super::log::{self, Known};
 use crate::Runtime;
 use crate::actor::given;
 use crate::cell::Envelope;
-use crate::children::started;
+use crate::children::{DEADLINE, TIMED_OUT, of_another, started};
 use crate::inbox::{Order, Verdict};
 use crate::runtime::Waiting;
 
@@ -34,8 +35,10 @@ pub(crate) struct Course {
     /// Heard and not yet taken by the code.
     signals: Vec<Signal>,
     paused: bool,
-    /// The next wait ends with this news.
-    cancelled: bool,
+    /// The next wait ends with this news: the run was cancelled, or is timed out.
+    news: Option<Code>,
+    /// When it is timed out, in milliseconds since the Unix epoch.
+    pub(super) deadline_ms: Option<u64>,
     /// Until when somebody waits for the reply.
     pub(crate) awaited_until: Option<Instant>,
     /// The name of the request that began the run, and what tells it from others.
@@ -46,7 +49,8 @@ pub(crate) struct Course {
 enum Ended<T> {
     Done(T),
     Signalled,
-    Cancelled,
+    /// The run is to end.
+    Told(Code),
 }
 
 /// What a wait is like.
@@ -85,7 +89,7 @@ impl Turn {
         let result = match ended {
             Ended::Done(()) => Ok(log::json(&true)),
             Ended::Signalled => Ok(log::json(&false)),
-            Ended::Cancelled => Err(cancelled()),
+            Ended::Told(news) => Err(told(news)),
         };
         self.conclude(call, result, is_over).await.and_then(|told| log::read(&told))
     }
@@ -118,16 +122,17 @@ impl Turn {
     ) -> Result<Payload, Failure> {
         self.suspend().await?;
         let result = match self.attend(work, Wait::Busy).await? {
-            Ended::Done(result) => result.map_err(of_another),
-            Ended::Signalled | Ended::Cancelled => Err(cancelled()),
+            Ended::Done(result) => result.map_err(|failure| Failure { code: of_another(failure.code), ..failure }),
+            Ended::Signalled => Err(told(Code::Cancelled)),
+            Ended::Told(news) => Err(told(news)),
         };
         self.conclude(call, result, false).await
     }
 
     /// A wait's result from the journal.
     pub(super) async fn told_again(&mut self, told: Result<Payload, Failure>) -> Result<Payload, Failure> {
-        if told.as_ref().is_err_and(|failure| failure.code == Code::Cancelled) {
-            self.course.cancelled = false;
+        if told.as_ref().is_err_and(|failure| failure.code.ends_run()) {
+            self.course.news = None;
         }
         // A run that was paused when it got this result heard what follows before it went on.
         while self.course.paused {
@@ -146,8 +151,31 @@ impl Turn {
             true => self.suspend_beside().await?,
             false => self.suspend().await?,
         }
+        self.go_over().await?;
         self.stand_still().await?;
         result
+    }
+
+    /// Goes on with the present version of its code, where another has come for the run: it is cut off here, where all that it has done is kept,
+    /// and is run again with that. One whose reply somebody waits for stays as long: the reply would be lost.
+    async fn go_over(&mut self) -> Result<(), Failure> {
+        let Some((runtime, cell)) = self.node().filter(|(_, cell)| cell.replaced.load(Ordering::Relaxed)) else { return Ok(()) };
+        let (Some(inbox), Some(held)) = (&cell.inbox, self.log.as_deref().filter(|log| !log.is_again()).map(log::Log::held)) else {
+            return Ok(());
+        };
+        let code = held.lock().code();
+        if self.is_awaited() || !runtime.is_outdated(&cell.id, code) {
+            return Ok(());
+        }
+        self.suspend().await?;
+        let now_ms = self.clock.now_ms();
+        runtime.wake_at(&cell, now_ms).await.map_err(|failure| self.stop_at(failure))?;
+        inbox.decide(Verdict::Parked);
+        std::future::pending().await
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.course.awaited_until.is_some_and(|until| crate::now() < until)
     }
 
     /// Lets the code go on unless its run is paused. One that stands still ends with the node as one that waits does.
@@ -158,12 +186,15 @@ impl Turn {
         self.suspend().await?;
         let waiting = self.log.is_some().then(|| runtime.waiting());
         let mut stopped = std::pin::pin!(stopped(waiting.as_ref()));
+        let clock = self.clock.clone();
+        let mut overdue = std::pin::pin!(overdue(self.course.deadline_ms, &clock));
         while self.course.paused && !self.is_again() {
             tokio::select! {
                 biased;
                 () = &mut stopped => return std::future::pending().await,
+                () = &mut overdue, if self.course.deadline_ms.is_some() => self.time_out(),
                 envelope = inbox.next() => drop(self.hear(*envelope).await?),
-                () = tokio::time::sleep(STAYS) => self.park(None).await?,
+                () = tokio::time::sleep(STAYS) => self.park(self.course.deadline_ms).await?,
             }
         }
         Ok(())
@@ -184,13 +215,15 @@ impl Turn {
             }
         };
         let clock = self.clock.clone();
+        let mut overdue = std::pin::pin!(overdue(self.course.deadline_ms, &clock));
         loop {
-            if std::mem::take(&mut self.course.cancelled) {
-                return Ok(Ended::Cancelled);
+            if let Some(news) = self.course.news.take() {
+                return Ok(Ended::Told(news));
             }
             tokio::select! {
                 biased;
                 () = &mut stopped => return std::future::pending().await,
+                () = &mut overdue, if self.course.deadline_ms.is_some() => self.time_out(),
                 envelope = inbox.next() => {
                     let order = self.hear(*envelope).await?;
                     if order == Order::Signal && matches!(wait, Wait::Until(_)) {
@@ -198,7 +231,7 @@ impl Turn {
                     }
                 }
                 done = &mut work => return Ok(Ended::Done(done)),
-                until = leave(wait, &clock) => self.park(Some(until)).await?,
+                until = leave(wait.by(self.course.deadline_ms), &clock) => self.park(Some(until)).await?,
             }
         }
     }
@@ -207,9 +240,8 @@ impl Turn {
     async fn park(&mut self, until_ms: Option<u64>) -> Result<(), Failure> {
         let Some((runtime, cell)) = self.node() else { return Ok(()) };
         let Some(inbox) = &cell.inbox else { return Ok(()) };
-        let awaited = self.course.awaited_until.is_some_and(|until| crate::now() < until);
         // A timer would be gone with the actor.
-        if self.log.is_none() || awaited || runtime.timers().has_any(&cell) || cell.mailbox.len() > 0 || !inbox.is_empty() {
+        if self.log.is_none() || self.is_awaited() || runtime.timers().has_any(&cell) || cell.mailbox.len() > 0 || !inbox.is_empty() {
             return Ok(());
         }
         // First the entry that brings it back, then the other goes.
@@ -263,13 +295,9 @@ impl Turn {
             return Ok(Order::Query);
         }
         let operation = envelope.message.operation.clone();
-        let signal = Signal { at_ms: self.clock.now_ms(), operation, payload: envelope.message.payload.clone() };
-        if let Some(log) = self.log.as_deref_mut() {
-            log.heard(signal.clone());
-        }
         self.heard = heard;
         self.answered = keyed.map(|(key, fingerprint)| (key, fingerprint, Payload::empty()));
-        self.follow(signal);
+        self.note(operation, envelope.message.payload.clone());
         // Who sent it learns that it will be heard, whatever happens to this node.
         if let Err(failure) = self.suspend().await {
             runtime.unheard(&cell, envelope, &failure).await;
@@ -310,15 +338,53 @@ impl Turn {
         }
     }
 
+    /// A run that is to be done by this time.
+    pub(crate) fn due_by(mut self, deadline_ms: u64) -> Self {
+        self.note(DEADLINE.to_owned(), log::json(&deadline_ms));
+        self
+    }
+
+    /// The run is told that its time is over, as it is told that it was cancelled.
+    fn time_out(&mut self) {
+        self.note(TIMED_OUT.to_owned(), Payload::empty());
+    }
+
+    /// Writes down what concerns the run, and follows it.
+    fn note(&mut self, operation: String, payload: Payload) {
+        let signal = Signal { at_ms: self.clock.now_ms(), operation, payload };
+        if let Some(log) = self.log.as_deref_mut() {
+            log.heard(signal.clone());
+        }
+        self.follow(signal);
+    }
+
     fn follow(&mut self, signal: Signal) {
-        match Order::of(&signal.operation) {
-            Some(Order::Pause) => self.course.paused = true,
-            Some(Order::Resume) => self.course.paused = false,
-            Some(Order::Cancel) => {
-                self.course.cancelled = true;
-                self.course.paused = false;
-            }
+        match (signal.operation.as_str(), Order::of(&signal.operation)) {
+            (DEADLINE, _) => self.course.deadline_ms = log::read(&signal.payload).ok(),
+            (TIMED_OUT, _) => self.course.end(Code::TimedOut),
+            (_, Some(Order::Pause)) => self.course.paused = true,
+            (_, Some(Order::Resume)) => self.course.paused = false,
+            (_, Some(Order::Cancel)) => self.course.end(Code::Cancelled),
             _ => self.course.signals.push(signal),
+        }
+    }
+}
+
+impl Course {
+    /// The run is to end. What it does to clean up has no deadline.
+    fn end(&mut self, news: Code) {
+        self.news = Some(news);
+        self.paused = false;
+        self.deadline_ms = None;
+    }
+}
+
+impl Wait {
+    /// It is over at this time at the latest.
+    fn by(self, deadline_ms: Option<u64>) -> Self {
+        match (self, deadline_ms) {
+            (Self::Until(until_ms), Some(deadline_ms)) => Self::Until(until_ms.min(deadline_ms)),
+            (wait, _) => wait,
         }
     }
 }
@@ -331,6 +397,15 @@ async fn stopped(waiting: Option<&Waiting>) {
     }
 }
 
+/// Ready when the run is to be timed out.
+async fn overdue(deadline_ms: Option<u64>, clock: &Clock) {
+    let Some(deadline_ms) = deadline_ms else { return std::future::pending().await };
+    let left = deadline_ms.saturating_sub(clock.now_ms());
+    if left > 0 {
+        tokio::time::sleep(Duration::from_millis(left)).await;
+    }
+}
+
 /// When a wait is long enough to leave memory, and until when.
 async fn leave(wait: Wait, clock: &Clock) -> u64 {
     let Wait::Until(until_ms) = wait else { return std::future::pending().await };
@@ -339,11 +414,7 @@ async fn leave(wait: Wait, clock: &Clock) -> u64 {
     until_ms
 }
 
-/// Another run's cancellation is not this one's.
-fn of_another(failure: Failure) -> Failure {
-    if failure.code == Code::Cancelled { Failure::new(Code::Conflict, failure.message) } else { failure }
-}
-
-fn cancelled() -> Failure {
-    Failure::new(Code::Cancelled, "the run was cancelled")
+fn told(news: Code) -> Failure {
+    let message = if news == Code::TimedOut { "the run was not done by its deadline" } else { "the run was cancelled" };
+    Failure::new(news, message)
 }

@@ -126,8 +126,23 @@ impl Script {
                     }
                     Value::Null
                 }
+                // Sleeps until a signal comes.
+                "heed" => {
+                    let slept = turn.sleep_until(turn.now_ms() + step["ms"].as_u64().unwrap()).await;
+                    self.hear(turn);
+                    json!(slept?)
+                }
+                // Is busy without the host.
+                "work" => {
+                    tokio::time::sleep(Duration::from_millis(step["ms"].as_u64().unwrap())).await;
+                    Value::Null
+                }
                 "start" => {
-                    let reply = turn.ask(&text("target"), "workflow_start", payload, PATIENCE).await?;
+                    let operation = match &step["run_timeout_ms"] {
+                        Value::Null => "workflow_start".to_owned(),
+                        time => format!("workflow_start:{time}"),
+                    };
+                    let reply = turn.ask(&text("target"), &operation, payload, PATIENCE).await?;
                     let reply: Value = serde_json::from_slice(&reply).unwrap();
                     if reply["ended"] == true {
                         self.ended.insert(reply["id"].as_str().unwrap().to_owned(), reply.clone());
@@ -226,9 +241,11 @@ impl Instance for Script {
                 let done = self.run(&steps, &mut turn).await;
                 match done {
                     Ok(results) => results,
-                    Err(failure) if failure.code == Code::Cancelled => {
+                    Err(failure) if failure.code.ends_run() && arguments["careless"] != true => {
+                        let undo = arguments["undo"].as_array().cloned().unwrap_or_default();
+                        self.run(&undo, &mut turn).await.map_err(|failure| Fault::Crashed { failure, trace: String::new() })?;
                         self.note(json!("compensated"));
-                        json!("cancelled")
+                        json!(failure.code.name())
                     }
                     Err(failure) => return Err(Fault::Crashed { failure, trace: String::new() }),
                 }

@@ -152,6 +152,8 @@ fn facets_of_code_type_and_child_lie_over_each_other() {
         let profile = profile.unwrap().profile;
         assert_eq!((profile.durable, profile.keeping.interval, profile.keeping.history), (true, Some(3), 9), "{name}");
     }
+    let refused = child("id = 'till'\nfacets = [{ type = 'durability', config = { run_timeout = '1d' } }]").unwrap_err();
+    assert!(refused.contains("facet durability: run_timeout is for the runs of workflows"), "{refused}");
     let life = "facets = [{ type = 'virtual_actor', priority = 100, config = {\n idle_timeout = '30m', activation_strategy = 'eager',\n labels = { tier = 'gold' } } }]";
     let profile = child(&format!("id = 'till'\n{life}")).unwrap().profile;
     assert_eq!((profile.idle_timeout, profile.eager), (Some(Duration::from_secs(1800)), true));

@@ -617,9 +617,10 @@ pub struct DeployApplicationRequest {
     /// 16 to 128 printable ASCII characters: a repetition answers what the first request did. Over HTTP also the header Idempotency-Key.
     #[prost(string, optional, tag = "8")]
     pub client_token: ::core::option::Option<::prost::alloc::string::String>,
-    /// What to do when runs under way would not go on as they began: "abort" (the default) refuses the deployment and names them, "replace"
-    /// replaces the code, and they stand until code comes that fits them, "pin" lets everything that is under way go on with the version that
-    /// it began with, to its end, while whatever begins runs the new one.
+    /// Runs under way migrate to the new version at their next checkpoint. What to do when some would not go on as they began: "abort" (the
+    /// default) refuses the deployment and names them, "replace" migrates them at their next checkpoint all the same, where they stand until
+    /// code comes that fits them, "pin" lets everything that is under way go on with the version that it began with, to its end, while whatever
+    /// begins runs the new one.
     #[prost(string, optional, tag = "9")]
     pub on_incompatible: ::core::option::Option<::prost::alloc::string::String>,
 }
@@ -6642,6 +6643,10 @@ pub struct StartWorkflowRequest {
     /// What its run is given.
     #[prost(message, optional, tag = "5")]
     pub input: ::core::option::Option<::prost_types::Value>,
+    /// How long the run may take, from 1 to ten years. When it is not done by then, its present or next wait ends with the error `timed_out`, so
+    /// that it can clean up. The first start of an id counts.
+    #[prost(uint64, optional, tag = "6")]
+    pub run_timeout_ms: ::core::option::Option<u64>,
 }
 /// Which workflow.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6698,6 +6703,9 @@ pub struct Workflow {
     /// Whether the run goes on with an earlier version than that which is deployed.
     #[prost(bool, tag = "12")]
     pub pinned: bool,
+    /// By when it is to be done; absent where it may take as long as it takes.
+    #[prost(message, optional, tag = "13")]
+    pub deadline_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Nested message and enum types in `Workflow`.
 pub mod workflow {
@@ -6731,6 +6739,8 @@ pub mod workflow {
         Cancelled = 6,
         /// It was terminated.
         Terminated = 7,
+        /// It was not done by its deadline, and has cleaned up.
+        TimedOut = 8,
     }
     impl Status {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -6747,6 +6757,7 @@ pub mod workflow {
                 Self::Failed => "STATUS_FAILED",
                 Self::Cancelled => "STATUS_CANCELLED",
                 Self::Terminated => "STATUS_TERMINATED",
+                Self::TimedOut => "STATUS_TIMED_OUT",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -6760,6 +6771,7 @@ pub mod workflow {
                 "STATUS_FAILED" => Some(Self::Failed),
                 "STATUS_CANCELLED" => Some(Self::Cancelled),
                 "STATUS_TERMINATED" => Some(Self::Terminated),
+                "STATUS_TIMED_OUT" => Some(Self::TimedOut),
                 _ => None,
             }
         }
@@ -6777,7 +6789,7 @@ pub struct ListWorkflowsRequest {
     /// Only those of this type; needs a namespace.
     #[prost(string, optional, tag = "3")]
     pub actor_type: ::core::option::Option<::prost::alloc::string::String>,
-    /// Only those whose latest run stands like this: running, paused, completed, failed, cancelled or terminated.
+    /// Only those whose latest run stands like this: running, paused, completed, failed, cancelled, terminated or timed_out.
     #[prost(string, optional, tag = "4")]
     pub status: ::core::option::Option<::prost::alloc::string::String>,
     /// How many at most, 0 to 1000; 0 leaves it to the node.

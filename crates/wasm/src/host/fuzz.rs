@@ -254,7 +254,7 @@ fn whatever_a_guest_answers_is_taken_or_ends_it_with_a_code() {
                     assert_eq!(code.parse(), Ok(failure.code));
                     assert!(matches!(failure.code, Code::InvalidArgument | Code::UnknownOperation | Code::HandlerFailed));
                 }
-                Fault::Crashed { failure, .. } => assert!(matches!(failure.code, Code::HandlerFailed | Code::Cancelled)),
+                Fault::Crashed { failure, .. } => assert!(matches!(failure.code, Code::HandlerFailed | Code::Cancelled | Code::TimedOut)),
             }
         }
     });

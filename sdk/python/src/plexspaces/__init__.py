@@ -48,6 +48,7 @@ from .errors import (
     UnavailableError,
     UnknownOperationError,
     WorkflowCancelled,
+    WorkflowTimedOut,
 )
 from ._child import Child
 from ._host import Host, host
@@ -84,6 +85,7 @@ __all__ = [
     "UnavailableError",
     "UnknownOperationError",
     "WorkflowCancelled",
+    "WorkflowTimedOut",
     "__version__",
     "actor",
     "actor_application_id",

@@ -24,8 +24,8 @@ class Child:
         """Waits for the run's end and returns its result, be it after days: the parent leaves memory meanwhile. Signals are handled while
         it waits.
 
-        Raises what the run failed with, ``ConflictError`` when it was cancelled, ``AskTimeoutError`` when ``timeout_ms`` milliseconds have
-        passed, and ``WorkflowCancelled`` when the parent is cancelled.
+        Raises what the run failed with, ``ConflictError`` when it was cancelled, ``AskTimeoutError`` when it was timed out or ``timeout_ms``
+        milliseconds have passed, and ``WorkflowCancelled`` when the parent is cancelled.
         """
         course = _course.present()
         if course is None:

@@ -206,7 +206,7 @@ def _failure(error: BaseException) -> Err[Failure]:
         field = None if error.field is None else printable(error.field)
         return Err(Failure(FailureKind.REJECTED, error.code, printable(error.message), field, ""))
     message, trace = explain(error)
-    code = "cancelled" if isinstance(error, WorkflowCancelled) else "handler_failed"
+    code = error.default_code if isinstance(error, WorkflowCancelled) else "handler_failed"
     return Err(Failure(FailureKind.FAILED, code, message, None, trace))
 
 

@@ -97,10 +97,21 @@ class Host(Blobs, Locks, Names, _unavailable.Methods):
                     return None
                 until += _course.FOREVER_MS
 
-    def start_workflow(self, actor_type: str, workflow_id: str, input_data: Any = None, timeout_ms: int = 30_000) -> Child:
+    def start_workflow(
+        self,
+        actor_type: str,
+        workflow_id: str,
+        input_data: Any = None,
+        timeout_ms: int = 30_000,
+        *,
+        run_timeout_ms: int | None = None,
+    ) -> Child:
         """Starts a run of a durable workflow under an id, and returns when it is certain to be carried out; ``timeout_ms`` limits that. The
         same id with the same input is the same run for 24 hours, whoever starts it and also through crashes; with another input it is a
         ``ConflictError``. ``Child.result`` waits for its end.
+
+        A run that is not done ``run_timeout_ms`` milliseconds after its start is timed out: its present or next wait raises
+        ``WorkflowTimedOut``. A run is to be done when the one that has started it is to be done, whatever is said here.
 
             children = [host.start_workflow("shipment", f"{order}-{n}", {"parcel": n}) for n in range(2)]
             return {"parcels": [child.result() for child in children]}
@@ -111,7 +122,10 @@ class Host(Blobs, Locks, Names, _unavailable.Methods):
         target = f"{text(actor_type, 'actor_type')}/{text(workflow_id, 'workflow_id')}"
         body = json_text({} if input_data is None else input_data, "input_data")
         limit = milliseconds(timeout_ms, "timeout_ms")
-        reply = _course.waiting(lambda: current("start_workflow").ask(target, START, body, limit))
+        operation = START
+        if run_timeout_ms is not None:
+            operation = f"{START}:{milliseconds(run_timeout_ms, 'run_timeout_ms', _course.FOREVER_MS, least=1)}"
+        reply = _course.waiting(lambda: current("start_workflow").ask(target, operation, body, limit))
         begun = decode(reply if isinstance(reply, str) else reply.decode())
         if course is not None:
             course.started(begun["id"], begun if begun["ended"] else None)

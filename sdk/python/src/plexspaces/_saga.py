@@ -43,13 +43,20 @@ class Saga:
 
     def compensate(self) -> None:
         """Undoes now what was added, in reverse order. Nothing is undone twice."""
+        if not self._compensations:
+            return
         while self._compensations:
             name, compensation = self._compensations.pop()
-            try:
-                self._surely(compensation)
-            except Exception as error:
-                self.failed.append(error)
-                current("error").log("error", printable(f"the compensation {name} failed for good: {type(error).__name__}: {error}"))
+            self._undo(name, compensation)
+        # What a run that ends with an exception has sent since its last wait does not leave.
+        self._undo("host.checkpoint", host.checkpoint)
+
+    def _undo(self, name: str, compensation: Callable[[], Any]) -> None:
+        try:
+            self._surely(compensation)
+        except Exception as error:
+            self.failed.append(error)
+            current("error").log("error", printable(f"the compensation {name} failed for good: {type(error).__name__}: {error}"))
 
     def _surely(self, compensation: Callable[[], Any]) -> None:
         cancelled = 0

@@ -1,4 +1,5 @@
-"""A node's interface for plain Python programs: messages to actors, and channels. It needs nothing but the standard library.
+"""A node's interface for plain Python programs: messages to actors, the past of durable ones, and channels. It needs nothing but the standard
+library.
 
     from plexspaces.client import Client
 
@@ -7,6 +8,8 @@
     with client.channel_subscribe("news") as news:
         while (message := news.next(timeout_ms=300_000)) is not None:
             print(message)
+    for turn in client.history("bank/bank_account/alice"):
+        print(turn.turn, turn.operation, client.state("bank/bank_account/alice", turn=turn.turn).state)
 """
 
 from __future__ import annotations
@@ -19,17 +22,23 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from . import _past
+from ._past import Entry, State, Turn
 from .errors import InvalidArgumentError, PlexSpacesError, UnavailableError, error_from
 
-__all__ = ["Client", "Subscription", "channel_subscribe"]
+__all__ = ["Client", "Entry", "State", "Subscription", "Turn", "channel_subscribe"]
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 _CONNECT_SECONDS = 10.0
+# Whatever has no time of its own.
+_ANSWER_SECONDS = 30.0
+_TURNS_AT_ONCE = 200
 # The node sends a comment every 15 seconds: a stream that is silent for longer is dead.
 _SILENCE_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
@@ -74,12 +83,64 @@ class Client:
         path = f"/api/v1/channels/{quote(channel, safe='')}/subscribe?{urlencode(query)}"
         return Subscription(self, path, after)
 
-    def _invoke(self, actor: str, operation: str, payload: Any, invocation: str, timeout_ms: int, key: str | None) -> Any:
+    def history(self, actor: str) -> Iterator[Turn]:
+        """The turns of a durable actor, oldest first, as far back as its history is kept, with what happened in each. The node is asked for
+        some of them at a time."""
+        token = ""
+        while True:
+            page = self._journal(actor, "", {"page_size": str(_TURNS_AT_ONCE), "page_token": token})
+            yield from map(_past.turn_of, page.get("turns", ()))
+            token = page.get("next_page_token") or ""
+            if not token:
+                return
+
+    def state(self, actor: str, *, turn: int | None = None, at: datetime | str | int | None = None) -> State:
+        """The state of a durable actor: after a turn, at a time (with its time zone, in RFC 3339, or in milliseconds since 1970), or now."""
+        shown = self._journal(actor, "/state", _past.moment(turn, at))
+        return State(int(shown.get("turn", 0)), shown.get("state"))
+
+    def diff(
+        self, actor: str, since: int, *, turn: int | None = None, at: datetime | str | int | None = None
+    ) -> list[dict[str, Any]]:
+        """What has changed in an actor's state from the turn ``since`` to another, a time or now: a JSON Patch (RFC 6902)."""
+        shown = self._journal(actor, "/state", {"since": str(since), **_past.moment(turn, at)})
+        changes: list[dict[str, Any]] = shown.get("changes") or []
+        return changes
+
+    def fork(
+        self, actor: str, new_actor_id: str, *, turn: int | None = None, entry: int | None = None, payload: Any = None
+    ) -> str:
+        """Makes a new actor of the same type with the state of another after a turn (the last when none is given), and gives its identity.
+        With ``entry`` it begins in the middle of the turn that follows, after that entry of it, and with ``payload`` that turn is given
+        another payload. Raises ``ConflictError`` when there is an actor of this name."""
+        namespace, actor_type, key = self._names(actor)
+        given = {"actor_id": key, "new_actor_id": new_actor_id, "turn": turn, "entry": entry, "payload": payload}
+        body = {"tenant_id": self.tenant, **{name: value for name, value in given.items() if value is not None}}
+        path = f"/api/v1/journals/{quote(namespace, safe='')}/{quote(actor_type, safe='')}:fork"
+        return str(self._request("POST", path, body, {}, _ANSWER_SECONDS)["actor_id"])
+
+    def export(self, actor: str) -> str:
+        """The document with which ``plexspaces replay`` runs an actor's history again, with any component and without a node."""
+        return str(self._journal(actor, ":export", {})["document"])
+
+    def _journal(self, actor: str, what: str, query: dict[str, str]) -> Any:
+        namespace, actor_type, key = self._names(actor)
+        given = {"tenant_id": self.tenant, "actor_id": key or "", **query}
+        sought = urlencode({name: value for name, value in given.items() if value})
+        path = f"/api/v1/journals/{quote(namespace, safe='')}/{quote(actor_type, safe='')}{what}?{sought}"
+        return self._request("GET", path, None, {}, _ANSWER_SECONDS)
+
+    def _names(self, actor: str) -> tuple[str, str, str | None]:
+        """Namespace, type and key of an actor."""
         parts = actor.split("/", 2)
         namespace, actor_type = (self.namespace, parts[0]) if len(parts) == 1 else (parts[0], parts[1])
+        return namespace, actor_type, parts[2] if len(parts) == 3 else None
+
+    def _invoke(self, actor: str, operation: str, payload: Any, invocation: str, timeout_ms: int, key: str | None) -> Any:
+        namespace, actor_type, actor_id = self._names(actor)
         query = {"invocation": invocation, "msg_type": operation, "timeout_ms": str(timeout_ms)}
-        if len(parts) == 3:
-            query["actor_id"] = parts[2]
+        if actor_id is not None:
+            query["actor_id"] = actor_id
         where = "/".join(quote(part, safe="") for part in (self.tenant, namespace, actor_type))
         headers = {} if key is None else {"idempotency-key": key}
         body = {} if payload is None else payload
@@ -96,7 +157,7 @@ class Client:
         connection = self._connect(seconds + _CONNECT_SECONDS)
         sent = {"content-type": "application/json", **self._headers, **headers}
         try:
-            connection.request(method, path, json.dumps(body), sent)
+            connection.request(method, path, None if body is None else json.dumps(body), sent)
             response = connection.getresponse()
             data = response.read()
         except (OSError, http.client.HTTPException) as error:

@@ -121,6 +121,12 @@ class WorkflowCancelled(PlexSpacesError):
     default_code = "cancelled"
 
 
+class WorkflowTimedOut(WorkflowCancelled):
+    """The workflow's run was not done by its deadline. It is raised as ``WorkflowCancelled`` is, once, and is caught by what catches that."""
+
+    default_code = "timed_out"
+
+
 class NonDeterministicError(PlexSpacesError):
     """A turn that is run again did not do what it had done. Its history is left as it was."""
 
@@ -168,6 +174,7 @@ _BY_CODE: dict[str, type[PlexSpacesError]] = {
         StorageFullError,
         StorageFailedError,
         WorkflowCancelled,
+        WorkflowTimedOut,
         NonDeterministicError,
         InternalError,
     )

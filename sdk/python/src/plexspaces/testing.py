@@ -19,7 +19,7 @@ from ._json import decode, encode
 from ._memory.world import World
 from ._replay import Recorded, Recorder, Repeater
 from ._workflow import ENDED, MIGRATE, QUERY, SIGNAL, START
-from .errors import ActorNotFoundError, ConflictError, DeadlockError, PlexSpacesError, WorkflowCancelled, error_from
+from .errors import ActorNotFoundError, ConflictError, DeadlockError, PlexSpacesError, WorkflowCancelled, WorkflowTimedOut, error_from
 
 Answer = Callable[[Any], Any] | Any
 HttpAnswer = Callable[["Fetched"], Any] | Any
@@ -61,7 +61,7 @@ class Spawned(NamedTuple):
 
 
 class Coming(NamedTuple):
-    """A signal on its way to a run; one without an operation cancels it."""
+    """A signal on its way to a run; one without an operation ends it, and its body is the error's code."""
 
     due_ms: int
     operation: str
@@ -156,7 +156,7 @@ class MemoryHost:
         value = _value(payload)
         self._hear(self.clock_ms)
         self.asks.append(Sent(target, operation, value))
-        if operation == START and target in self._children:
+        if operation.partition(":")[0] == START and target in self._children:
             return self._start(target, value)
         if (target, operation) not in self._answers:
             other = self.world.find(target, self._actor_id)
@@ -343,8 +343,9 @@ class MemoryHost:
         due = [c for c in self.coming if c.due_ms <= until_ms]
         self.coming = [c for c in self.coming if c.due_ms > until_ms]
         self._came += [(c.operation, c.body) for c in due if c.operation]
-        if any(not c.operation for c in due):
-            raise WorkflowCancelled("the run was cancelled")
+        for news in due:
+            if not news.operation:
+                raise error_from(news.body, f"the run was {news.body.replace('_', ' ')}", False)
 
     def taken(self, timer: Timer) -> Timer:
         """Lets a timer fire: one that fires once is gone, before its message is handled."""
@@ -472,7 +473,12 @@ class ActorHarness:
 
     def cancel(self, after_ms: int = 0) -> None:
         """Cancels the run: its next wait raises ``WorkflowCancelled``, or the sleep in which ``after_ms`` milliseconds have passed."""
-        self.host.coming.append(Coming(self.host.clock_ms + after_ms, "", ""))
+        self.host.coming.append(Coming(self.host.clock_ms + after_ms, "", WorkflowCancelled.default_code))
+
+    def time_out(self, after_ms: int = 0) -> None:
+        """Lets the run's deadline pass: its next wait raises ``WorkflowTimedOut``, or the sleep in which ``after_ms`` milliseconds have
+        passed."""
+        self.host.coming.append(Coming(self.host.clock_ms + after_ms, "", WorkflowTimedOut.default_code))
 
     def query(self, name: str, payload: Any = None) -> Any:
         """Asks a query. While a run is under way, in the function of a scripted answer, it is answered as on a node: beside the run, from the

@@ -143,6 +143,19 @@ class Failing:
 
 
 @workflow_actor(facets=["durability"])
+class Undoing:
+    """Fails, and undoes what it did with nothing but messages."""
+
+    @run_handler
+    def run(self, request: dict) -> dict:
+        with Saga() as saga:
+            for what in ("hotel", "flight"):
+                saga.add(host.tell, "recorder", "note", {"what": f"no {what}"})
+            host.ask("recorder", "note", {"what": "begun"})
+            raise RuntimeError("it cannot be done")
+
+
+@workflow_actor(facets=["durability"])
 class Part:
     """What a parent starts."""
 
@@ -167,7 +180,8 @@ class Parent:
 
     @run_handler
     def run(self, request: dict) -> dict:
-        parts = [host.start_workflow("part", f"{host.get_actor_id().split('/')[-1]}-{n}", {**request, "n": n}) for n in range(2)]
+        name, within = host.get_actor_id().split("/")[-1], request.get("run_timeout_ms")
+        parts = [host.start_workflow("part", f"{name}-{n}", {**request, "n": n}, run_timeout_ms=within) for n in range(2)]
         self.status = "waiting"
         results = [part.result() for part in parts]
         self.status = "done"
@@ -179,4 +193,4 @@ class Parent:
         return self.status
 
 
-ACTOR_REGISTRY = {"recorder": Recorder, "steps": Steps, "order": Order, "long": Long, "failing": Failing, "part": Part, "parent": Parent}
+ACTOR_REGISTRY = {"recorder": Recorder, "steps": Steps, "order": Order, "long": Long, "failing": Failing, "undoing": Undoing, "part": Part, "parent": Parent}
