@@ -50,6 +50,7 @@ from .errors import (
     WorkflowCancelled,
 )
 from ._child import Child
+from ._election import Election
 from ._host import Host, host
 from ._saga import Saga
 
@@ -64,6 +65,7 @@ __all__ = [
     "ActorNotFoundError",
     "AskTimeoutError",
     "Child",
+    "Election",
     "ConflictError",
     "DeadlockError",
     "HandlerFailedError",
