@@ -37,11 +37,11 @@ fn condition() -> impl Strategy<Value = (String, Value)> {
     let types = ["null", "boolean", "number", "integer", "string", "array", "object"];
     let ranges = ["$gt", "$gte", "$lt", "$lte"];
     prop_oneof![
-        value().prop_map(|value| ("$eq".to_owned(), value)),
-        value().prop_map(|value| ("$ne".to_owned(), value)),
+        1 => value().prop_map(|value| ("$eq".to_owned(), value)),
+        1 => value().prop_map(|value| ("$ne".to_owned(), value)),
         3 => (prop::sample::select(ranges.to_vec()), bound()).prop_map(|(name, bound)| (name.to_owned(), bound)),
         2 => prop::collection::vec(value(), 0..3).prop_map(|values| ("$in".to_owned(), json!(values))),
-        "[ab]{0,2}".prop_map(|prefix| ("$prefix".to_owned(), json!(prefix))),
+        1 => "[ab]{0,2}".prop_map(|prefix| ("$prefix".to_owned(), json!(prefix))),
         2 => prop::sample::select(types.to_vec()).prop_map(|name| ("$type".to_owned(), json!(name))),
     ]
 }
