@@ -403,7 +403,7 @@ async fn children_stop_in_reverse_order_when_their_application_is_undeployed() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!((lab.runtime.actors(), undeploying.is_finished()), (2, false));
     lab.factory.gate.add_permits(1);
-    undeploying.await.unwrap();
+    undeploying.await.unwrap().unwrap();
     assert_eq!(lab.runtime.actors(), 0);
 }
 
