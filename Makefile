@@ -19,7 +19,7 @@ test: ## Run all checks and tests
 
 test-examples: ## Run the tests of the examples, without and with a node
 	python3 -m pytest -q examples/python
-	cargo test --workspace --test examples
+	cargo test --workspace --test examples --test sharing --test example_scripts
 
 bench: ## Run the benchmarks
 	cargo xtask bench

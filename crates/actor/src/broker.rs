@@ -11,7 +11,7 @@ use crate::Application;
 use crate::system::type_of;
 
 /// The service whose operations a broker can carry out.
-const SERVICE: &str = "channels";
+pub(crate) const SERVICE: &str = "channels";
 
 /// What a selection says of a channel that the node keeps itself.
 const STORE: &str = "store";
@@ -19,10 +19,18 @@ const STORE: &str = "store";
 /// What a selection says of a channel that is the process group of its name.
 const GROUP: &str = "process_group";
 
+/// What a selection says of a channel that the node has in its memory.
+const MEMORY: &str = "memory";
+
+/// Selections that every node has.
+const OWN: [&str; 3] = [STORE, MEMORY, GROUP];
+
 /// Where a channel is.
 pub(crate) enum Home {
     /// The node keeps it.
     Node,
+    /// The node has it in its memory, and it ends with the node.
+    Memory,
     /// It is the process group of its name.
     Group,
     /// A broker has it.
@@ -57,7 +65,7 @@ pub trait Broker: Send + Sync + 'static {
 pub struct Brokers {
     /// Those that the node has.
     pub by_name: BTreeMap<String, Arc<dyn Broker>>,
-    /// The one that has the channels for which no application selects another, or `process_group`; without it the node keeps them itself.
+    /// The one that has the channels for which no application selects another, or `process_group` or `memory`; without it the node keeps them itself.
     pub default: Option<String>,
 }
 
@@ -97,9 +105,18 @@ impl Selections {
         let key = (id.tenant.clone(), id.namespace.clone(), id.key.as_str().to_owned());
         match selected.get(&key).map(|(name, _)| name).or(self.brokers.default.as_ref()) {
             Some(name) if name == GROUP => Home::Group,
+            Some(name) if name == MEMORY => Home::Memory,
             Some(name) => self.brokers.named(name).cloned().map_or(Home::Node, Home::Broker),
             None => Home::Node,
         }
+    }
+
+    /// The name of the place where a channel is.
+    pub(crate) fn backend_of(&self, tenant: &Name, namespace: &Name, channel: &str) -> String {
+        let selected = self.selected.read();
+        let key = (tenant.clone(), namespace.clone(), channel.to_owned());
+        let name = selected.get(&key).map(|(name, _)| name).or(self.brokers.default.as_ref());
+        name.map_or_else(|| STORE.to_owned(), Clone::clone)
     }
 
     /// Refuses an application that selects what this node does not have, or otherwise than another of its namespace.
@@ -107,8 +124,8 @@ impl Selections {
         let selected = self.selected.read();
         for (channel, wanted) in &application.channels {
             let field = format!("channels.{channel}");
-            if wanted != STORE && wanted != GROUP && self.brokers.named(wanted).is_none() {
-                let known: Vec<&str> = [STORE, GROUP].into_iter().chain(self.brokers.by_name.keys().map(String::as_str)).collect();
+            if !OWN.contains(&wanted.as_str()) && self.brokers.named(wanted).is_none() {
+                let known: Vec<&str> = OWN.into_iter().chain(self.brokers.by_name.keys().map(String::as_str)).collect();
                 let message = format!("this node has no channel backend {wanted:?}, it has {}", known.join(", "));
                 return Err(Failure::invalid(field, message));
             }

@@ -57,7 +57,7 @@ pub use runtime::pressure::Budget;
 pub use runtime::workflows::{Run, RunFilter, RunStatus};
 pub use runtime::{Address, Config, Request, Runtime, Target};
 pub use signed::{BlobAccess, BlobKeys, BlobLink};
-pub use system::{Effects, Nature, ONLY, RESERVED, SystemActor, SystemRequest, SystemType};
+pub use system::{Effects, FORGET, Nature, ONLY, RESERVED, SystemActor, SystemRequest, SystemType};
 pub use timers::Schedule;
 pub use trace::{current_trace, in_this_trace, traced};
 pub use turn::{LogLevel, Turn, Whom};

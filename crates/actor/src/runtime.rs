@@ -36,6 +36,7 @@ mod address;
 pub(crate) mod blobs;
 mod brokers;
 pub(crate) mod census;
+mod channels;
 mod facets;
 pub(crate) mod history;
 pub(crate) mod inspect;
@@ -166,6 +167,7 @@ struct Inner {
     attachments: Attachments,
     systems: Systems,
     channels: Selections,
+    listed: channels::Listed,
     posts: brokers::Posts,
     guardians: Mutex<HashMap<(Name, Name, Name), guardian::Handle>>,
     /// Types that were replaced, while actors of theirs still run.
@@ -198,8 +200,9 @@ impl Runtime {
             reminders: reminders::Reminders::default(),
             pressure: Arc::default(),
             attachments: Attachments::default(),
-            systems: Systems::new(&config.services),
+            systems: Systems::new(&config.services, config.store.clone()),
             channels: Selections::new(config.brokers.clone()),
+            listed: channels::Listed::default(),
             posts: brokers::Posts::default(),
             guardians: Mutex::default(),
             retired: Mutex::default(),
@@ -243,7 +246,10 @@ impl Runtime {
         let stopping = || Failure::new(Code::Unavailable, "the node is shutting down");
         let started = started.await.unwrap_or_else(|_| Err(stopping()));
         if started.is_err() && is_new {
-            self.undeploy(&application.tenant, &application.namespace, &application.name).await;
+            let left = self.undeploy(&application.tenant, &application.namespace, &application.name).await;
+            if let Err(failure) = left {
+                tracing::warn!(app = %application.name, tenant = %application.tenant, %failure, "names of actors that never were are left");
+            }
         }
         started
     }
@@ -274,20 +280,20 @@ impl Runtime {
     }
 
     /// Removes an application: its children end in the reverse of their start order; messages that its actors have accepted are handled,
-    /// later ones find nobody. What durable actors stored stays; the history of its supervisors goes.
-    pub async fn undeploy(&self, tenant: &Name, namespace: &Name, application: &Name) {
+    /// later ones find nobody. What durable actors stored stays; the history of its supervisors and the names under which its actors were found
+    /// go. Where this fails, the application is gone and some of those are left.
+    pub async fn undeploy(&self, tenant: &Name, namespace: &Name, application: &Name) -> Result<(), Failure> {
         let retired = self.0.registry.unregister(tenant, namespace, application);
         self.0.channels.forget(tenant, namespace, application);
         let guardian = self.0.guardians.lock().remove(&(tenant.clone(), namespace.clone(), application.clone()));
         if let Some(guardian) = guardian {
             guardian.stop().await;
         }
-        if let Err(failure) = self.chronicle((tenant, namespace, application)).remove().await {
-            tracing::warn!(%tenant, %namespace, app = %application, %failure, "the history of an application's supervisors was not removed");
-        }
+        let told = self.chronicle((tenant, namespace, application)).remove().await;
         self.retire(tenant, namespace, &retired);
         let gone = |id: &ActorId| retired.iter().any(|kind| kind.name == id.actor_type);
         self.0.attachments.forget(|id| id.tenant == *tenant && id.namespace == *namespace && gone(id));
+        self.forget_types(tenant, namespace, &retired).await.and(told)
     }
 
     /// Whether an actor of the application failed too often of late.

@@ -24,6 +24,10 @@ pub const RESERVED: &str = "plexspaces.";
 /// The name of a service of which a namespace has one.
 pub const ONLY: &str = "default";
 
+/// The operation by which the runtime has a service forget actors of types that are gone: `types` are their names. The answer has `more`
+/// when it is to be asked again. Its nature refuses it, so that nobody else asks for it.
+pub const FORGET: &str = "forget";
+
 /// A kind of system actor.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemType {
@@ -31,6 +35,8 @@ pub struct SystemType {
     pub name: &'static str,
     /// Whether a namespace has many of it, by name; else it has one, named [`ONLY`].
     pub many: bool,
+    /// Whether it keeps names of actors that it does not watch: when an application is gone it is asked to [`FORGET`] those of its types.
+    pub knows_actors: bool,
     /// Makes the one with this name, which has nothing yet.
     pub make: fn(&str) -> Box<dyn SystemActor>,
     /// What an operation with these arguments is like. It refuses what can be seen to be wrong without the actor: nobody would hear of it
@@ -60,6 +66,8 @@ pub struct SystemRequest<'a> {
     pub payload: &'a Payload,
     /// Whose it is.
     pub tenant: &'a Name,
+    /// Where in the tenant the service is.
+    pub namespace: &'a Name,
     /// The actor that sent it; none for a request from outside.
     pub sender: Option<&'a ActorId>,
 }
@@ -223,6 +231,16 @@ impl SystemType {
         let actor_type = Name::new("service", &format!("{RESERVED}{}", self.name)).map_err(invalid)?;
         Ok(ActorId::new(tenant.clone(), namespace.clone(), actor_type, Key::new(name).map_err(invalid)?))
     }
+}
+
+/// What the types of those end with whose rows are in the node's memory and end with it.
+const IN_MEMORY: &str = ".memory";
+
+/// The identity of one of the same kind and name that keeps its rows in the node's memory.
+pub(crate) fn in_memory(id: &ActorId) -> Result<ActorId, Failure> {
+    let actor_type = Name::new("service", &format!("{}{IN_MEMORY}", id.actor_type.as_str()));
+    let actor_type = actor_type.map_err(|error| Failure::invalid("name", error.to_string()))?;
+    Ok(ActorId::new(id.tenant.clone(), id.namespace.clone(), actor_type, id.key.clone()))
 }
 
 /// The type of a system actor; `None` for any other.

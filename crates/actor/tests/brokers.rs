@@ -59,6 +59,95 @@ async fn node(store: &Arc<Memory>, broker: &Arc<impl Broker>, default: Option<&s
     Node { runtime, version: code.version.clone(), handled: code.handled.clone() }
 }
 
+#[tokio::test]
+async fn a_channel_in_memory_is_selected_by_name_and_ends_with_its_node() {
+    let (store, broker) = (Arc::new(Memory::new()), Arc::new(Stubborn::default()));
+    let channels = [("quick", "memory"), ("kept", "store")];
+    let before = node(&store, &broker, Some("mq"), &channels).await;
+    let ready = async |node: &Node, channel: &str| node.service("channels", channel, "status", json!({})).await["ready"].as_u64().unwrap();
+    // A durable actor's message is there once.
+    before.ask("script/main", "run", json!({"steps": [send("quick", "m1"), send("kept", "m1")]})).await.unwrap();
+    for channel in ["quick", "kept"] {
+        until("the message is there", async || ready(&before, channel).await == 1).await;
+    }
+    let quick = before.service("channels", "quick", "receive", json!({})).await;
+    assert_eq!((&quick["message"]["msg_id"], &quick["message"]["channel"]), (&json!("m1"), &json!("quick")));
+    let refused = async |service: &str| {
+        let request = Request { operation: "status".to_owned(), payload: Payload::from_value(&json!({})), idempotency_key: None };
+        before.runtime.ask_service(&ctx(), service, "quick", request).await.unwrap_err().code
+    };
+    assert_eq!(refused("channels.memory").await, Code::NotFound, "there is no second way to a channel");
+    assert!(before.runtime.shutdown(PATIENCE).await);
+    let after = node(&store, &broker, Some("mq"), &channels).await;
+    assert_eq!((ready(&after, "quick").await, ready(&after, "kept").await), (0, 1));
+    assert_eq!(after.service("channels", "quick", "status", json!({})).await["in_flight"], json!(0));
+    assert_eq!(broker.heard(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn channels_are_listed_with_what_they_are_and_where() {
+    let (store, broker) = (Arc::new(Memory::new()), Arc::new(Stubborn::default()));
+    let channels = [("far", "mq"), ("news", "process_group"), ("quick", "memory")];
+    let lab = node(&store, &broker, None, &channels).await;
+    let ask = async |node: &Node, channel: &str, operation: &str, payload: Value| {
+        drop(node.service("channels", channel, operation, payload).await)
+    };
+    let list = async |node: &Node, payload: Value| node.service("channels", "default", "list", payload).await;
+    assert_eq!(list(&lab, json!({})).await, json!({"channels": [], "next": null}));
+    let given = |number: u64| json!({"payload": number, "msg_id": format!("m{number}")});
+    // One that is only looked at is not there.
+    ask(&lab, "looked-at", "status", json!({})).await;
+    ask(&lab, "looked-at", "receive", json!({})).await;
+    for number in 1..=3 {
+        ask(&lab, "jobs", "send", given(number)).await;
+        ask(&lab, "quick", "publish", given(number)).await;
+    }
+    ask(&lab, "jobs", "receive", json!({})).await;
+    ask(&lab, "jobs", "send", json!({"payload": 1, "delay_ms": 60_000})).await;
+    ask(&lab, "quick", "send", given(1)).await;
+    ask(&lab, "news", "publish", given(1)).await;
+    ask(&lab, "waiting", "next", json!({"subscriber": "s"})).await;
+    ask(&lab, "far", "send", given(1)).await;
+    // What a durable actor sends counts as well.
+    lab.ask("script/main", "run", json!({"steps": [send("by-actor", "m1")]})).await.unwrap();
+    until("it has arrived", async || lab.service("channels", "by-actor", "status", json!({})).await["ready"] == json!(1)).await;
+
+    let own = |channel: &str, kind: &str, backend: &str, depth: u64, published: u64| json!({"channel": channel, "kind": kind, "backend": backend, "depth": depth, "published": published});
+    let expected = |quick: [u64; 2]| {
+        vec![
+            own("by-actor", "queue", "store", 1, 0),
+            json!({"channel": "far", "kind": "queue", "backend": "mq", "error": "the status cannot be read: missing field `ready` at line 1 column 15"}),
+            own("jobs", "queue", "store", 4, 0),
+            own("news", "topic", "process_group", 0, 0),
+            own("quick", "both", "memory", quick[0], quick[1]),
+            own("waiting", "topic", "store", 0, 0),
+        ]
+    };
+    let all = list(&lab, json!({})).await;
+    assert_eq!(all, json!({"channels": expected([1, 3]), "next": null}));
+    // Page by page, on another node too.
+    let after = node(&store, &broker, None, &channels).await;
+    let (mut pages, mut next) = (Vec::new(), Value::Null);
+    loop {
+        let page = list(&after, json!({"limit": 2, "after": next})).await;
+        pages.extend(page["channels"].as_array().unwrap().clone());
+        next = page["next"].clone();
+        if next.is_null() {
+            break;
+        }
+    }
+    assert_eq!(pages, expected([0, 0]));
+    assert_eq!(list(&lab, json!({"prefix": "qu", "limit": 1})).await["channels"][0]["channel"], "quick");
+    assert_eq!(list(&lab, json!({"prefix": "qux"})).await["channels"], json!([]));
+    let mut elsewhere = ctx();
+    elsewhere.tenant = name("other");
+    let request = |payload: Value| Request { operation: "list".to_owned(), payload: Payload::from_value(&payload), idempotency_key: None };
+    let reply = lab.runtime.ask_service(&elsewhere, "channels", "default", request(json!({}))).await.unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&reply).unwrap()["channels"], json!([]), "a tenant sees its own");
+    let refused = lab.runtime.ask_service(&ctx(), "channels", "default", request(json!({"limit": 1001}))).await.unwrap_err();
+    assert_eq!(refused.field.as_deref(), Some("limit"));
+}
+
 fn send(channel: &str, id: &str) -> Value {
     json!({"do": "service", "service": "channels", "name": channel, "op": "send", "payload": {"payload": 1, "msg_id": id}})
 }
@@ -122,12 +211,12 @@ async fn an_application_says_where_its_channels_are() {
     assert_eq!((refused.code, refused.field.as_deref()), (Code::Conflict, Some("channels.there")), "{refused}");
     other.channels = BTreeMap::from([("there".to_owned(), "kafka".to_owned())]);
     let refused = lab.runtime.deploy(&other).await.unwrap_err();
-    assert_eq!(refused.message, "this node has no channel backend \"kafka\", it has store, process_group, mq");
+    assert_eq!(refused.message, "this node has no channel backend \"kafka\", it has store, memory, process_group, mq");
     other.channels = BTreeMap::from([("elsewhere".to_owned(), "mq".to_owned())]);
     lab.runtime.deploy(&other).await.unwrap();
     given("elsewhere").await;
     assert_eq!(broker.heard().len(), 2);
-    lab.runtime.undeploy(&other.tenant, &other.namespace, &other.name).await;
+    lab.runtime.undeploy(&other.tenant, &other.namespace, &other.name).await.unwrap();
     assert_eq!(lab.service("channels", "elsewhere", "status", json!({})).await["ready"], json!(1), "it is the node's own again");
 }
 
@@ -141,7 +230,7 @@ async fn a_channel_of_several_applications_stays_where_it_is_until_the_last_of_t
     other.channels = BTreeMap::from([("shared".to_owned(), "mq".to_owned())]);
     lab.runtime.deploy(&other).await.unwrap();
     let send = async |id: &str| drop(lab.service("channels", "shared", "send", json!({"payload": 1, "msg_id": id})).await);
-    lab.runtime.undeploy(&first.tenant, &first.namespace, &first.name).await;
+    lab.runtime.undeploy(&first.tenant, &first.namespace, &first.name).await.unwrap();
     send("m1").await;
     assert_eq!(broker.heard(), ["shared send m1"]);
     // The other says where it is from now on.
@@ -150,7 +239,7 @@ async fn a_channel_of_several_applications_stays_where_it_is_until_the_last_of_t
     send("m2").await;
     other.channels = BTreeMap::from([("shared".to_owned(), "mq".to_owned())]);
     lab.runtime.deploy(&other).await.unwrap();
-    lab.runtime.undeploy(&other.tenant, &other.namespace, &other.name).await;
+    lab.runtime.undeploy(&other.tenant, &other.namespace, &other.name).await.unwrap();
     send("m3").await;
     assert_eq!(broker.heard().len(), 1);
     assert_eq!(lab.service("channels", "shared", "status", json!({})).await["ready"], json!(2));

@@ -129,7 +129,7 @@ async fn the_end_of_an_application_is_the_end_of_its_actors_that_are_not_in_memo
     while lab.runtime.actors() > 1 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    lab.runtime.undeploy(&lab.application.tenant, &lab.application.namespace, &lab.application.name).await;
+    lab.runtime.undeploy(&lab.application.tenant, &lab.application.namespace, &lab.application.name).await.unwrap();
     assert_eq!(lab.heard("watching/w", 1).await, [down(&watch, "default/probe/away", "shutdown")]);
     assert_eq!(lab.runtime.census().tied, 0);
 }

@@ -202,7 +202,7 @@ async fn a_replaced_application_keeps_state_and_an_undeployed_one_is_gone() {
     lab.runtime.deploy(&second).await.unwrap();
     assert_eq!(lab.ask("a", "version", json!({})).await, Ok(json!("v2")));
     assert_eq!(lab.count("a").await, 7);
-    lab.runtime.undeploy(&second.tenant, &second.namespace, &second.name).await;
+    lab.runtime.undeploy(&second.tenant, &second.namespace, &second.name).await.unwrap();
     assert_eq!(lab.ask("a", "get", json!({})).await.unwrap_err().code, Code::NotFound);
 }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use plexspaces_actor::supervision::Restart;
-use plexspaces_actor::{Address, Application, Child, ChildSpec, FacetSpec, Profile, Request, SupervisorSpec, TypeSpec};
+use plexspaces_actor::{Address, Application, Child, ChildSpec, FORGET, FacetSpec, Profile, Request, SupervisorSpec, TypeSpec};
 use plexspaces_store::{Batch, Error, Memory, Partition, Range, Store as _};
-use plexspaces_types::{ActorId, Clock, Key, Payload};
+use plexspaces_types::{ActorId, Clock, Failure, Key, Payload};
 use scripts::{Before, Cut, Node, PATIENCE, Says, Scripts, application, ctx, name, until};
 use serde_json::{Value, json};
 
@@ -409,7 +409,7 @@ async fn a_member_that_fails_and_comes_back_is_a_member_still() {
     node.service("groups", "default", "publish", json!({"group": "g", "operation": "note", "payload": 7})).await;
     node.notes("script/virtual", &json!([7])).await;
     node.notes("child/steady", &json!([7])).await;
-    node.runtime.undeploy(&name("default"), &name("default"), &name("tree")).await;
+    node.runtime.undeploy(&name("default"), &name("default"), &name("tree")).await.unwrap();
     until("who is not there is no member", async || members(&node).await == json!(all[..1])).await;
 }
 
@@ -424,6 +424,115 @@ async fn a_tuple_is_told_to_those_who_have_subscribed_to_its_kind() {
     node.service("tuples", "default", "write", json!({"tuple": ["news", 2]})).await;
     let told = |number: u64| json!({"tuple": ["news", number], "subscription": subscription});
     node.notes("script/reader", &json!([told(1), told(2)])).await;
+}
+
+/// Removes the application of all scripts.
+async fn undeploy(node: &Node) -> Result<(), Failure> {
+    node.runtime.undeploy(&ctx().tenant, &ctx().namespace, &name("lab")).await
+}
+
+#[tokio::test]
+async fn a_subscription_to_tuples_outlives_the_node_and_ends_when_it_is_given_up() {
+    let disk = Arc::new(Memory::new());
+    let node = Node::on(disk.clone()).await;
+    let subscribe = json!({"steps": [picked(step("tuples", "subscribe", json!({"pattern": ["news", null]})), "subscription")]});
+    let subscription = node.ask("script/reader", "run", subscribe.clone()).await.unwrap()[0].clone();
+    let told = |number: u64| json!({"tuple": ["news", number], "subscription": subscription});
+    let write = async |node: &Node, number: u64| drop(node.service("tuples", "default", "write", json!({"tuple": ["news", number]})).await);
+    write(&node, 1).await;
+    node.notes("script/reader", &json!([told(1)])).await;
+    assert!(node.runtime.shutdown(PATIENCE).await);
+
+    let node = Node::on(disk.clone()).await;
+    write(&node, 2).await;
+    node.notes("script/reader", &json!([told(1), told(2)])).await;
+    let give_up = json!({"steps": [step("tuples", "unsubscribe", json!({"subscription": subscription}))]});
+    node.ask("script/other", "run", give_up.clone()).await.unwrap();
+    write(&node, 3).await;
+    node.notes("script/reader", &json!([told(1), told(2), told(3)])).await;
+    assert_eq!(rows(&disk, "tuples", b"xs").await, 1, "it is nobody else's to give up");
+    node.ask("script/reader", "run", give_up).await.unwrap();
+    until("it is given up", async || rows(&disk, "tuples", b"xs").await == 0).await;
+    write(&node, 4).await;
+    let again = node.ask("script/reader", "run", subscribe).await.unwrap()[0].clone();
+    assert_ne!(again, subscription);
+    write(&node, 5).await;
+    let fifth = json!({"tuple": ["news", 5], "subscription": again});
+    node.notes("script/reader", &json!([told(1), told(2), told(3), fifth])).await;
+}
+
+#[tokio::test]
+async fn a_member_that_is_killed_or_whose_application_goes_while_it_is_not_in_memory_leaves() {
+    let disk = Arc::new(Memory::new());
+    let node = Node::on(disk.clone()).await;
+    for key in ["a", "b", "c"] {
+        node.ask(&format!("script/{key}"), "run", join()).await.unwrap();
+    }
+    until("all are members", async || members(&node).await.as_array().unwrap().len() == 3).await;
+    assert!(address(&node, "b").kill());
+    until("who was killed is no member", async || members(&node).await == json!(["default/script/a", "default/script/c"])).await;
+    assert!(node.runtime.shutdown(PATIENCE).await);
+    // Nobody is in memory here.
+    let node = Node::on(disk).await;
+    assert_eq!(members(&node).await, json!(["default/script/a", "default/script/c"]));
+    undeploy(&node).await.unwrap();
+    until("nobody is left", async || members(&node).await == json!([])).await;
+}
+
+#[tokio::test]
+async fn what_names_the_actors_of_an_application_goes_with_it() {
+    const SLOTS: usize = 1500;
+    let disk = Arc::new(Memory::new());
+    let node = Node::on(disk.clone()).await;
+    let write = async |tuple: Value| drop(node.service("tuples", "default", "write", json!({"tuple": tuple})).await);
+    // More than one step removes.
+    for number in 0..SLOTS {
+        write(json!(["svc", format!("s{number}"), format!("default/script/{number}")])).await;
+    }
+    let others = [
+        json!(["svc", "far", "elsewhere/script/a"]),
+        json!(["svc", "other", "default/other/a"]),
+        json!(["svc", "odd", 7]),
+        json!(["svc", "default/script/a"]),
+        json!(["note", "script", "default/script/a"]),
+    ];
+    for other in &others {
+        write(other.clone()).await;
+    }
+    let register = async |name: &str, target: &str| {
+        drop(node.service("registry", "default", "register", json!({"name": name, "target": target})).await)
+    };
+    register("mine", "default/script/a").await;
+    register("theirs", "default/other/a").await;
+    let subscribe = step("tuples", "subscribe", json!({"pattern": ["news", null]}));
+    node.ask("script/reader", "run", json!({"steps": [subscribe]})).await.unwrap();
+    for service in ["tuples", "registry"] {
+        let asked = step(service, FORGET, json!({"types": ["script"]}));
+        let refused = node.ask("script/main", "run", json!({"steps": [asked]})).await.unwrap_err();
+        assert_eq!(refused.code.name(), "unknown_operation", "no actor has a service forget others");
+    }
+
+    undeploy(&node).await.unwrap();
+    let count = async |pattern: Value| node.service("tuples", "default", "count", json!({"pattern": pattern})).await["count"].clone();
+    assert_eq!(count(json!(["svc", null, null])).await, json!(3));
+    for other in others {
+        assert_eq!(count(other.clone()).await, json!(1), "{other}");
+    }
+    let entries = node.service("registry", "default", "find", json!({})).await["entries"].clone();
+    assert_eq!((entries.as_array().unwrap().len(), &entries[0]["name"]), (1, &json!("theirs")));
+    assert_eq!(rows(&disk, "tuples", b"xs").await, 0, "who is gone is told of nothing");
+}
+
+#[tokio::test]
+async fn an_application_is_gone_though_its_names_cannot_be_removed_and_that_is_said() {
+    let store = stubborn(0);
+    let node = Node::on(store.clone()).await;
+    node.service("registry", "default", "register", json!({"name": "mine", "target": "default/script/a"})).await;
+    store.says.refusals.store(usize::MAX, Ordering::SeqCst);
+    let failure = undeploy(&node).await.unwrap_err();
+    assert_eq!(failure.code.name(), "unavailable", "{failure}");
+    let asked = node.ask("script/main", "run", json!({"steps": []})).await.unwrap_err();
+    assert_eq!(asked.code.name(), "not_found", "{asked}");
 }
 
 fn facet(name: &str, config: Value) -> Profile {

@@ -123,7 +123,7 @@ async fn all_end(runtime: &Runtime, tally: &Tally, outcome: &Outcome, wrong: &mu
     end_tasks(runtime).await;
     check(runtime, tally, outcome, wrong).await;
     let scope = Name::default_scope();
-    runtime.undeploy(&scope, &scope, &name("soak")).await;
+    runtime.undeploy(&scope, &scope, &name("soak")).await.unwrap();
     // Services stay for minutes, each with one look in the wheel. What is stored of reminders is kept for a later deployment.
     let is_empty = |Census { services, reminders, wheel, .. }: Census| {
         runtime.census() == Census { services, reminders, wheel, ..Census::default() } && wheel == services + reminders

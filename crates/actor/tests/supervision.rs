@@ -288,7 +288,7 @@ async fn a_child_whose_name_an_actor_of_a_removed_application_still_has_starts_w
         tokio::task::yield_now().await;
     }
     let app = &lab.application;
-    lab.runtime.undeploy(&app.tenant, &app.namespace, &app.name).await;
+    lab.runtime.undeploy(&app.tenant, &app.namespace, &app.name).await.unwrap();
     let mut application = support::application(lab.factory.clone(), Profile::default(), Vec::new());
     application.supervisor.children = actors(&["a"]);
     let runtime = lab.runtime.clone();
@@ -308,7 +308,7 @@ async fn applications_are_removed_and_deployed_again_and_again() {
     for round in 0..300 {
         let deployed = tokio::time::timeout(Duration::from_secs(60), lab.runtime.deploy(&application)).await;
         assert_eq!(deployed.unwrap_or_else(|_| panic!("round {round} was never deployed")), Ok(()));
-        lab.runtime.undeploy(&application.tenant, &application.namespace, &application.name).await;
+        lab.runtime.undeploy(&application.tenant, &application.namespace, &application.name).await.unwrap();
     }
 }
 
@@ -403,7 +403,7 @@ async fn children_stop_in_reverse_order_when_their_application_is_undeployed() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!((lab.runtime.actors(), undeploying.is_finished()), (2, false));
     lab.factory.gate.add_permits(1);
-    undeploying.await.unwrap();
+    undeploying.await.unwrap().unwrap();
     assert_eq!(lab.runtime.actors(), 0);
 }
 
@@ -457,7 +457,7 @@ async fn a_child_that_is_killed_before_it_has_begun_does_not_begin() {
     let mut application = support::application(lab.factory.clone(), Profile::default(), Vec::new());
     application.supervisor.children = vec![Child::Actor(ChildSpec { shutdown: Duration::ZERO, ..child("a", Profile::default()) })];
     lab.runtime.resume(&application).unwrap();
-    lab.runtime.undeploy(&application.tenant, &application.namespace, &application.name).await;
+    lab.runtime.undeploy(&application.tenant, &application.namespace, &application.name).await.unwrap();
     while lab.runtime.actors() > 0 {
         tokio::task::yield_now().await;
     }

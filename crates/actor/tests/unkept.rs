@@ -110,7 +110,7 @@ async fn a_child_is_looked_after_when_its_supervisor_has_started_it() {
     gated.gate.add_permits(1);
     second.notes("script/three", &json!(["of two"])).await;
     assert_eq!(made(), ["one", "two", "three"]);
-    second.runtime.undeploy(&application.tenant, &application.namespace, &application.name).await;
+    second.runtime.undeploy(&application.tenant, &application.namespace, &application.name).await.unwrap();
 }
 
 #[tokio::test]

@@ -154,6 +154,7 @@ pub(crate) const METHODS: &[Method] = &[
     of("plexspaces.v1.TupleService.ConfirmTuple", Operation::new("tuples", "confirm")),
     of("plexspaces.v1.TupleService.ReleaseTuple", Operation::new("tuples", "release")),
     of("plexspaces.v1.TupleService.WatchTuples", Operation::new("tuples", "read").feed(operations::TUPLES)),
+    of("plexspaces.v1.ChannelService.ListChannels", Operation::new("channels", "list")),
     of("plexspaces.v1.ChannelService.SendMessage", Operation::new("channels", "send")),
     of("plexspaces.v1.ChannelService.ReceiveMessage", Operation::new("channels", "receive")),
     of("plexspaces.v1.ChannelService.AckMessage", Operation::new("channels", "ack")),

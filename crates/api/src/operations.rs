@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt as _, StreamExt as _};
-use plexspaces_actor::Request;
+use plexspaces_actor::{ONLY, Request};
 use plexspaces_proto::dynamic::from_json;
 use plexspaces_proto::json::{Defaults, to_text};
 use plexspaces_types::{Code, Failure, Payload, RequestContext};
@@ -223,7 +223,9 @@ impl Asked {
             _ => String::new(),
         };
         let ctx = caller.context(&take("tenant_id"), &take("namespace"))?;
-        let name = if operation.service == NAMED { take(NAME) } else { "default".to_owned() };
+        // A list is of all that there are.
+        let is_of_one = operation.service == NAMED && message.descriptor().get_field_by_name(NAME).is_some();
+        let name = if is_of_one { take(NAME) } else { ONLY.to_owned() };
         if name.is_empty() {
             return Err(Failure::invalid(NAME, "expected the name of a channel"));
         }

@@ -276,7 +276,9 @@ impl Applications {
         if let Err(failure) = deployed {
             match previous.and_then(|previous| previous.running) {
                 Some(previous) => self.0.runtime.deploy(&previous).await?,
-                None => self.0.runtime.undeploy(&running.tenant, &running.namespace, &running.name).await,
+                None => self.0.runtime.undeploy(&running.tenant, &running.namespace, &running.name).await.unwrap_or_else(|failure| {
+                    tracing::warn!(app = %running.name, tenant = %running.tenant, %failure, "something of an application that is gone is left behind");
+                }),
             }
             self.forget_component(&digest).await;
             return Err(failure);
@@ -292,18 +294,21 @@ impl Applications {
     }
 
     /// Removes an application. Messages that its actors have accepted are handled; what its durable actors stored stays for a later
-    /// deployment under the same names.
+    /// deployment under the same names. Names in the registry, tuples `["svc", name, actor]` and subscriptions of its actors are removed.
     pub async fn undeploy(&self, tenant: &Name, namespace: Option<&str>, app: &str) -> Result<(), Failure> {
         let _changing = self.0.changing.lock().await;
         let entry = self.find(tenant, namespace, app)?;
         let mut batch = Batch::new(partition());
         batch.delete(entry.record.store_key());
         self.0.store.commit(batch).await?;
-        self.0.runtime.undeploy(tenant, &entry.record.namespace, &entry.record.app).await;
+        let forgotten = self.0.runtime.undeploy(tenant, &entry.record.namespace, &entry.record.app).await;
         self.0.entries.write().remove(&entry.record.key());
         self.forget_components(&entry.record).await;
         tracing::info!(app = %entry.record.app, namespace = %entry.record.namespace, "undeployed");
-        Ok(())
+        forgotten.map_err(|failure| {
+            let message = format!("{app} is undeployed, but something of it is left behind: {}", failure.message);
+            Failure { message, ..failure }
+        })
     }
 
     /// One application; without a namespace its name must be unique in the tenant.

@@ -244,4 +244,14 @@ mod tests {
             assert!(!format!("{credentials:?}").contains("s3cret"), "{credentials:?}");
         }
     }
+
+    #[test]
+    fn fuzz_answers_of_roles() {
+        let good = r#"{"Code":"Success","AccessKeyId":"id","SecretAccessKey":"s3cret","Token":"t","Expiration":"2026-11-21T22:00:00Z"}"#;
+        plexspaces_testkit::fuzz!([good], |bytes: &Vec<u8>| {
+            if let Some(keys) = read(bytes) {
+                assert!(!keys.id.is_empty() && !keys.secret.is_empty());
+            }
+        });
+    }
 }

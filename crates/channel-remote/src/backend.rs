@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use plexspaces_actor::BrokerRequest;
 pub(crate) use plexspaces_coord::channels::PAGE_BYTES;
-use plexspaces_coord::channels::{From, Operation};
+use plexspaces_coord::channels::{From, Operation, no_groups};
 use plexspaces_types::{ActorId, Code, Failure, Payload};
 use serde::Serialize;
 use serde_json::json;
@@ -77,7 +77,11 @@ pub(crate) async fn answer(backend: &dyn Backend, id: &ActorId, request: BrokerR
     let BrokerRequest { operation, payload, sender, idempotency_key: key } = request;
     let channel = id.key.as_str();
     let after = |timeout_ms| Instant::now() + Duration::from_millis(timeout_ms);
-    let reply = match Operation::read(operation, payload, sender)? {
+    let operation = Operation::read(operation, payload, sender)?;
+    if operation.group().is_some() {
+        return Err(no_groups(channel));
+    }
+    let reply = match operation {
         Operation::Send { message, delay_ms } => {
             let message = Message::new(message, sender, key);
             backend.send(id, &message, Duration::from_millis(delay_ms)).await?;
@@ -88,15 +92,15 @@ pub(crate) async fn answer(backend: &dyn Backend, id: &ActorId, request: BrokerR
             backend.publish(id, &message).await?;
             json!({"msg_id": message.msg_id})
         }
-        Operation::Receive { timeout_ms, visibility_ms } => {
+        Operation::Receive { timeout_ms, visibility_ms, .. } => {
             let message = backend.receive(id, Duration::from_millis(visibility_ms), after(timeout_ms), sender.zip(key)).await?;
             return one(message.as_ref(), channel);
         }
         Operation::Ack { receipt: Some(_), .. } | Operation::Nack { receipt: Some(_), .. } if !backend.gives_receipts() => {
             return Err(Failure::invalid("receipt", format!("a message of the channel {channel:?} has no receipt, its broker keeps none")));
         }
-        Operation::Ack { msg_id, receipt } => return backend.ack(id, &msg_id, receipt.as_deref()).await.map(|()| Payload::empty()),
-        Operation::Nack { msg_id, receipt, requeue } => {
+        Operation::Ack { msg_id, receipt, .. } => return backend.ack(id, &msg_id, receipt.as_deref()).await.map(|()| Payload::empty()),
+        Operation::Nack { msg_id, receipt, requeue, .. } => {
             return backend.nack(id, &msg_id, receipt.as_deref(), requeue).await.map(|()| Payload::empty());
         }
         Operation::Subscribe { subscriber, from } => return backend.subscribe(id, &subscriber, from).await.map(|()| Payload::empty()),
@@ -108,13 +112,13 @@ pub(crate) async fn answer(backend: &dyn Backend, id: &ActorId, request: BrokerR
             let (messages, next) = backend.tail(id, position, limit, after(timeout_ms)).await?;
             return tail(&messages, next, channel);
         }
-        Operation::Status => json!(backend.status(id).await?),
-        Operation::DeadLetters { after, limit } => {
+        Operation::Status { .. } => json!(backend.status(id).await?),
+        Operation::DeadLetters { after, limit, .. } => {
             let (messages, more) = backend.dead_letters(id, after, limit).await?;
             let next = messages.last().filter(|_| more).map(|(number, _)| number.to_string());
             return text(&Page { messages: messages.iter().map(|(_, message)| message.shown(channel)).collect(), next });
         }
-        Operation::Redrive { msg_ids } => json!({"redriven": backend.redrive(id, msg_ids.as_deref()).await?}),
+        Operation::Redrive { msg_ids, .. } => json!({"redriven": backend.redrive(id, msg_ids.as_deref()).await?}),
     };
     Ok(Payload::from_value(&reply))
 }

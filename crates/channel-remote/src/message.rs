@@ -108,4 +108,17 @@ mod tests {
             assert_eq!(Message::decode(wrong.as_bytes(), 1).unwrap_err().code, Code::StorageFailed, "{wrong}");
         }
     }
+
+    #[test]
+    fn fuzz_messages_at_a_broker() {
+        let example = r#"{"msg_id":"m","msg_type":"job","payload":{"n":[1,2.5,null]},"timestamp":7}"#;
+        plexspaces_testkit::fuzz!([example], |bytes: &Vec<u8>| {
+            let Ok(message) = Message::decode(bytes, 3) else { return };
+            let written = message.encode().unwrap();
+            let again = Message::decode(&written, 3).unwrap();
+            assert_eq!((&again.msg_id, &again.msg_type, again.timestamp), (&message.msg_id, &message.msg_type, message.timestamp));
+            assert_eq!(again.payload.get(), message.payload.get(), "a payload is given as it is at the broker");
+            serde_json::to_string(&message.shown("work").at(1)).unwrap();
+        });
+    }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use plexspaces_actor::{Broker, BrokerRequest};
-use plexspaces_coord::channels::{Operation, no_queue};
+use plexspaces_coord::channels::{Operation, no_groups, no_queue};
 use plexspaces_types::{ActorId, Code, Failure, Payload};
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -176,7 +176,11 @@ impl Broker for Udp {
         let channel = id.key.as_str();
         let place = name(id.tenant.as_str(), id.namespace.as_str(), channel);
         let until = |timeout_ms| Instant::now() + Duration::from_millis(timeout_ms);
-        let reply = match Operation::read(operation, payload, sender)? {
+        let asked = Operation::read(operation, payload, sender)?;
+        if asked.group().is_some() {
+            return Err(no_groups(channel));
+        }
+        let reply = match asked {
             Operation::Publish { message } => {
                 let message = Message::new(message, sender, key);
                 let msg_id = message.msg_id.clone();
@@ -199,7 +203,7 @@ impl Broker for Udp {
                 let (messages, next) = self.tail(&place, after, limit, until(timeout_ms)).await?;
                 return tail(&messages, next, channel);
             }
-            Operation::Status => {
+            Operation::Status { .. } => {
                 let (status, dropped) = self.0.hub.status(&place);
                 let mut shown = json!(status);
                 if let Value::Object(members) = &mut shown {

@@ -207,6 +207,10 @@ pub(crate) async fn ts(remote: &Remote, namespace: &str, command: &Ts) -> anyhow
 pub(crate) async fn channel(remote: &Remote, namespace: &str, command: &Channel) -> anyhow::Result<()> {
     let space = Space::connect(remote, namespace).await?;
     match command {
+        Channel::List { prefix } => {
+            let channels = space.all("ChannelService.ListChannels", json!({"prefix": prefix}), "channels", usize::MAX).await?;
+            space.table(&channels, &["channel", "kind", "backend", "depth", "published", "error"], "no channels");
+        }
         Channel::Send { channel, payload, msg_type, msg_id, delay, once } => {
             let payload = document("payload", payload)?;
             let fields = json!({"channel": channel, "payload": payload, "msg_type": msg_type, "msg_id": msg_id, "delay_ms": delay,
@@ -214,8 +218,9 @@ pub(crate) async fn channel(remote: &Remote, namespace: &str, command: &Channel)
             let sent = space.call("ChannelService.SendMessage", fields).await?;
             space.say(&text(member(&sent, "msg_id")));
         }
-        Channel::Receive { channel, wait, visibility, once } => {
-            let fields = json!({"channel": channel, "timeout_ms": wait, "visibility_ms": visibility, "client_token": token(once)});
+        Channel::Receive { channel, wait, visibility, of, once } => {
+            let fields = json!({"channel": channel, "timeout_ms": wait, "visibility_ms": visibility, "group": of.group,
+                "client_token": token(once)});
             let received = space.call("ChannelService.ReceiveMessage", fields).await?;
             let message = member(&received, "message");
             if message.is_null() {
@@ -223,12 +228,12 @@ pub(crate) async fn channel(remote: &Remote, namespace: &str, command: &Channel)
             }
             space.table(std::slice::from_ref(message), &["msg_id", "msg_type", "delivery_count", "receipt", "payload"], "");
         }
-        Channel::Ack { channel, msg_id, receipt } => {
-            let fields = json!({"channel": channel, "msg_id": msg_id, "receipt": receipt});
+        Channel::Ack { channel, msg_id, receipt, of } => {
+            let fields = json!({"channel": channel, "msg_id": msg_id, "receipt": receipt, "group": of.group});
             space.done("ChannelService.AckMessage", fields, "acknowledged").await?;
         }
-        Channel::Nack { channel, msg_id, receipt, dead } => {
-            let fields = json!({"channel": channel, "msg_id": msg_id, "receipt": receipt, "requeue": !dead});
+        Channel::Nack { channel, msg_id, receipt, dead, of } => {
+            let fields = json!({"channel": channel, "msg_id": msg_id, "receipt": receipt, "requeue": !dead, "group": of.group});
             space.done("ChannelService.NackMessage", fields, if *dead { "a dead letter" } else { "given back" }).await?;
         }
         Channel::Publish { channel, payload, msg_type, once } => {
@@ -242,18 +247,19 @@ pub(crate) async fn channel(remote: &Remote, namespace: &str, command: &Channel)
             space.follow("ChannelService.SubscribeChannel", fields, *count, |message| text(member(message, "payload"))).await?;
         }
         Channel::Subscriber(command) => subscriber(&space, command).await?,
-        Channel::Status { channel } => {
-            let status = space.call("ChannelService.GetChannel", json!({"channel": channel})).await?;
+        Channel::Status { channel, of } => {
+            let status = space.call("ChannelService.GetChannel", json!({"channel": channel, "group": of.group})).await?;
             let mut columns = vec!["ready", "delayed", "in_flight", "dead", "published", "subscribers"];
-            columns.extend(status.get("dropped").map(|_| "dropped"));
+            columns.extend(["dropped", "behind"].into_iter().filter(|column| status.get(column).is_some()));
             space.table(&[status], &columns, "");
         }
-        Channel::DeadLetters { channel, count } => {
-            let dead = space.all("ChannelService.ListChannelDeadLetters", json!({"channel": channel}), "messages", *count).await?;
+        Channel::DeadLetters { channel, count, of } => {
+            let fields = json!({"channel": channel, "group": of.group});
+            let dead = space.all("ChannelService.ListChannelDeadLetters", fields, "messages", *count).await?;
             space.table(&dead, &["msg_id", "msg_type", "delivery_count", "payload"], "no dead letters");
         }
-        Channel::Redrive { channel, msg_ids } => {
-            let fields = json!({"channel": channel, "msg_ids": msg_ids});
+        Channel::Redrive { channel, of, msg_ids } => {
+            let fields = json!({"channel": channel, "msg_ids": msg_ids, "group": of.group});
             let answer = space.call("ChannelService.RedriveChannelDeadLetters", fields).await?;
             space.say(&format!("sent again: {}", text(member(&answer, "redriven"))));
         }

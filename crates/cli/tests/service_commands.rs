@@ -71,6 +71,28 @@ fn the_commands_for_shared_things_go_round() {
     assert_eq!(said(&run("channel subscriber delete news new")), "forgotten");
     assert_eq!(json("channel status news")["subscribers"], json!(1));
 
+    let first = json("channel receive news --group g")["message"].clone();
+    assert_eq!(first["payload"], json!([1]));
+    assert_eq!(json("channel receive news --group g --wait 1s")["message"]["payload"], json!([2]));
+    assert_eq!(failed(&run("channel receive news --group g")), "error: no message waits");
+    let id = first["msg_id"].as_str().unwrap();
+    assert_eq!(said(&run(&format!("channel nack news {id} --group g --dead"))), "a dead letter");
+    assert!(said(&run("channel dead-letters news --group g")).contains(id));
+    assert_eq!(said(&run("channel dead-letters news")), "no dead letters");
+    assert_eq!(said(&run("channel redrive news --group g")), "sent again: 1");
+    assert_eq!(json("channel receive news --group g")["message"]["msg_id"], json!(id));
+    assert_eq!(said(&run(&format!("channel ack news {id} --group g"))), "acknowledged");
+    let status = json("channel status news --group g");
+    assert_eq!((&status["in_flight"], &status["behind"], &status["subscribers"]), (&json!(1), &json!(0), &json!(2)));
+
+    said(&run("channel send news 1"));
+    let listed = json("channel list");
+    let news = json!({"channel": "news", "kind": "both", "backend": "store", "depth": 1, "published": 2});
+    let jobs = json!({"channel": "jobs", "kind": "queue", "backend": "store", "depth": 0, "published": 0});
+    assert_eq!(listed["channels"], json!([jobs, news]));
+    assert_eq!(json("channel list n")["channels"][0]["channel"], "news");
+    assert_eq!(said(&run("channel list --namespace other")), "no channels");
+
     assert_eq!(said(&run("group join all default/echo/bob --topic t")), "joined");
     assert_eq!(said(&run("group members all")), "default/echo/bob");
     assert_eq!(json("group list")["groups"], json!([{"group": "all", "members": 1}]));

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::request::{List, arguments, decode, encode, reply, row_key, text, unknown, unreadable};
 
 /// The names of blobs. There is one service in each namespace, named `default`; only the node itself asks it.
-pub const TYPE: SystemType = SystemType { name: "blobs", many: false, make: |_| Box::<Blobs>::default(), nature };
+pub const TYPE: SystemType = SystemType { name: "blobs", many: false, knows_actors: false, make: |_| Box::<Blobs>::default(), nature };
 
 /// Blobs of one namespace.
 const MAX_BLOBS: usize = 10_000_000;

@@ -5,6 +5,7 @@
 //! | `q` number | a message of the queue |
 //! | `d` number | a dead letter of the queue |
 //! | `t` number | a message of the topic |
+//! | `g` length, group, `q` or `d`, number | the same of a group of consumers of the topic |
 //! | `s` name | the place of a subscriber: the number of the last message that it was given |
 //! | `v` | up to which number those of the topic are reserved |
 
@@ -13,11 +14,15 @@ use plexspaces_types::{Failure, Payload};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+mod groups;
 mod operation;
 mod queue;
 mod topic;
 
-pub use operation::{From, Given, MAX_DELIVERIES, MAX_PUBLISHED, MAX_QUEUED, MAX_SUBSCRIBERS, Operation, RETENTION_MS, fresh_id, no_queue};
+use groups::{Groups, nothing};
+pub use operation::{
+    From, Given, MAX_DELIVERIES, MAX_PUBLISHED, MAX_QUEUED, MAX_SUBSCRIBERS, Operation, RETENTION_MS, fresh_id, no_groups, no_queue,
+};
 use queue::Queue;
 use topic::Topic;
 
@@ -26,12 +31,13 @@ use crate::request::{reply, unreadable, until};
 
 /// Channels. There is one service for each, named as the channel.
 pub const TYPE: SystemType =
-    SystemType { name: "channels", many: true, make: |name| Box::new(Channel::new(name)), nature: operation::nature };
+    SystemType { name: "channels", many: true, knows_actors: false, make: |name| Box::new(Channel::new(name)), nature: operation::nature };
 
 struct Channel {
     name: String,
     queue: Queue,
     topic: Topic,
+    groups: Groups,
 }
 
 /// A message as it is kept.
@@ -84,7 +90,17 @@ impl Message {
 
 impl Channel {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), queue: Queue::default(), topic: Topic::default() }
+        Self { name: name.to_owned(), queue: Queue::default(), topic: Topic::default(), groups: Groups::default() }
+    }
+}
+
+impl Channel {
+    /// The queue of a group, or the channel's.
+    fn queue_of(&mut self, group: Option<&str>) -> Option<&mut Queue> {
+        match group {
+            Some(group) => self.groups.known(group),
+            None => Some(&mut self.queue),
+        }
     }
 }
 
@@ -92,9 +108,14 @@ impl SystemActor for Channel {
     fn load(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         match key.split_first() {
             Some((kind @ (b'q' | b'd'), number)) => self.queue.load(*kind, number, value),
+            Some((b'g', key)) => self.groups.load(key, value),
             Some((kind @ (b't' | b's' | b'v'), key)) => self.topic.load(*kind, key, value),
             _ => Err(unreadable("row of a channel")),
         }
+    }
+
+    fn loaded(&mut self, _effects: &mut Effects<'_>) {
+        self.groups.loaded(&self.topic);
     }
 
     fn handle(&mut self, request: &SystemRequest<'_>, effects: &mut Effects<'_>) -> Result<Option<Payload>, Failure> {
@@ -106,26 +127,38 @@ impl SystemActor for Channel {
                 self.queue.send(message, delay_ms, &self.name, effects)?;
                 reply(&json!({"msg_id": id}))
             }
-            Operation::Receive { timeout_ms, visibility_ms } => match self.queue.receive(visibility_ms, effects) {
-                Some(message) => reply(&json!({"message": message.given(&self.name)})),
-                None if timeout_ms == 0 => reply(&json!({"message": null})),
-                None => {
-                    self.queue.wait(request.ticket, until(now_ms, timeout_ms)?, visibility_ms);
-                    Ok(None)
+            Operation::Receive { group, timeout_ms, visibility_ms } => {
+                let until_ms = until(now_ms, timeout_ms)?;
+                let message = match &group {
+                    Some(group) => self.groups.receive(group, visibility_ms, &mut self.topic, &self.name, effects)?,
+                    None => self.queue.receive(visibility_ms, effects),
+                };
+                match (message, group) {
+                    (Some(message), _) => return reply(&json!({"message": message.given(&self.name)})),
+                    (None, _) if timeout_ms == 0 => return Ok(Some(nothing())),
+                    (None, Some(group)) => self.groups.wait(&group, request.ticket, until_ms, visibility_ms, &self.topic),
+                    (None, None) => self.queue.wait(request.ticket, until_ms, visibility_ms),
                 }
-            },
-            Operation::Ack { msg_id, receipt } => {
-                self.queue.ack(&msg_id, receipt.as_deref(), effects)?;
+                Ok(None)
+            }
+            // A group for which nobody has received has no message that could be settled.
+            Operation::Ack { group, msg_id, receipt } => {
+                self.queue_of(group.as_deref()).map(|queue| queue.ack(&msg_id, receipt.as_deref(), effects)).transpose()?;
+                // There may be room for the next.
+                self.groups.serve(&mut self.topic, &self.name, effects);
                 Ok(Some(Payload::empty()))
             }
-            Operation::Nack { msg_id, receipt, requeue } => {
-                self.queue.nack(&msg_id, receipt.as_deref(), requeue, &self.name, effects)?;
+            Operation::Nack { group, msg_id, receipt, requeue } => {
+                let name = self.name.clone();
+                let queue = self.queue_of(group.as_deref());
+                queue.map(|queue| queue.nack(&msg_id, receipt.as_deref(), requeue, &name, effects)).transpose()?;
                 Ok(Some(Payload::empty()))
             }
             Operation::Publish { message } => {
                 let message = kept(message, now_ms);
                 let id = message.id.clone();
                 self.topic.publish(message, &self.name, effects);
+                self.groups.serve(&mut self.topic, &self.name, effects);
                 reply(&json!({"msg_id": id}))
             }
             Operation::Subscribe { subscriber, from } => {
@@ -151,31 +184,40 @@ impl SystemActor for Channel {
             }
             Operation::Unsubscribe { subscriber } => {
                 self.topic.unsubscribe(&subscriber, effects);
+                for ticket in self.groups.leave(&subscriber) {
+                    effects.show(ticket, nothing());
+                }
                 Ok(Some(Payload::empty()))
             }
-            Operation::Status => {
-                let mut status = self.queue.status();
+            Operation::Status { group } => {
+                let none = Queue::default();
+                let mut status = self.queue_of(group.as_deref()).map_or_else(|| none.status(), |queue| queue.status());
                 status.extend(self.topic.status());
+                status.extend(group.map(|group| ("behind".to_owned(), json!(self.topic.behind(&group)))));
                 reply(&status)
             }
-            Operation::DeadLetters { after, limit } => {
-                let (messages, next) = self.queue.dead_letters(after, limit, &self.name);
+            Operation::DeadLetters { group, after, limit } => {
+                let name = self.name.clone();
+                let page = self.queue_of(group.as_deref()).map(|queue| queue.dead_letters(after, limit, &name));
+                let (messages, next) = page.unwrap_or_default();
                 reply(&json!({"messages": messages, "next": next}))
             }
-            Operation::Redrive { msg_ids } => {
-                let redriven = self.queue.redrive(msg_ids.as_deref(), &self.name, effects);
-                reply(&json!({"redriven": redriven}))
+            Operation::Redrive { group, msg_ids } => {
+                let name = self.name.clone();
+                let redriven = self.queue_of(group.as_deref()).map(|queue| queue.redrive(msg_ids.as_deref(), &name, effects));
+                reply(&json!({"redriven": redriven.unwrap_or_default()}))
             }
         }
     }
 
     fn due_ms(&self) -> Option<u64> {
-        [self.queue.due_ms(), self.topic.due_ms()].into_iter().flatten().min()
+        [self.queue.due_ms(), self.topic.due_ms(), self.groups.due_ms()].into_iter().flatten().min()
     }
 
     fn tick(&mut self, effects: &mut Effects<'_>) {
         self.queue.tick(&self.name, effects);
         self.topic.tick(&self.name, effects);
+        self.groups.tick(&mut self.topic, &self.name, effects);
     }
 }
 

@@ -17,7 +17,7 @@ mod channel;
 use crate::request::{List, arguments, check_key, decode, encode, number, page_limit, reply, row_key, unknown, unreadable};
 
 /// Process groups. There is one service of them in each namespace, named `default`.
-pub const TYPE: SystemType = SystemType { name: "groups", many: false, make: |_| Box::<Groups>::default(), nature };
+pub const TYPE: SystemType = SystemType { name: "groups", many: false, knows_actors: false, make: |_| Box::<Groups>::default(), nature };
 
 /// Memberships in one namespace.
 const MAX_MEMBERSHIPS: usize = 1_000_000;

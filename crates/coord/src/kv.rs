@@ -17,7 +17,7 @@ use crate::request::{List, arguments, check_key, cut, decode, encode, expiry, nu
 use crate::waiting::Waiting;
 
 /// Shared key-value pairs. There is one service of them in each namespace, named `default`.
-pub const TYPE: SystemType = SystemType { name: "kv", many: false, make: |_| Box::<Pairs>::default(), nature };
+pub const TYPE: SystemType = SystemType { name: "kv", many: false, knows_actors: false, make: |_| Box::<Pairs>::default(), nature };
 
 /// Pairs in one namespace.
 const MAX_PAIRS: usize = 10_000_000;

@@ -16,7 +16,7 @@ use crate::request::{List, arguments, check_key, decode, encode, life, number, r
 use crate::waiting::Waiting;
 
 /// Locks. There is one service of them in each namespace, named `default`.
-pub const TYPE: SystemType = SystemType { name: "locks", many: false, make: |_| Box::<Locks>::default(), nature };
+pub const TYPE: SystemType = SystemType { name: "locks", many: false, knows_actors: false, make: |_| Box::<Locks>::default(), nature };
 
 /// Locks that are held at the same time.
 const MAX_LOCKS: usize = 1_000_000;

@@ -6,16 +6,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plexspaces_actor::{Effects, Nature, SystemActor, SystemRequest, SystemType};
+use plexspaces_actor::{Effects, FORGET, Nature, SystemActor, SystemRequest, SystemType};
 use plexspaces_types::{Code, Failure, Payload};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::request::{List, arguments, check_document, check_key, decode, encode, expiry, reply, row_key, text, unknown, unreadable};
+use crate::request::{
+    Forget, List, arguments, check_document, check_key, decode, encode, expiry, reply, row_key, text, unknown, unreadable,
+};
 
 /// The registry. There is one in each namespace, named `default`.
-pub const TYPE: SystemType = SystemType { name: "registry", many: false, make: |_| Box::<Registry>::default(), nature };
+pub const TYPE: SystemType = SystemType { name: "registry", many: false, knows_actors: true, make: |_| Box::<Registry>::default(), nature };
 
 /// Entries in one namespace.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -86,7 +88,12 @@ struct Find {
 }
 
 fn nature(operation: &str, _: &Payload) -> Result<Nature, Failure> {
-    Ok(if matches!(operation, "lookup" | "find") { Nature::Look } else { Nature::Change })
+    match operation {
+        "lookup" | "find" => Ok(Nature::Look),
+        // Only the runtime asks for it.
+        FORGET => Err(unknown("registries", operation)),
+        _ => Ok(Nature::Change),
+    }
 }
 
 impl SystemActor for Registry {
@@ -137,6 +144,18 @@ impl SystemActor for Registry {
                 let (page, next) = list.page(&self.entries, wanted, |entry| entry.metadata.len() + size_of_labels(&entry.labels))?;
                 let entries: Vec<_> = page.into_iter().map(|(name, entry)| shown(name, entry)).collect();
                 reply(&json!({"entries": entries, "next": next}))
+            }
+            FORGET => {
+                let forget: Forget = arguments(request.payload)?;
+                let is_gone = |entry: &Entry| forget.means(request, &entry.target);
+                let gone: Vec<String> = self.entries.iter().filter(|(_, entry)| is_gone(entry)).map(|(name, _)| name.clone()).collect();
+                for name in &gone {
+                    if effects.is_full() {
+                        return reply(&json!({"more": true}));
+                    }
+                    self.remove(name, effects);
+                }
+                reply(&json!({"more": false}))
             }
             other => Err(unknown("registries", other)),
         }

@@ -1,9 +1,10 @@
 //! What all services do with a request's payload.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use plexspaces_types::{Code, Failure, Payload};
+use plexspaces_actor::SystemRequest;
+use plexspaces_types::{ActorId, Code, Failure, Payload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -77,6 +78,24 @@ pub(crate) fn cut<T>(all: impl IntoIterator<Item = T>, limit: usize, bytes: impl
         page.push(item);
     }
     (page, false)
+}
+
+/// The types of actors that are to be forgotten.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Forget {
+    types: BTreeSet<String>,
+}
+
+impl Forget {
+    /// Whether a text is the printed identity of such an actor of the service's namespace.
+    pub(crate) fn means(&self, request: &SystemRequest<'_>, printed: &str) -> bool {
+        ActorId::parse(request.tenant, printed).is_some_and(|id| self.is_of(request, &id))
+    }
+
+    pub(crate) fn is_of(&self, request: &SystemRequest<'_>, id: &ActorId) -> bool {
+        id.namespace == *request.namespace && self.types.contains(id.actor_type.as_str())
+    }
 }
 
 /// The arguments of a list.

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
-use plexspaces_actor::{Effects, Nature, SystemActor, SystemRequest, SystemType};
+use plexspaces_actor::{Effects, FORGET, Nature, SystemActor, SystemRequest, SystemType};
 use plexspaces_types::{ActorId, Code, Failure, Name, Payload};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,16 +29,19 @@ use space::{Place, Space, Tuple};
 use waiters::{Waiter, Waiters, Wish};
 
 use crate::numbers::Numbers;
-use crate::request::{arguments, cut, expiry, page_limit, unknown, unreadable, until};
+use crate::request::{Forget, arguments, cut, expiry, page_limit, unknown, unreadable, until};
 
 /// Tuple spaces. There is one in each namespace, named `default`.
-pub const TYPE: SystemType = SystemType { name: "tuples", many: false, make: |_| Box::<TupleSpace>::default(), nature };
+pub const TYPE: SystemType = SystemType { name: "tuples", many: false, knows_actors: true, make: |_| Box::<TupleSpace>::default(), nature };
 
 /// Tuples in one space.
 const MAX_TUPLES: usize = 10_000_000;
 
 /// Bytes of one tuple's JSON text.
 const MAX_BYTES: usize = 1 << 20;
+
+/// How tuples begin in which a service has written which actor it is: `["svc", name, actor]`.
+const SLOT: &str = "svc";
 
 /// Patterns to which actors have subscribed.
 const MAX_SUBSCRIPTIONS: usize = 10_000;
@@ -160,6 +163,8 @@ fn nature(operation: &str, payload: &Payload) -> Result<Nature, Failure> {
         }
         "read" if arguments::<Look>(payload)?.timeout_ms == 0 => Nature::Look,
         "read_all" | "count" => Nature::Look,
+        // Only the runtime asks for it.
+        FORGET => return Err(unknown("tuple spaces", operation)),
         _ => Nature::Change,
     })
 }
@@ -275,6 +280,11 @@ impl SystemActor for TupleSpace {
                     effects.delete(&subscription_key(&subscription));
                 }
                 Ok(Some(Payload::empty()))
+            }
+            FORGET => {
+                let forget: Forget = arguments(request.payload)?;
+                let more = self.forget(&forget, request, effects)?;
+                Ok(Some(Payload::Json(format!(r#"{{"more":{more}}}"#))))
             }
             other => Err(unknown("tuple spaces", other)),
         }
@@ -418,6 +428,31 @@ impl TupleSpace {
         let (page, more) = cut(live, limit, |(_, tuple)| tuple.text().len());
         let next = page.last().filter(|_| more).map(|(place, _)| place.number);
         Ok((page.into_iter().map(|(place, tuple)| (place, Box::from(tuple.text()))).collect(), next))
+    }
+
+    /// Removes what stands for actors that are gone: their subscriptions, and the slots in which services have written who they are. Whether
+    /// there are more.
+    fn forget(&mut self, forget: &Forget, request: &SystemRequest<'_>, effects: &mut Effects<'_>) -> Result<bool, Failure> {
+        let is_gone = |subscription: &Subscription| forget.is_of(request, &subscription.actor);
+        let subscriptions = self.subscriptions.iter().filter(|(_, known)| is_gone(known)).map(|(id, _)| id.clone()).collect::<Vec<_>>();
+        let slots = Pattern::parse(vec![SLOT.into(), Value::Null, Value::Null])?;
+        let target = |tuple: &Tuple| serde_json::from_str::<(Value, Value, String)>(tuple.text()).ok().map(|(_, _, target)| target);
+        let is_gone = |tuple: &Tuple| target(tuple).is_some_and(|target| forget.means(request, &target));
+        let tuples: Vec<Place> = self.space.find(&slots, None).filter(|(_, tuple)| is_gone(tuple)).map(|(place, _)| place).collect();
+        for id in &subscriptions {
+            if effects.is_full() {
+                return Ok(true);
+            }
+            self.subscriptions.remove(id);
+            effects.delete(&subscription_key(id));
+        }
+        for place in tuples {
+            if effects.is_full() {
+                return Ok(true);
+            }
+            self.remove(place, effects);
+        }
+        Ok(false)
     }
 
     fn subscribe(&mut self, pattern: Vec<Value>, sender: Option<&ActorId>, effects: &mut Effects<'_>) -> Result<Payload, Failure> {

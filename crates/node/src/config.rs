@@ -286,6 +286,25 @@ pub struct ChannelsConfig {
 }
 
 impl ChannelsConfig {
+    /// Where those channels are for which no application says otherwise, by the name for the runtime; `None` is the store.
+    pub(crate) fn home(&self) -> Option<&'static str> {
+        match self.default {
+            // In the order in which they are preferred. Nobody's messages are lost because nothing was said.
+            ChannelBackend::Auto => {
+                let brokers = [("kafka", self.kafka.is_some()), ("nats", self.nats.is_some()), ("sqs", self.sqs.is_some())];
+                brokers.into_iter().find(|(_, is_there)| *is_there).map(|(name, _)| name)
+            }
+            ChannelBackend::Store => None,
+            ChannelBackend::Memory => Some("memory"),
+            ChannelBackend::Kafka => Some("kafka"),
+            ChannelBackend::Nats => Some("nats"),
+            ChannelBackend::Redis => Some("redis"),
+            ChannelBackend::Sqs => Some("sqs"),
+            ChannelBackend::Udp => Some("udp"),
+            ChannelBackend::ProcessGroup => Some("process_group"),
+        }
+    }
+
     /// What the types of single keys cannot say.
     fn check(&self) -> Result<(), &'static str> {
         if !cfg!(feature = "kafka") && (self.kafka.is_some() || self.default == ChannelBackend::Kafka) {
@@ -320,6 +339,8 @@ pub enum ChannelBackend {
     Auto,
     /// The node's store.
     Store,
+    /// The node's memory. What is there ends with the node.
+    Memory,
     /// The cluster of `[channels.kafka]`.
     Kafka,
     /// The server of `[channels.nats]`.
@@ -666,6 +687,25 @@ mod tests {
         assert!(unreadable.contains("percent-encoded") && !unreadable.contains("cret"), "{unreadable}");
         let other = error("[store]\nbackend = \"redis\"\nurl = \"postgres://plex:s3cret@db/state\"");
         assert!(other.contains("redis://") && !other.contains("cret"), "{other}");
+    }
+
+    #[test]
+    fn channels_are_at_the_first_broker_that_there_is_and_else_in_the_store() {
+        let parse = |sections: &[&str]| -> ChannelsConfig { toml::from_str(&sections.concat()).unwrap() };
+        let (kafka, nats) = ("[kafka]\nbootstrap = [\"h:9092\"]\n", "[nats]\nurl = \"nats://h\"\n");
+        let (sqs, redis) = ("[sqs]\nregion = \"eu-west-1\"\n", "[redis]\nurl = \"redis://h\"\n");
+        let udp = "[udp]\ncluster_name = \"lab\"\n";
+        let home = |sections: &[&str]| parse(sections).home();
+        assert_eq!(home(&[udp, redis, sqs, nats, kafka]), Some("kafka"));
+        assert_eq!(home(&[udp, redis, sqs, nats]), Some("nats"));
+        assert_eq!(home(&[udp, redis, sqs]), Some("sqs"));
+        assert_eq!(home(&[udp, redis]), None, "neither loses messages unasked");
+        assert_eq!(home(&[]), None);
+        for named in ["kafka", "nats", "redis", "sqs", "udp", "process_group", "memory"] {
+            let default = format!("default = \"{named}\"\n");
+            assert_eq!(home(&[&default, kafka, nats, sqs, redis, udp]), Some(named));
+        }
+        assert_eq!(home(&["default = \"store\"\n", kafka]), None);
     }
 
     #[test]

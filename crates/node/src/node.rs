@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bring_up::{BringUp, is_passing};
 use crate::lock::DataDirLock;
 use crate::store::OpenStore;
-use crate::{ChannelBackend, ChannelsConfig, Config, Error, Telemetry, blobs};
+use crate::{ChannelsConfig, Config, Error, Telemetry, blobs};
 
 /// Where a node can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,17 +213,7 @@ async fn brokers(config: &ChannelsConfig) -> Result<Brokers, Error> {
         }
         brokers.by_name.insert("udp".to_owned(), Arc::new(Udp::open(&udp.access()).map_err(wrong)?));
     }
-    let default = match config.default {
-        // In the order in which they are preferred.
-        ChannelBackend::Auto => ["kafka", "nats", "sqs"].into_iter().find(|name| brokers.by_name.contains_key(*name)),
-        ChannelBackend::Store => None,
-        ChannelBackend::Kafka => Some("kafka"),
-        ChannelBackend::Nats => Some("nats"),
-        ChannelBackend::Redis => Some("redis"),
-        ChannelBackend::Sqs => Some("sqs"),
-        ChannelBackend::Udp => Some("udp"),
-        ChannelBackend::ProcessGroup => Some("process_group"),
-    };
+    let default = config.home();
     if !brokers.by_name.is_empty() {
         let known: Vec<&str> = brokers.by_name.keys().map(String::as_str).collect();
         tracing::info!(brokers = known.join(", "), default = default.unwrap_or("store"), "channels initialized");

@@ -1,7 +1,5 @@
 """One of several candidates leads. The lease of one that is gone ends, another leads, and what the former one still sends is refused."""
 
-import json
-
 from plexspaces import actor, handler, host, init_handler, state
 
 
@@ -13,18 +11,19 @@ class Candidate:
     def setup(self, config: dict) -> None:
         """Begins to try."""
         args = config["args"]
-        self.lease_secs = float(args.get("lease_secs", 30))
+        lease_ms = int(float(args.get("lease_secs", 30)) * 1000)
+        self.election = host.election("leader", lease_ms)
         self.token = ""
         self.paused = False
-        host.timer_start("try_to_lead", every_ms=int(self.lease_secs * 1000 / 3))
+        host.timer_start("try_to_lead", every_ms=lease_ms // 3)
 
     @handler("try_to_lead", "cast")
     def try_to_lead(self) -> None:
-        """Takes the lock or renews its lease: the same call does both."""
+        """Becomes the leader or begins its lease anew: the same call does both."""
         if self.paused:
             return
-        result = host.lock_acquire("", "leader", self.actor_id, "leader of the example", self.lease_secs, 0)
-        self.token = "" if result.startswith("ERROR") else json.loads(result)["version"]
+        self.election.campaign()
+        self.token = self.election.token
 
     @handler("status")
     def status(self) -> dict:

@@ -195,6 +195,44 @@ def test_locks_in_their_long_form(a: ActorHarness, b: ActorHarness) -> None:
     assert run(b, f'host.lock_release("", "leader-election", "b", {second["version"]!r})') is True
 
 
+@actor
+class Candidate:
+    """Tells of its part in an election."""
+
+    def __init__(self) -> None:
+        self.election = host.election("boss", 9000)
+
+    @handler("do")
+    def do(self, what: str, timeout_ms: int | None = None) -> Any:
+        election, arguments = self.election, [] if timeout_ms is None else [timeout_ms]
+        value = getattr(election, what)
+        return [value(*arguments) if callable(value) else value, election.is_leader, election.token]
+
+
+def test_an_election_has_one_leader_at_a_time_with_a_token_that_grows(world: World) -> None:
+    one, two = (ActorHarness(Candidate, key=key, world=world) for key in ("one", "two"))
+
+    def do(candidate: ActorHarness, what: str, timeout_ms: int | None = None) -> Any:
+        return candidate.ask("do", {"what": what, "timeout_ms": timeout_ms})
+
+    won, leads, first = do(one, "campaign")
+    assert won and leads and do(two, "campaign") == [False, False, ""]
+    assert do(two, "leader")[0] == do(one, "leader")[0] == "default/candidate/one"
+    # Whoever renews in time leads on, with the same token.
+    for _ in range(3):
+        one.advance(6000)
+        assert do(one, "renew") == [True, True, first]
+        assert do(two, "renew") == [False, False, ""] and do(two, "campaign") == [False, False, ""]
+    # The lease of one that does not is over for itself too, before it has asked.
+    one.advance(9000)
+    assert do(one, "is_leader") == [False, False, ""] and do(two, "leader")[0] is None
+    won, leads, second = do(two, "campaign")
+    assert won and leads and int(second) > int(first)
+    assert do(one, "renew") == [False, False, ""] and do(one, "resign") == [False, False, ""]
+    assert do(two, "resign") == [True, False, ""]
+    assert do(one, "campaign", 1000)[:2] == [True, True]
+
+
 def test_a_wait_for_a_lock(a: ActorHarness, b: ActorHarness) -> None:
     run(a, "host.lock_acquire('k', 1000)")
     assert run(b, "host.lock_acquire('k', 1000, timeout_ms=999)") is None
@@ -311,6 +349,26 @@ def test_a_topic(a: ActorHarness, b: ActorHarness) -> None:
     assert a.host.clock_ms == began
     assert run(a, "[channel.subscribe('news').next(), channel.subscribe('news').next()]") == [{"n": 3}, None]
     assert a.host.clock_ms == began + 300_000
+
+
+def test_consumers_of_a_group_share_a_topic(a: ActorHarness, b: ActorHarness) -> None:
+    group = "host.channel_subscribe('news', subscriber='g')"
+    run(a, "[host.channel_publish('news', {'n': n}, msg_id=f'm{n}') for n in (1, 2, 3)]")
+    one, two = run(a, f"{group}.receive(0)"), run(b, f"{group}.receive(0, visibility_ms=1000)")
+    assert [one["payload"], two["payload"]] == [{"n": 1}, {"n": 2}]
+    run(a, f"{group}.ack({one!r})")
+    assert run(a, "host.channel_subscribe('news').receive(0)['payload']") == {"n": 1}, "an actor by itself is a group of one"
+    # What one has not acknowledged in time another is given.
+    assert run(a, f"{group}.receive(0)['payload']") == {"n": 3}
+    again = run(a, f"{group}.receive(2000)")
+    assert (again["payload"], again["delivery_count"]) == ({"n": 2}, 2)
+    with pytest.raises(ConflictError, match="does not hold any more"):
+        run(b, f"{group}.ack({two!r})")
+    run(a, f"{group}.nack({again!r}, requeue=False)")
+    assert run(b, f"{group}.receive(5)") is None
+    with pytest.raises(InvalidArgumentError, match="takes a message of receive"):
+        run(a, f"{group}.ack('m1')")
+
 
 
 def test_names(a: ActorHarness, b: ActorHarness) -> None:

@@ -91,6 +91,7 @@ pub use saga::Saga;
 pub use serde_json::{Value, json};
 pub use services::blobs::Blobs;
 pub use services::channels::{Channel, ChannelMessage, Sending, Start, Subscriber};
+pub use services::election::Election;
 pub use services::groups::ProcessGroups;
 pub use services::kv::{KvChange, KvChanges, SharedKv};
 pub use services::locks::{Lock, Locks};

@@ -11,6 +11,7 @@ use crate::ActorContext;
 
 pub(crate) mod blobs;
 pub(crate) mod channels;
+pub(crate) mod election;
 pub(crate) mod groups;
 pub(crate) mod kv;
 pub(crate) mod locks;

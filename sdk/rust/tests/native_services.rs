@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexspaces_sdk::{
-    ActorContext, BehaviorError, BlobAccess, Code, Failure, Message, Node, NodeBuilder, Registering, RequestContext, Sending, Start, Value,
-    call_message, gen_server_actor, handler, json, plexspaces_handlers, run_handler, workflow_actor,
+    ActorContext, BehaviorError, BlobAccess, Code, Election, Failure, Message, Node, NodeBuilder, Registering, RequestContext, Sending,
+    Start, Value, call_message, gen_server_actor, handler, json, plexspaces_handlers, run_handler, workflow_actor,
 };
 use plexspaces_store::Memory;
 use serde::{Deserialize, Serialize};
@@ -142,6 +142,50 @@ async fn channels(ctx: &ActorContext) -> Result<Value, BehaviorError> {
     Ok(json!([first, second.msg_id, none.is_none(), counts, heard]))
 }
 
+async fn consumers(ctx: &ActorContext) -> Result<Value, BehaviorError> {
+    let topic = ctx.channel("shared");
+    for n in 1..=2_u64 {
+        topic.publish(Message::new("job", &json!({"n": n}))?).await?;
+    }
+    let (one, other) = (topic.subscribe_as("g", Start::Earliest).await?, topic.subscribe_as("g", Start::Latest).await?);
+    let (first, second) = (one.receive(NOW, Some(LONG)).await?.unwrap(), other.receive(NOW, None).await?.unwrap());
+    other.ack(&second).await?;
+    one.nack(&first, true).await?;
+    let again = other.receive(SOON, None).await?.unwrap();
+    let late = one.ack(&first).await;
+    // What has no result leaves a durable actor with its turn.
+    let late = late.err().map_or("sent", |failure| failure.code.name());
+    other.nack(&again, false).await?;
+    let none = one.receive(SOON, None).await?;
+    let own = topic.subscribe(Start::Earliest).await?.receive(NOW, None).await?.unwrap();
+    one.unsubscribe().await?;
+    assert!(late == "conflict" || late == "sent", "{late}");
+    Ok(json!([first.payload, second.payload, again.delivery_count, none.is_none(), own.payload]))
+}
+
+async fn election(ctx: &ActorContext) -> Result<Value, BehaviorError> {
+    let mut election = Election::new("boss", LONG);
+    let before = [election.is_leader(ctx), election.renew(ctx).await?, election.resign(ctx).await?, election.leader(ctx).await?.is_some()];
+    let won = election.campaign(ctx, NOW).await?;
+    let token: u64 = election.token(ctx).unwrap().parse().unwrap();
+    let leads = [won, election.is_leader(ctx), election.renew(ctx).await?, election.campaign(ctx, NOW).await?];
+    assert_eq!(election.token(ctx), Some(token.to_string().as_str()), "one that leads keeps its token");
+    assert_eq!(election.leader(ctx).await?, Some(ctx.self_id().to_string()));
+    // Whoever comes to life anew leads on.
+    let mut anew = Election::new("boss", LONG);
+    assert!(anew.campaign(ctx, NOW).await? && anew.token(ctx) == election.token(ctx));
+    let resigned = [election.resign(ctx).await?, election.is_leader(ctx), election.resign(ctx).await?];
+    let another = ctx.locks().acquire_as("boss", "another", LONG, NOW).await?.unwrap();
+    assert!(another.version.parse::<u64>().unwrap() > token);
+    let lost = [anew.renew(ctx).await?, anew.is_leader(ctx), anew.campaign(ctx, SOON).await?];
+    ctx.locks().release("boss", &another.version).await?;
+    // A lease that is over is over for its holder too.
+    let mut brief = Election::new("boss", SOON);
+    let brief_won = brief.campaign(ctx, NOW).await?;
+    ctx.sleep(2 * SOON).await?;
+    Ok(json!([before, leads, resigned, lost, [brief_won, brief.is_leader(ctx), brief.renew(ctx).await?]]))
+}
+
 async fn blobs(ctx: &ActorContext) -> Result<Value, BehaviorError> {
     let blobs = ctx.blobs();
     let put = blobs.put("b/1", "text/plain", "hello world").await?;
@@ -161,6 +205,8 @@ async fn drive(ctx: &ActorContext, msg: &Message) -> Result<Value, BehaviorError
     match msg.json::<Value>()?["what"].as_str().unwrap_or_default() {
         "tuples" => tuples(ctx).await,
         "locks" => locks(ctx).await,
+        "consumers" => consumers(ctx).await,
+        "election" => election(ctx).await,
         "pairs" => pairs(ctx).await,
         "groups" => groups(ctx).await,
         "names" => names(ctx).await,
@@ -310,6 +356,17 @@ async fn native_actors_share_a_tuple_space() {
 async fn native_actors_share_locks() {
     let wanted = json!([true, [true, false], true, [true, false], ["ada", "m", true], true, true]);
     both("locks", wanted).await;
+}
+
+#[tokio::test]
+async fn native_actors_elect_a_leader() {
+    let before = [false; 4];
+    both("election", json!([before, [true, true, true, true], [true, false, false], [false, false, false], [true, false, false]])).await;
+}
+
+#[tokio::test]
+async fn native_actors_that_receive_at_one_place_share_a_topic() {
+    both("consumers", json!([{"n": 1}, {"n": 2}, 2, true, {"n": 1}])).await;
 }
 
 #[tokio::test]

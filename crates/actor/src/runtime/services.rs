@@ -2,14 +2,18 @@
 
 use serde_json::value::RawValue;
 
+use super::channels::LIST;
 use super::*;
-use crate::broker::Home;
-use crate::system::ONLY;
+use crate::broker::{Home, SERVICE};
+use crate::registry::Kind;
 use crate::system::cell::{Poke, SystemCell};
-use crate::system::run;
+use crate::system::{FORGET, ONLY, in_memory, run};
 
 /// How long after the start of a node an actor may take to be there.
 const APPEARANCE: Duration = Duration::from_secs(60);
+
+/// How long a service may take to forget names.
+const FORGETTING: Duration = Duration::from_secs(10);
 
 /// The service of process groups.
 const GROUPS: &str = "groups";
@@ -39,11 +43,38 @@ impl Runtime {
         if self.0.draining.load(Ordering::SeqCst) {
             return Err(Failure::new(Code::Unavailable, "the node is shutting down"));
         }
+        if service == SERVICE && request.operation == LIST {
+            return self.list_channels(ctx, &request.payload).await;
+        }
         let kind = self.0.systems.kind(service)?;
         let id = kind.identity(&ctx.tenant, &ctx.namespace, name)?;
         // It refuses what is not for everybody.
         (kind.nature)(&request.operation, &request.payload)?;
         self.ask_from(Place::Asker, ctx.clone(), id, message(request, MessageKind::Call)).await
+    }
+
+    /// Has the services of a namespace forget the names of actors whose types are gone.
+    pub(super) async fn forget_types(&self, tenant: &Name, namespace: &Name, retired: &[Arc<Kind>]) -> Result<(), Failure> {
+        // Where the node ends, the next one has them again.
+        if retired.is_empty() || self.is_draining() {
+            return Ok(());
+        }
+        let types: Vec<&str> = retired.iter().map(|kind| kind.name.as_str()).collect();
+        let payload = Payload::from_value(&serde_json::json!({"types": types}));
+        let ctx = RequestContext::external(tenant.clone(), namespace.clone(), "undeploy");
+        for kind in self.0.systems.that_know_actors() {
+            let id = kind.identity(tenant, namespace, ONLY)?;
+            loop {
+                let request = Request { operation: FORGET.to_owned(), payload: payload.clone(), idempotency_key: None };
+                let ctx = ctx.clone().with_deadline(crate::now() + FORGETTING);
+                let reply = self.ask_from(Place::Asker, ctx, id.clone(), message(request, MessageKind::Call)).await?;
+                let reply: serde_json::Value = serde_json::from_slice(reply.as_bytes()).unwrap_or_default();
+                if reply.get("more") != Some(&serde_json::Value::Bool(true)) {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether the node is ending.
@@ -56,8 +87,10 @@ impl Runtime {
     }
 
     pub(super) async fn deliver_to_system(&self, id: &ActorId, mut envelope: Box<Envelope>, wait: Wait) -> Result<(), Failure> {
+        self.list_channel(id, &envelope.message.operation).await?;
         match self.0.channels.home_of(id) {
             Home::Node => self.deliver_to_cell(id, envelope, wait).await,
+            Home::Memory => self.deliver_to_cell(&in_memory(id)?, envelope, wait).await,
             Home::Broker(broker) => self.deliver_to_broker(broker, id, envelope, wait).await,
             Home::Group => {
                 let groups = self.0.systems.kind(GROUPS)?.identity(&id.tenant, &id.namespace, ONLY)?;

@@ -4,10 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use plexspaces_store::{Memory, Store};
 use plexspaces_types::{ActorId, Code, Failure};
 use tokio_util::time::delay_queue;
 
-use super::{SystemType, type_of};
+use super::{IN_MEMORY, SystemType, type_of};
 use crate::cell::Envelope;
 use crate::mailbox::{Mailbox, Urgent};
 
@@ -17,6 +18,8 @@ const CAPACITY: usize = 4096;
 pub(crate) struct SystemCell {
     pub(crate) id: ActorId,
     pub(super) kind: SystemType,
+    /// Where its rows are.
+    pub(super) store: Arc<dyn Store>,
     pub(crate) mailbox: Mailbox<Box<Body>, Box<Envelope>, Poke>,
     /// Where in the wheel its next look is.
     pub(crate) look: Mutex<Option<delay_queue::Key>>,
@@ -61,15 +64,18 @@ impl Open {
 }
 
 /// The system actors of a node.
-#[derive(Default)]
 pub(crate) struct Systems {
     types: HashMap<&'static str, SystemType>,
+    store: Arc<dyn Store>,
+    /// The rows of those that end with the node.
+    memory: Arc<dyn Store>,
     cells: Mutex<HashMap<ActorId, Arc<SystemCell>>>,
 }
 
 impl Systems {
-    pub(crate) fn new(types: &[SystemType]) -> Self {
-        Self { types: types.iter().map(|kind| (kind.name, *kind)).collect(), cells: Mutex::default() }
+    pub(crate) fn new(types: &[SystemType], store: Arc<dyn Store>) -> Self {
+        let types = types.iter().map(|kind| (kind.name, *kind)).collect();
+        Self { types, store, memory: Arc::new(Memory::default()), cells: Mutex::default() }
     }
 
     /// The kind of this name.
@@ -77,13 +83,23 @@ impl Systems {
         self.types.get(name).copied().ok_or_else(|| Failure::new(Code::NotFound, format!("this node has no service {name:?}")))
     }
 
+    /// The kinds that keep names of actors.
+    pub(crate) fn that_know_actors(&self) -> impl Iterator<Item = SystemType> {
+        self.types.values().filter(|kind| kind.knows_actors).copied()
+    }
+
     /// The actor, made if need be.
     pub(crate) fn cell(&self, id: &ActorId) -> Result<Arc<SystemCell>, Failure> {
-        let kind = self.kind(type_of(id).unwrap_or_default())?;
+        let name = type_of(id).unwrap_or_default();
+        let (name, store) = match name.strip_suffix(IN_MEMORY) {
+            Some(name) => (name, &self.memory),
+            None => (name, &self.store),
+        };
+        let kind = self.kind(name)?;
         let mut cells = self.cells.lock();
         let cell = cells.entry(id.clone()).or_insert_with(|| {
             let mailbox = Mailbox::new(Box::default(), CAPACITY, false);
-            Arc::new(SystemCell { id: id.clone(), kind, mailbox, look: Mutex::default() })
+            Arc::new(SystemCell { id: id.clone(), kind, store: store.clone(), mailbox, look: Mutex::default() })
         });
         Ok(cell.clone())
     }

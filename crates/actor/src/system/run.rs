@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use plexspaces_durable::Tenure;
 use plexspaces_store::{Batch, Partition, Range};
-use plexspaces_types::{ActorId, Code, Failure, MessageKind, Name, Payload};
+use plexspaces_types::{ActorId, Code, Failure, MessageKind, Payload};
 
 use super::cell::{Body, Open, Poke, SystemCell};
 use super::seen::{Keyed, Seen};
@@ -29,7 +29,7 @@ const PAGE: usize = 1000;
 
 pub(crate) struct Live {
     actor: Box<dyn SystemActor>,
-    tenant: Name,
+    id: ActorId,
     tenure: Tenure,
     seen: Seen,
     senders: Senders,
@@ -142,7 +142,7 @@ async fn give(runtime: &Runtime, id: &ActorId, envelope: Box<Envelope>, result: 
 
 /// Takes over from the activation before, and reads the whole partition: from then on nobody else changes it.
 async fn load(runtime: &Runtime, cell: &SystemCell) -> Result<Live, Failure> {
-    let store = &runtime.config().store;
+    let store = &cell.store;
     let partition = Partition::actor(&cell.id);
     let unreadable = |_| Failure::new(Code::StorageFailed, "the epoch of the service cannot be read");
     let mut tenure = Tenure::of(store.get(&partition, Tenure::KEY).await?.as_ref()).map_err(unreadable)?;
@@ -165,7 +165,7 @@ async fn load(runtime: &Runtime, cell: &SystemCell) -> Result<Live, Failure> {
     }
     Ok(Live {
         actor,
-        tenant: cell.id.tenant.clone(),
+        id: cell.id.clone(),
         tenure,
         seen,
         senders,
@@ -242,7 +242,7 @@ impl Live {
         writes.extend(heard.iter().map(|(sender, number)| self.senders.hear(sender, *number, now_ms)));
         writes.extend(self.senders.forget());
         writes.extend(self.seen.forget(now_ms));
-        if let Err(failure) = self.commit(runtime, cell, writes).await {
+        if let Err(failure) = self.commit(cell, writes).await {
             let times = undone(runtime, cell, ready.into_iter().map(|(envelope, _)| envelope), &failure).await;
             return Err((failure, times));
         }
@@ -262,14 +262,14 @@ impl Live {
         Ok(())
     }
 
-    async fn commit(&mut self, runtime: &Runtime, cell: &SystemCell, writes: Vec<plexspaces_store::Write>) -> Result<(), Failure> {
+    async fn commit(&mut self, cell: &SystemCell, writes: Vec<plexspaces_store::Write>) -> Result<(), Failure> {
         if writes.is_empty() {
             return Ok(());
         }
         let mut batch = Batch::new(Partition::actor(&cell.id));
         self.tenure.fence(&mut batch);
         batch.writes.extend(writes);
-        runtime.config().store.commit(batch).await.map_err(|error| untaken(&cell.id, error))
+        cell.store.commit(batch).await.map_err(|error| untaken(&cell.id, error))
     }
 
     /// Looks now and then which senders keep no message any more. The next commit forgets them.
@@ -285,7 +285,7 @@ impl Live {
     async fn forget_senders(&mut self, runtime: &Runtime, cell: &SystemCell) -> Result<(), Failure> {
         self.senders.look(runtime, cell, u64::MAX).await?;
         let writes = self.senders.forget();
-        self.commit(runtime, cell, writes).await
+        self.commit(cell, writes).await
     }
 
     fn receive(&mut self, envelope: Box<Envelope>, effects: &mut Effects<'_>, ready: &mut Ready, heard: &mut HashMap<ActorId, u64>) {
@@ -336,7 +336,8 @@ impl Live {
             ticket,
             operation: &envelope.message.operation,
             payload: &envelope.message.payload,
-            tenant: &self.tenant,
+            tenant: &self.id.tenant,
+            namespace: &self.id.namespace,
             sender: envelope.message.sender.as_ref(),
         };
         let outcome = self.actor.handle(&request, effects);

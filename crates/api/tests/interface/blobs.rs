@@ -70,3 +70,32 @@ async fn a_blob_without_a_media_type_is_bytes() {
     let long = node.send("PUT", &path("b"), &[("content-type", &"a".repeat(257))], "x").await;
     assert_eq!((long.reason().as_str(), long.field().as_str()), ("invalid_argument", "content_type"));
 }
+
+#[tokio::test]
+async fn a_tenant_knows_nothing_of_anothers_blobs() {
+    let node = Node::start().await;
+    let (own, acme) = (path("plan"), format!("{}?tenant_id=acme", path("plan")));
+    assert_eq!(node.send("PUT", &own, &[], "ours").await.status, 200);
+    for hidden in [acme.clone(), format!("{}/info?tenant_id=acme", path("plan"))] {
+        assert_eq!(node.get(&hidden).await.reason(), "not_found", "{hidden}");
+    }
+    assert_eq!(node.send("DELETE", &acme, &[], "").await.json(), json!({"deleted": false}));
+    assert_eq!(node.get("/api/v1/blobs?tenant_id=acme").await.json()["blobs"], json!([]));
+    // The same name is another blob.
+    assert_eq!(node.send("PUT", &acme, &[], "theirs").await.status, 200);
+    assert_eq!((node.get(&own).await.body, node.get(&acme).await.body), ("ours".into(), "theirs".into()));
+    let sizes = async |list: &str| {
+        let list = node.get(list).await.json();
+        list["blobs"].as_array().unwrap().iter().map(|blob| blob["size"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes("/api/v1/blobs").await, [json!(4)]);
+    assert_eq!(sizes("/api/v1/blobs?tenant_id=acme").await, [json!(6)]);
+    // A link is one tenant's.
+    let link = node.send("POST", &format!("{}:presign", path("plan")), &[], "{}").await.json();
+    let link = link["url"].as_str().unwrap().strip_prefix("http://node-1").unwrap().to_owned();
+    assert_eq!(node.get(&link).await.body, "ours");
+    assert!(link.contains("default"), "{link}");
+    assert_ne!(node.get(&link.replacen("default", "acme", 1)).await.status, 200);
+    assert_eq!(node.send("DELETE", &acme, &[], "").await.json(), json!({"deleted": true}));
+    assert_eq!(node.get(&own).await.body, "ours");
+}

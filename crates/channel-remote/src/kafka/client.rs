@@ -518,4 +518,15 @@ mod tests {
         assert_eq!(found, [wanted(1), wanted(2)]);
         assert!(decode(Bytes::from_static(b"abc"), 0).unwrap().is_empty());
     }
+
+    #[test]
+    fn fuzz_batches_of_records() {
+        let [one, three] = [1, 3].map(|count| batch(count).to_vec());
+        let both = [three.as_slice(), &one].concat();
+        plexspaces_testkit::fuzz!([one, three, both], |bytes: &Vec<u8>| {
+            if let Ok(entries) = decode(Bytes::copy_from_slice(bytes), 1) {
+                assert!(entries.iter().all(|entry| entry.offset >= 1), "what is before the place is left out");
+            }
+        });
+    }
 }

@@ -379,6 +379,9 @@ pub(super) fn now_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dead::Dead;
+    use super::super::queue::Queue;
+    use super::super::topic::{Places, Topic};
     use super::*;
 
     #[test]
@@ -392,5 +395,47 @@ mod tests {
         verdicts.accept(5);
         verdicts.accept(9);
         assert!(verdicts.was_accepted(9) && !verdicts.was_accepted(8));
+    }
+
+    /// Whatever is written into a log by whomever, who reads it ends with a state that can be asked.
+    fn read_by<M: Machine>(commands: &[&[u8]]) -> M {
+        let body = r#"{"msg_id":"m","msg_type":"","payload":1,"timestamp":1}"#;
+        let mut machine = M::default();
+        for (offset, command) in commands.iter().enumerate() {
+            // An entry is a message alone, a command alone, or both.
+            let (command, text) = command.split_first().map_or((None, None), |(kind, command)| {
+                let command = (kind % 3 != 0).then(|| Bytes::copy_from_slice(command));
+                (command, (kind % 3 != 1).then(|| Bytes::from(body.replace("\"m\"", &format!("\"m{}\"", kind / 64)))))
+            });
+            let offset = i64::try_from(offset).unwrap();
+            machine.apply(&Entry { offset, at_ms: 1000, command, body: text });
+        }
+        let end = i64::try_from(commands.len()).unwrap();
+        assert!(machine.low(end) <= end, "what is not there yet is needed by nobody");
+        let again = machine.again(end);
+        assert!(again.iter().all(|(from, _)| from.is_none_or(|from| from < end)));
+        machine.lost(end / 2);
+        machine.low(end);
+        machine
+    }
+
+    #[test]
+    fn fuzz_entries_of_logs() {
+        let examples = [
+            "\0\n\u{2}{\"do\":\"send\",\"due_ms\":5}\n\u{1}{\"do\":\"claim\",\"number\":0,\"version\":0,\"at_ms\":1,\"until_ms\":9,\"asked\":[\"a\",\"k\"]}",
+            "\0\n\u{1}{\"do\":\"claim\",\"number\":0,\"version\":0,\"at_ms\":1,\"until_ms\":9}\n\u{1}{\"do\":\"done\",\"number\":0}",
+            "\u{1}{\"do\":\"move\",\"subscriber\":\"s\",\"from\":null,\"to\":3,\"key\":\"k\"}\n\u{1}{\"do\":\"leave\",\"subscriber\":\"s\"}",
+            "\u{2}{\"do\":\"dead\",\"number\":4,\"count\":10}\n\u{1}{\"do\":\"gone\",\"offset\":0}",
+        ];
+        plexspaces_testkit::fuzz!(examples, |bytes: &Vec<u8>| {
+            let commands: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+            let mut queue: Queue = read_by(&commands);
+            for now_ms in [0, 1000, u64::MAX] {
+                let _ = queue.pick(now_ms, None);
+            }
+            read_by::<Topic>(&commands);
+            read_by::<Places>(&commands);
+            read_by::<Dead>(&commands);
+        });
     }
 }

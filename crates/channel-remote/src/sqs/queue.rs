@@ -347,4 +347,19 @@ mod tests {
         let failure = hidden_secs(Duration::from_secs(LONGEST_SECS) + Duration::from_millis(1)).unwrap_err();
         assert_eq!(failure.field.as_deref(), Some("visibility_ms"));
     }
+
+    #[test]
+    fn fuzz_messages_of_sqs() {
+        let example = json!({
+            "Body": "text", "ReceiptHandle": "r", "MessageId": "i",
+            "Attributes": {"ApproximateReceiveCount": "3", "SequenceNumber": "18849496460467696128"},
+            "MessageAttributes": along("due", 7),
+        });
+        plexspaces_testkit::fuzz!([example.to_string()], |bytes: &Vec<u8>| {
+            let Ok(message) = serde_json::from_slice(bytes) else { return };
+            if let Some(read) = Received::read(&message) {
+                let _ = (read.along("due"), Message::decode(read.body.as_bytes(), read.count));
+            }
+        });
+    }
 }

@@ -80,12 +80,28 @@ pub(crate) async fn another_node_goes_on_where_one_has_ended(place: &Place) {
     assert_eq!(again["delivery_count"], json!(2));
 }
 
+pub(crate) async fn what_is_in_memory_ends_with_the_node(place: &Place) {
+    let node = place.node().await;
+    node.send(1).await;
+    node.send(2).await;
+    node.receive().await;
+    publish(&node, 1).await;
+    assert_eq!(next(&node, "s").await, Some(1));
+    let counts = async |node: &Node| {
+        let status = node.ask("status", json!({})).await;
+        ["ready", "in_flight", "published", "subscribers"].map(|count| status[count].as_u64().unwrap())
+    };
+    assert_eq!(counts(&node).await, [1, 1, 1, 1]);
+    drop(node);
+    assert_eq!(counts(&place.node().await).await, [0, 0, 0, 0]);
+}
+
 pub(crate) async fn what_one_node_has_given_out_another_can_settle(place: &Place) {
     let node = place.node().await;
     let sent = [node.send(1).await, node.send(2).await];
     node.receive().await;
     node.receive().await;
-    let other = if place.is_store() { node.clone() } else { place.node().await };
+    let other = if place.is_own() { node.clone() } else { place.node().await };
     other.ask("ack", json!({"msg_id": sent[0]})).await;
     other.ask("nack", json!({"msg_id": sent[1], "requeue": false})).await;
     let dead = other.ask("dead_letters", json!({})).await;
@@ -162,8 +178,7 @@ pub(crate) async fn a_message_that_is_refused_is_given_again_or_is_a_dead_letter
     assert_eq!((dead["messages"][0]["payload"].clone(), dead["next"].clone()), (second["payload"].clone(), Value::Null));
     assert_eq!(dead["messages"][0]["delivery_count"], json!(1));
     assert_eq!(node.status("dead").await, 1);
-    drop(node);
-    let node = place.node().await;
+    let node = place.follow(node).await;
     assert_eq!(node.ask("redrive", json!({})).await, json!({"redriven": 1}));
     assert_eq!(node.status("dead").await, 0);
     while given.len() < 3 {
@@ -378,8 +393,7 @@ pub(crate) async fn each_subscriber_is_given_each_message_once_from_its_place_on
     publish(&node, 2).await;
     assert_eq!((next(&node, "early").await, next(&node, "early").await, next(&node, "early").await), (Some(1), Some(2), None));
     assert_eq!((next(&node, "late").await, next(&node, "late").await), (Some(2), None));
-    drop(node);
-    let node = place.node().await;
+    let node = place.follow(node).await;
     publish(&node, 3).await;
     node.ask("subscribe", json!({"subscriber": "late", "from": "earliest"})).await;
     assert_eq!((next(&node, "early").await, next(&node, "late").await), (Some(3), Some(3)), "a place outlives the node");
@@ -446,7 +460,7 @@ pub(crate) async fn a_page_of_large_messages_ends_early_and_the_next_goes_on(pla
             let page = node.ask(operation, json!({"after": after})).await;
             let messages = page["messages"].as_array().unwrap();
             // The store keeps both in memory.
-            assert!((1..6).contains(&messages.len()) || place.is_store(), "{operation}: {} in one page", messages.len());
+            assert!((1..6).contains(&messages.len()) || place.is_own(), "{operation}: {} in one page", messages.len());
             found.extend(messages.iter().map(|message| message["payload"]["n"].as_u64().unwrap()));
             after = page["next"].clone();
         }
@@ -464,8 +478,7 @@ pub(crate) async fn next_asked_again_under_its_key_is_the_same_message(place: &P
         reply["message"]["payload"]["n"].as_u64()
     };
     assert_eq!((keyed(&node, "k1").await, keyed(&node, "k1").await), (Some(1), Some(1)));
-    drop(node);
-    let node = place.node().await;
+    let node = place.follow(node).await;
     assert_eq!((keyed(&node, "k1").await, keyed(&node, "k2").await, keyed(&node, "k2").await), (Some(1), Some(2), Some(2)));
 }
 
@@ -495,6 +508,12 @@ pub(crate) async fn what_cannot_be_is_refused_precisely(place: &Place) {
     assert_eq!(field("tail", json!({"limit": 1001})).await, ("invalid_argument", "limit".to_owned()));
     assert_eq!(field("dead_letters", json!({"after": "x"})).await, ("invalid_argument", "after".to_owned()));
     assert_eq!(field("steal", json!({})).await.0, "unknown_operation");
+    if !place.is_own() {
+        for (operation, mut arguments) in [("receive", json!({})), ("ack", json!({"msg_id": "m"})), ("status", json!({}))] {
+            arguments["group"] = json!("g");
+            assert_eq!(field(operation, arguments).await, ("invalid_argument", "group".to_owned()), "{operation}");
+        }
+    }
     // Almost as much as may be.
     node.ask("send", json!({"payload": "x".repeat(1_000_000)})).await;
     assert_eq!(node.receive().await["payload"].as_str().unwrap().len(), 1_000_000);

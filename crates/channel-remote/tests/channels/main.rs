@@ -1,4 +1,4 @@
-//! One suite for everything that keeps channels: the node's store, and each broker, which here is a real one.
+//! One suite for everything that keeps channels: the node's memory, its store, and each broker. Servers are real ones.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
@@ -21,11 +21,37 @@ macro_rules! suite {
     )* };
 }
 
-suite!(memory, sqlite, kafka, nats, redis: (
+suite!(sqlite, postgres, kafka, nats, redis: (
     each_message_goes_to_one_consumer_in_order,
     what_is_not_acknowledged_in_time_is_given_out_again,
     a_message_stays_hidden_as_long_as_was_asked,
     another_node_goes_on_where_one_has_ended,
+    what_one_node_has_given_out_another_can_settle,
+    a_message_that_is_refused_is_given_again_or_is_a_dead_letter,
+    what_was_given_to_nobody_cannot_be_settled,
+    a_message_that_fails_too_often_is_a_dead_letter,
+    dead_letters_come_in_pages_and_go_back_by_name,
+    a_dead_letter_whose_message_waits_again_is_not_sent_again,
+    a_delayed_message_comes_later,
+    a_message_with_an_id_that_waits_is_not_sent_again,
+    who_waits_for_a_message_is_given_the_next,
+    no_acknowledged_message_is_lost_or_given_twice,
+    channels_of_other_names_and_namespaces_are_others,
+    each_subscriber_is_given_each_message_once_from_its_place_on,
+    subscribers_that_wait_are_all_told,
+    a_topic_is_read_by_position,
+    a_page_of_large_messages_ends_early_and_the_next_goes_on,
+    next_asked_again_under_its_key_is_the_same_message,
+    a_send_asked_again_under_its_key_is_the_same_message,
+    what_cannot_be_is_refused_precisely,
+));
+
+// Nothing of a channel in memory is left after its node.
+suite!(memory: (
+    each_message_goes_to_one_consumer_in_order,
+    what_is_not_acknowledged_in_time_is_given_out_again,
+    a_message_stays_hidden_as_long_as_was_asked,
+    what_is_in_memory_ends_with_the_node,
     what_one_node_has_given_out_another_can_settle,
     a_message_that_is_refused_is_given_again_or_is_a_dead_letter,
     what_was_given_to_nobody_cannot_be_settled,

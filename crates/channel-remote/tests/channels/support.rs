@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use plexspaces_actor::{Broker, Brokers, Config, Request, Runtime};
 use plexspaces_channel_remote::{Kafka, Nats, NatsConfig, Redis, RedisConfig, Sqs, Udp, UdpConfig, kafka, sqs};
 use plexspaces_store::{Memory, Store};
-use plexspaces_store_sql::{Sqlite, sqlite};
+use plexspaces_store_sql::{Postgres, Sqlite, postgres, sqlite};
 use plexspaces_testkit::servers;
 use plexspaces_types::{Clock, Failure, Name, Payload, RequestContext};
 use serde_json::Value;
@@ -25,15 +25,21 @@ pub(crate) struct Place {
 }
 
 enum Kind {
+    /// The node's memory, whatever its store is.
+    Memory,
     Store(Arc<dyn Store>),
     Kafka(String),
     Nats(String),
     Redis(String),
-    Sqs { url: String, ordered: bool },
+    Sqs {
+        url: String,
+        ordered: bool,
+    },
     Udp(UdpConfig),
 }
 
 /// The servers of all tests of this process; each test has channels of its own.
+static POSTGRES: OnceLock<servers::Postgres> = OnceLock::new();
 static KAFKA: OnceLock<servers::Kafka> = OnceLock::new();
 static NATS: OnceLock<servers::Nats> = OnceLock::new();
 static REDIS: OnceLock<servers::Redis> = OnceLock::new();
@@ -41,7 +47,14 @@ static SQS: OnceLock<servers::Sqs> = OnceLock::new();
 
 impl Place {
     pub(crate) fn memory(channel: &str) -> Self {
-        Self { channel: channel.to_owned(), kind: Kind::Store(Arc::new(Memory::default())), _directory: None }
+        Self { channel: channel.to_owned(), kind: Kind::Memory, _directory: None }
+    }
+
+    pub(crate) fn postgres(channel: &str) -> Self {
+        let server = POSTGRES.get_or_init(|| servers::Postgres::start().unwrap());
+        let config = postgres::Config { timeout: PATIENCE / 2, ..postgres::Config::new(server.url()) };
+        let store = Arc::new(Postgres::open(&config).unwrap());
+        Self { channel: channel.to_owned(), kind: Kind::Store(store), _directory: None }
     }
 
     pub(crate) fn sqlite(channel: &str) -> Self {
@@ -98,8 +111,9 @@ impl Place {
         Self { channel: channel.to_owned(), kind: Kind::Udp(config), _directory: None }
     }
 
-    pub(crate) fn is_store(&self) -> bool {
-        matches!(self.kind, Kind::Store(_))
+    /// Whether the node has the channel itself.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.kind, Kind::Memory | Kind::Store(_))
     }
 
     /// Whether messages are given out in the order in which they were sent while many are in hand.
@@ -146,7 +160,7 @@ impl Place {
     /// A client of its own.
     pub(crate) async fn broker(&self) -> Option<Arc<dyn Broker>> {
         match &self.kind {
-            Kind::Store(_) => None,
+            Kind::Memory | Kind::Store(_) => None,
             Kind::Kafka(url) => {
                 let bootstrap = vec![url.clone()];
                 let (prefix, ca_file, login) = ("plexspaces".to_owned(), None, None);
@@ -167,6 +181,9 @@ impl Place {
         if let Some(broker) = broker {
             brokers = Brokers { by_name: BTreeMap::from([("broker".to_owned(), broker)]), default: Some("broker".to_owned()) };
         }
+        if matches!(self.kind, Kind::Memory) {
+            brokers.default = Some("memory".to_owned());
+        }
         let store = match &self.kind {
             Kind::Store(store) => store.clone(),
             _ => Arc::new(Memory::default()),
@@ -178,6 +195,15 @@ impl Place {
         // A client of NATS connects beside whatever else happens.
         node.surely("status", serde_json::json!({})).await;
         node
+    }
+
+    /// The node that goes on where this one ends; the same one where nothing is left of a channel after its node.
+    pub(crate) async fn follow(&self, node: Node) -> Node {
+        if matches!(self.kind, Kind::Memory) {
+            return node;
+        }
+        drop(node);
+        self.node().await
     }
 }
 

@@ -127,6 +127,12 @@ pub(crate) enum Ts {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Channel {
+    /// List the channels of the namespace
+    List {
+        /// Only those whose names begin with this
+        #[arg(default_value = "")]
+        prefix: String,
+    },
     /// Send a message to the queue
     Send {
         /// The channel
@@ -156,6 +162,8 @@ pub(crate) enum Channel {
         #[arg(long, value_name = "DURATION", value_parser = milliseconds)]
         visibility: Option<u64>,
         #[command(flatten)]
+        of: Consumers,
+        #[command(flatten)]
         once: Once,
     },
     /// Acknowledge a message: it is done
@@ -167,6 +175,8 @@ pub(crate) enum Channel {
         /// The receipt with which it came: fails when it is not this delivery's any more
         #[arg(long)]
         receipt: Option<String>,
+        #[command(flatten)]
+        of: Consumers,
     },
     /// Give a message back
     Nack {
@@ -180,6 +190,8 @@ pub(crate) enum Channel {
         /// Make it a dead letter instead of giving it out again
         #[arg(long)]
         dead: bool,
+        #[command(flatten)]
+        of: Consumers,
     },
     /// Publish a message to the topic
     Publish {
@@ -211,6 +223,8 @@ pub(crate) enum Channel {
     Status {
         /// The channel
         channel: String,
+        #[command(flatten)]
+        of: Consumers,
     },
     /// List the queue's dead letters, oldest first
     DeadLetters {
@@ -219,14 +233,26 @@ pub(crate) enum Channel {
         /// How many at most
         #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
         count: usize,
+        #[command(flatten)]
+        of: Consumers,
     },
     /// Put dead letters into the queue again
     Redrive {
         /// The channel
         channel: String,
+        #[command(flatten)]
+        of: Consumers,
         /// Which [default: all]
         msg_ids: Vec<String>,
     },
+}
+
+/// Whose messages are meant.
+#[derive(Debug, Args)]
+pub(crate) struct Consumers {
+    /// Those of a group of consumers of the topic, in place of the queue's
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub(crate) group: String,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,7 +5,7 @@ use plexspaces_types::{ActorId, Code, Failure, Payload};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::request::{List, arguments, check_document, check_key, expiry, page_limit, unknown, until};
+use crate::request::{arguments, check_document, check_key, expiry, page_limit, unknown, until};
 
 /// Bytes of one message's payload.
 const MAX_BYTES: usize = 1 << 20;
@@ -37,8 +37,10 @@ pub enum Operation {
         /// After what time it is given out at the earliest.
         delay_ms: u64,
     },
-    /// The next message of the queue.
+    /// The next message of the queue, or of the topic for a group of consumers.
     Receive {
+        /// The group; the queue without it.
+        group: Option<String>,
         /// How long to wait for one.
         timeout_ms: u64,
         /// For how long it is hidden from others, at least 1.
@@ -46,6 +48,8 @@ pub enum Operation {
     },
     /// A message is done.
     Ack {
+        /// For which group; in the queue without it.
+        group: Option<String>,
         /// Which.
         msg_id: String,
         /// Which delivery of it; any without it.
@@ -53,6 +57,8 @@ pub enum Operation {
     },
     /// A message is not done.
     Nack {
+        /// For which group; in the queue without it.
+        group: Option<String>,
         /// Which.
         msg_id: String,
         /// Which delivery of it; any without it.
@@ -94,16 +100,23 @@ pub enum Operation {
         timeout_ms: u64,
     },
     /// How much there is.
-    Status,
+    Status {
+        /// For which group; of the channel without it.
+        group: Option<String>,
+    },
     /// A page of the dead letters.
     DeadLetters {
+        /// Of which group; of the queue without it.
+        group: Option<String>,
         /// The number of the last one of the page before.
         after: Option<u64>,
         /// How many, 1 to 1000.
         limit: usize,
     },
-    /// Dead letters go back into the queue.
+    /// Dead letters are given out again.
     Redrive {
+        /// To which group; in the queue without it.
+        group: Option<String>,
         /// Which; all without it.
         msg_ids: Option<Vec<String>>,
     },
@@ -147,6 +160,8 @@ struct Send {
 #[serde(deny_unknown_fields)]
 struct Receive {
     #[serde(default)]
+    group: Option<String>,
+    #[serde(default)]
     timeout_ms: u64,
     #[serde(default)]
     visibility_ms: Option<u64>,
@@ -155,6 +170,8 @@ struct Receive {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Ack {
+    #[serde(default)]
+    group: Option<String>,
     msg_id: String,
     #[serde(default)]
     receipt: Option<String>,
@@ -163,6 +180,8 @@ struct Ack {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nack {
+    #[serde(default)]
+    group: Option<String>,
     msg_id: String,
     #[serde(default)]
     receipt: Option<String>,
@@ -205,7 +224,27 @@ struct Tail {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Status {
+    #[serde(default)]
+    group: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeadLetters {
+    #[serde(default)]
+    group: Option<String>,
+    #[serde(default)]
+    after: Option<String>,
+    #[serde(default)]
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Redrive {
+    #[serde(default)]
+    group: Option<String>,
     #[serde(default)]
     msg_ids: Option<Vec<String>>,
 }
@@ -241,6 +280,20 @@ fn check(send: &Send) -> Result<(), Failure> {
 }
 
 impl Operation {
+    /// The group of consumers that it is for.
+    #[must_use]
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::Receive { group, .. }
+            | Self::Ack { group, .. }
+            | Self::Nack { group, .. }
+            | Self::Status { group }
+            | Self::DeadLetters { group, .. }
+            | Self::Redrive { group, .. } => group.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Reads an operation's arguments. A subscriber that is not named is the actor that asks.
     pub fn read(operation: &str, payload: &Payload, sender: Option<&ActorId>) -> Result<Self, Failure> {
         let named = |subscriber| named(subscriber, sender);
@@ -257,19 +310,19 @@ impl Operation {
                 Self::Publish { message }
             }
             "receive" => {
-                let Receive { timeout_ms, visibility_ms } = arguments(payload)?;
+                let Receive { group, timeout_ms, visibility_ms } = arguments(payload)?;
                 let visibility_ms = visibility_ms.unwrap_or(VISIBILITY_MS);
                 expiry(0, "visibility_ms", Some(visibility_ms))?;
                 until(0, timeout_ms)?;
-                Self::Receive { timeout_ms, visibility_ms }
+                Self::Receive { group: of_group(group)?, timeout_ms, visibility_ms }
             }
             "ack" => {
-                let Ack { msg_id, receipt } = arguments(payload)?;
-                Self::Ack { msg_id, receipt }
+                let Ack { group, msg_id, receipt } = arguments(payload)?;
+                Self::Ack { group: of_group(group)?, msg_id, receipt }
             }
             "nack" => {
-                let Nack { msg_id, receipt, requeue } = arguments(payload)?;
-                Self::Nack { msg_id, receipt, requeue }
+                let Nack { group, msg_id, receipt, requeue } = arguments(payload)?;
+                Self::Nack { group: of_group(group)?, msg_id, receipt, requeue }
             }
             "subscribe" => {
                 let Subscribe { subscriber, from } = arguments(payload)?;
@@ -289,16 +342,19 @@ impl Operation {
                 until(0, timeout_ms)?;
                 Self::Tail { after, limit: page_limit(limit)?, timeout_ms }
             }
-            "status" => Self::Status,
+            "status" => {
+                let Status { group } = arguments(payload)?;
+                Self::Status { group: of_group(group)? }
+            }
             "dead_letters" => {
-                let list: List = arguments(payload)?;
-                let after = list.after.as_deref().map(str::parse::<u64>).transpose();
+                let DeadLetters { group, after, limit } = arguments(payload)?;
+                let after = after.as_deref().map(str::parse::<u64>).transpose();
                 let after = after.map_err(|_| Failure::invalid("after", "after is not the `next` of a page"))?;
-                Self::DeadLetters { after, limit: page_limit(list.limit)? }
+                Self::DeadLetters { group: of_group(group)?, after, limit: page_limit(limit)? }
             }
             "redrive" => {
-                let Redrive { msg_ids } = arguments(payload)?;
-                Self::Redrive { msg_ids }
+                let Redrive { group, msg_ids } = arguments(payload)?;
+                Self::Redrive { group: of_group(group)?, msg_ids }
             }
             other => return Err(unknown("channels", other)),
         })
@@ -319,6 +375,23 @@ pub fn no_queue(channel: &str, place: &str, operation: &str) -> Failure {
          there are publish and subscribe"
     );
     Failure::invalid("channel", message)
+}
+
+/// The refusal of a group of consumers of a channel whose place knows none.
+#[must_use]
+pub fn no_groups(channel: &str) -> Failure {
+    let message = format!(
+        "the channel {channel:?} has no groups of consumers where it is: they need a channel in the store or in memory; at a broker each \
+         group can have a queue of its own"
+    );
+    Failure::invalid("group", message)
+}
+
+/// The name of a group, which is that of a subscriber; an empty one is none.
+fn of_group(group: Option<String>) -> Result<Option<String>, Failure> {
+    let group = group.filter(|name| !name.is_empty());
+    group.iter().try_for_each(|name| check_key("group", name))?;
+    Ok(group)
 }
 
 fn given(payload: &Payload) -> Result<(Given, Option<u64>), Failure> {

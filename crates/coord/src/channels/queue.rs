@@ -1,4 +1,5 @@
-//! The queue of a channel: each message goes to one consumer, in order, until it is acknowledged.
+//! A queue: each message goes to one consumer, in order, until it is acknowledged. A channel has one, and one more for each group of consumers
+//! of its topic.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,6 +7,7 @@ use plexspaces_actor::Effects;
 use plexspaces_types::{Code, Failure, Payload};
 use serde_json::{Map, Value, json};
 
+use super::groups::nothing;
 use super::{MAX_DELIVERIES, MAX_QUEUED, Message};
 use crate::request::{cut, decode, encode, number, row_key};
 use crate::waiting::Waiting;
@@ -15,6 +17,8 @@ const MAX_DEAD: usize = 100_000;
 
 #[derive(Default)]
 pub(super) struct Queue {
+    /// What the keys of its rows begin with.
+    rows: Vec<u8>,
     messages: BTreeMap<u64, Message>,
     ready: BTreeSet<u64>,
     /// What is delayed or in the hands of a consumer, by when that ends.
@@ -27,6 +31,41 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// One whose rows are apart from those of others, with numbers above one.
+    pub(super) fn at(rows: Vec<u8>, last_number: u64) -> Self {
+        Self { rows, last_number, ..Self::default() }
+    }
+
+    pub(super) fn last_number(&self) -> u64 {
+        self.last_number
+    }
+
+    fn row(&self, kind: u8, number: u64) -> Vec<u8> {
+        [self.rows.as_slice(), &row_key(kind, &number.to_be_bytes())].concat()
+    }
+
+    /// The keys of all its rows.
+    pub(super) fn all_rows(&self) -> Vec<Vec<u8>> {
+        let (messages, dead) =
+            (self.messages.keys().map(|number| self.row(b'q', *number)), self.dead.keys().map(|number| self.row(b'd', *number)));
+        messages.chain(dead).collect()
+    }
+
+    /// Whether somebody waits for what is not there.
+    pub(super) fn is_hungry(&self) -> bool {
+        self.ready.is_empty() && self.waiting.next_end().is_some()
+    }
+
+    /// Whether there is nothing that can be given out now.
+    pub(super) fn is_bare(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    /// Those who wait, who are to be told that there is nothing.
+    pub(super) fn dismiss(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.waiting).all()
+    }
+
     pub(super) fn load(&mut self, kind: u8, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         let (number, message): (_, Message) = (number("message", key)?, decode("message", value)?);
         self.last_number = self.last_number.max(number);
@@ -48,26 +87,31 @@ impl Queue {
         if self.by_id.contains_key(&message.id) {
             return Ok(());
         }
-        if self.messages.len() >= MAX_QUEUED {
-            let failure = Failure::new(Code::Overloaded, format!("the queue of channel {channel:?} is full: {MAX_QUEUED} messages wait"));
-            return Err(failure);
-        }
+        self.has_room(channel)?;
         self.last_number += 1;
         let number = self.last_number;
         self.by_id.insert(message.id.clone(), number);
         if delay_ms > 0 {
             let until_ms = effects.now_ms().saturating_add(delay_ms);
             message.hidden_until_ms = Some(until_ms);
-            effects.put(&row_key(b'q', &number.to_be_bytes()), encode(&message));
+            effects.put(&self.row(b'q', number), encode(&message));
             self.hidden.insert((until_ms, number));
             self.messages.insert(number, message);
             return Ok(());
         }
-        effects.put(&row_key(b'q', &number.to_be_bytes()), encode(&message));
+        effects.put(&self.row(b'q', number), encode(&message));
         self.messages.insert(number, message);
         self.ready.insert(number);
         self.serve(channel, effects);
         Ok(())
+    }
+
+    /// Fails if it holds as much as it may.
+    pub(super) fn has_room(&self, channel: &str) -> Result<(), Failure> {
+        if self.messages.len() < MAX_QUEUED {
+            return Ok(());
+        }
+        Err(Failure::new(Code::Overloaded, format!("the queue of channel {channel:?} is full: {MAX_QUEUED} messages wait")))
     }
 
     /// Gives what is ready to those who wait.
@@ -88,8 +132,9 @@ impl Queue {
         let until_ms = effects.now_ms().saturating_add(visibility_ms);
         message.hidden_until_ms = Some(until_ms);
         self.hidden.insert((until_ms, number));
-        effects.put(&row_key(b'q', &number.to_be_bytes()), encode(message));
-        Some(message.clone())
+        let message = message.clone();
+        effects.put(&self.row(b'q', number), encode(&message));
+        Some(message)
     }
 
     pub(super) fn wait(&mut self, ticket: u64, until_ms: u64, visibility_ms: u64) {
@@ -100,7 +145,7 @@ impl Queue {
     pub(super) fn ack(&mut self, id: &str, receipt: Option<&str>, effects: &mut Effects<'_>) -> Result<(), Failure> {
         if let Some(number) = self.by_id.get(id).copied() {
             self.in_hand(number, id, receipt)?;
-            effects.delete(&row_key(b'q', &number.to_be_bytes()));
+            effects.delete(&self.row(b'q', number));
             self.forget(number);
         }
         Ok(())
@@ -140,14 +185,14 @@ impl Queue {
             self.hidden.remove(&(until_ms, number));
         }
         let is_dead = !requeue || message.delivery_count >= MAX_DELIVERIES;
+        let message = message.clone();
         if !is_dead || self.dead.len() >= MAX_DEAD {
-            effects.put(&row_key(b'q', &number.to_be_bytes()), encode(message));
+            effects.put(&self.row(b'q', number), encode(&message));
             self.ready.insert(number);
             return;
         }
-        let message = message.clone();
-        effects.delete(&row_key(b'q', &number.to_be_bytes()));
-        effects.put(&row_key(b'd', &number.to_be_bytes()), encode(&message));
+        effects.delete(&self.row(b'q', number));
+        effects.put(&self.row(b'd', number), encode(&message));
         self.forget(number);
         self.dead.insert(number, message);
     }
@@ -187,8 +232,8 @@ impl Queue {
             redriven += 1;
             message.delivery_count = 0;
             message.hidden_until_ms = None;
-            effects.delete(&row_key(b'd', &number.to_be_bytes()));
-            effects.put(&row_key(b'q', &number.to_be_bytes()), encode(&message));
+            effects.delete(&self.row(b'd', *number));
+            effects.put(&self.row(b'q', *number), encode(&message));
             self.by_id.insert(message.id.clone(), *number);
             self.messages.insert(*number, message);
             self.ready.insert(*number);
@@ -220,7 +265,7 @@ impl Queue {
         }
         self.serve(channel, effects);
         while let Some((ticket, _)) = self.waiting.over(now_ms) {
-            effects.show(ticket, Payload::Json(r#"{"message":null}"#.to_owned()));
+            effects.show(ticket, nothing());
         }
     }
 }

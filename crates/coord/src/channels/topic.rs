@@ -133,6 +133,22 @@ impl Topic {
         }
     }
 
+    pub(super) fn has_subscriber(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
+    /// Whether there is something that a subscriber has not been given yet.
+    pub(super) fn has_more(&self, subscriber: &str) -> bool {
+        let place = self.places.get(subscriber).copied().unwrap_or_default();
+        self.messages.range(place.saturating_add(1)..).next().is_some()
+    }
+
+    /// How many messages a subscriber has not been given yet.
+    pub(super) fn behind(&self, subscriber: &str) -> usize {
+        let place = self.places.get(subscriber).copied().unwrap_or_default();
+        self.messages.range(place.saturating_add(1)..).count()
+    }
+
     /// What a subscriber has not been given yet.
     pub(super) fn next(&mut self, subscriber: &str, effects: &mut Effects<'_>) -> Result<Option<Message>, Failure> {
         let place = self.subscribe(subscriber, From::Earliest, effects)?;

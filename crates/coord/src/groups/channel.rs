@@ -8,7 +8,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::{Groups, Member, named};
-use crate::channels::{Given, Operation, fresh_id, no_queue};
+use crate::channels::{Given, Operation, fresh_id, no_groups, no_queue};
 use crate::request::{arguments, reply};
 
 /// What the operations of a channel begin with when they are asked of the groups.
@@ -32,7 +32,11 @@ pub(super) fn handle(
     effects: &mut Effects<'_>,
 ) -> Result<Option<Payload>, Failure> {
     let Asked { channel, arguments: given } = arguments(request.payload)?;
-    match Operation::read(operation, &Payload::Json(given.get().to_owned()), request.sender)? {
+    let asked = Operation::read(operation, &Payload::Json(given.get().to_owned()), request.sender)?;
+    if asked.group().is_some() {
+        return Err(no_groups(&channel));
+    }
+    match asked {
         Operation::Publish { message } => {
             let Given { msg_id, msg_type, payload } = message;
             groups.publish(&channel, &msg_type, None, &payload, effects);
@@ -53,7 +57,7 @@ pub(super) fn handle(
             }
             Ok(Some(Payload::empty()))
         }
-        Operation::Status => {
+        Operation::Status { .. } => {
             let members = groups.addressed(&channel, None, 0).count();
             reply(&json!({"ready": 0, "delayed": 0, "in_flight": 0, "dead": 0, "published": 0, "subscribers": members}))
         }

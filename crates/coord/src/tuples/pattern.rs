@@ -32,7 +32,19 @@ pub(super) struct Pattern {
 enum Element {
     Any,
     Equal(Value, u64),
-    Where(Vec<Condition>),
+    /// Conditions, and the hash of the element if they leave one value only.
+    Where(Vec<Condition>, Option<u64>),
+}
+
+impl Element {
+    /// The hash of the one value that is meant.
+    fn hash(&self) -> Option<u64> {
+        match self {
+            Self::Any => None,
+            Self::Equal(_, hash) => Some(*hash),
+            Self::Where(_, hash) => *hash,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -55,16 +67,13 @@ impl Pattern {
         check_length("pattern", elements.len())?;
         let elements: Vec<Element> =
             elements.into_iter().enumerate().map(|(index, value)| element(index, value)).collect::<Result<_, _>>()?;
-        let hash = |index: usize| match elements.get(index) {
-            Some(Element::Equal(_, hash)) => Some(*hash),
-            _ => None,
-        };
+        let hash = |index: usize| elements.get(index).and_then(Element::hash);
         Ok(Self { start: start(elements.len(), hash(0), hash(1)), elements })
     }
 
     /// Whether a tuple with these hashes may be one that is meant; cheap, and wrong only in that it may say so of too many.
     pub(super) fn may_mean(&self, hashes: &[u64]) -> bool {
-        let fits = |(element, hash): (&Element, &u64)| !matches!(element, Element::Equal(_, wanted) if wanted != hash);
+        let fits = |(element, hash): (&Element, &u64)| element.hash().is_none_or(|wanted| wanted == *hash);
         self.elements.len() == hashes.len() && self.elements.iter().zip(hashes).all(fits)
     }
 
@@ -73,7 +82,7 @@ impl Pattern {
         let fits = |(element, value): (&Element, &Value)| match element {
             Element::Any => true,
             Element::Equal(wanted, _) => equal(wanted, value),
-            Element::Where(conditions) => conditions.iter().all(|condition| condition.holds(value)),
+            Element::Where(conditions, _) => conditions.iter().all(|condition| condition.holds(value)),
         };
         self.elements.len() == tuple.len() && self.elements.iter().zip(tuple).all(fits)
     }
@@ -111,11 +120,10 @@ fn element(index: usize, value: Value) -> Result<Element, Failure> {
         Value::Object(conditions) if conditions.keys().any(|key| key.starts_with('$')) => {
             let path = format!("pattern[{index}]");
             let invalid = |message: String| Failure::new(Code::InvalidArgument, message).with_field(path.clone());
-            conditions
-                .into_iter()
-                .map(|(name, value)| condition(&name, value).map_err(invalid))
-                .collect::<Result<_, _>>()
-                .map(Element::Where)
+            let conditions: Vec<Condition> =
+                conditions.into_iter().map(|(name, value)| condition(&name, value).map_err(invalid)).collect::<Result<_, _>>()?;
+            let hash = conditions.iter().find_map(Condition::only).map(hash);
+            Ok(Element::Where(conditions, hash))
         }
         value => {
             let hash = hash(&value);
@@ -150,6 +158,15 @@ fn condition(name: &str, value: Value) -> Result<Condition, String> {
 }
 
 impl Condition {
+    /// The one value for which it holds.
+    fn only(&self) -> Option<&Value> {
+        match self {
+            Self::Equal(wanted) => Some(wanted),
+            Self::OneOf(wanted) => wanted.split_first().filter(|(_, others)| others.is_empty()).map(|(only, _)| only),
+            _ => None,
+        }
+    }
+
     fn holds(&self, value: &Value) -> bool {
         use std::cmp::Ordering::{Equal, Greater, Less};
         match self {

@@ -22,15 +22,36 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// What ranges begin and end with: numbers in both forms, and strings, which no number is above or below.
+fn bound() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        (0..3).prop_map(|number| json!(number)),
+        (0..3).prop_map(|number| json!(f64::from(number))),
+        Just(json!(0.5)),
+        "[ab]{0,1}".prop_map(|text| json!(text)),
+    ]
+}
+
+/// One condition, with its name.
+fn condition() -> impl Strategy<Value = (String, Value)> {
+    let types = ["null", "boolean", "number", "integer", "string", "array", "object"];
+    let ranges = ["$gt", "$gte", "$lt", "$lte"];
+    prop_oneof![
+        1 => value().prop_map(|value| ("$eq".to_owned(), value)),
+        1 => value().prop_map(|value| ("$ne".to_owned(), value)),
+        3 => (prop::sample::select(ranges.to_vec()), bound()).prop_map(|(name, bound)| (name.to_owned(), bound)),
+        2 => prop::collection::vec(value(), 0..3).prop_map(|values| ("$in".to_owned(), json!(values))),
+        1 => "[ab]{0,2}".prop_map(|prefix| ("$prefix".to_owned(), json!(prefix))),
+        2 => prop::sample::select(types.to_vec()).prop_map(|name| ("$type".to_owned(), json!(name))),
+    ]
+}
+
 fn wanted() -> impl Strategy<Value = Value> {
     prop_oneof![
         3 => Just(json!(null)),
         5 => value(),
-        1 => value().prop_map(|value| json!({"$eq": value})),
-        1 => value().prop_map(|value| json!({"$ne": value})),
-        1 => (0..3).prop_map(|bound| json!({"$gt": bound, "$lte": 2})),
-        1 => Just(json!({"$type": "integer"})),
-        1 => Just(json!({"$prefix": "a"})),
+        // Several are ranges, or contradict each other.
+        6 => prop::collection::vec(condition(), 1..4).prop_map(|conditions| Value::Object(conditions.into_iter().collect())),
     ]
 }
 
@@ -46,12 +67,32 @@ fn element_means(wanted: &Value, value: &Value) -> bool {
     conditions.iter().all(|(name, bound)| match name.as_str() {
         "$eq" => same(bound, value),
         "$ne" => !same(bound, value),
-        "$gt" => value.as_f64() > bound.as_f64() && value.is_number(),
-        "$lte" => value.as_f64() <= bound.as_f64() && value.is_number(),
-        "$type" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
-        "$prefix" => value.as_str().is_some_and(|text| text.starts_with('a')),
+        "$gt" => order(value, bound).is_some_and(|order| order > 0),
+        "$gte" => order(value, bound).is_some_and(|order| order >= 0),
+        "$lt" => order(value, bound).is_some_and(|order| order < 0),
+        "$lte" => order(value, bound).is_some_and(|order| order <= 0),
+        "$in" => bound.as_array().unwrap().iter().any(|wanted| same(wanted, value)),
+        "$prefix" => value.as_str().is_some_and(|text| text.starts_with(bound.as_str().unwrap())),
+        "$type" => match bound.as_str().unwrap() {
+            "null" => value.is_null(),
+            "boolean" => value.is_boolean(),
+            "number" => value.is_number(),
+            "integer" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
+            "string" => value.is_string(),
+            "array" => value.is_array(),
+            "object" => value.is_object(),
+            other => panic!("{other}"),
+        },
         other => panic!("{other}"),
     })
+}
+
+/// How a value stands to a bound of its kind: below 0, 0, above 0.
+fn order(value: &Value, bound: &Value) -> Option<i8> {
+    if let (Some(value), Some(bound)) = (value.as_f64(), bound.as_f64()) {
+        return value.partial_cmp(&bound).map(|order| order as i8);
+    }
+    Some(value.as_str()?.cmp(bound.as_str()?) as i8)
 }
 
 fn same(one: &Value, other: &Value) -> bool {
@@ -128,6 +169,20 @@ proptest! {
     fn equal_values_have_one_hash(one in value(), other in value()) {
         prop_assert_eq!(pattern::equal(&one, &other), same(&one, &other));
         prop_assert!(!pattern::equal(&one, &other) || pattern::hash(&one) == pattern::hash(&other));
+    }
+}
+
+#[test]
+fn a_condition_that_leaves_one_value_is_looked_up_in_the_index() {
+    let start = |pattern: Value| Pattern::parse(pattern.as_array().unwrap().clone()).unwrap().start;
+    for only in [json!({"$eq": 7}), json!({"$in": [7.0]}), json!({"$in": [7], "$type": "integer"}), json!({"$gt": 0, "$eq": 7})] {
+        assert_eq!(start(json!([only, null])), start(json!([7, null])), "{only}");
+        assert_eq!(start(json!([null, only])), start(json!([null, 7])), "{only}");
+        assert_eq!(start(json!(["a", only, 1])), start(json!(["a", 7, 1])), "{only}");
+    }
+    assert_ne!(start(json!([{"$eq": null}, 1])), start(json!([null, 1])), "it means null and nothing else");
+    for several in [json!({"$in": [7, 8]}), json!({"$in": []}), json!({"$gt": 7})] {
+        assert_eq!(start(json!([several, null])), start(json!([null, null])), "{several}");
     }
 }
 

@@ -239,3 +239,31 @@ async fn what_could_not_be_read_again_is_refused() {
         assert_eq!(message["payload"], serde_json::from_str::<Value>(&document).unwrap());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_full_refuses_senders_until_there_is_room() {
+    const QUEUED: u64 = 100_000;
+    let node = Arc::new(Node::named("channels", "work"));
+    let senders = (0..100).map(|sender| {
+        let node = node.clone();
+        tokio::spawn(async move {
+            for number in 0..QUEUED / 100 {
+                // What is delayed is there too.
+                node.ask("send", json!({"payload": 1, "msg_id": format!("{sender}-{number}"), "delay_ms": 86_400_000 * (number % 2)}))
+                    .await;
+            }
+        })
+    });
+    for sender in senders.collect::<Vec<_>>() {
+        sender.await.unwrap();
+    }
+    let (code, _, message) = node.refused("send", json!({"payload": 1})).await;
+    assert_eq!((code, message.as_str()), ("overloaded", r#"the queue of channel "work" is full: 100000 messages wait"#));
+    node.ask("send", json!({"payload": 1, "msg_id": "0-0"})).await;
+    node.ask("publish", json!({"payload": 1})).await;
+    let message = node.ask("receive", json!({})).await["message"].clone();
+    assert_eq!(node.refused("send", json!({"payload": 1})).await.0, "overloaded", "it is in hand and may come back");
+    node.ask("ack", json!({"msg_id": message["msg_id"]})).await;
+    node.ask("send", json!({"payload": 1})).await;
+    assert_eq!(node.refused("send", json!({"payload": 1})).await.0, "overloaded");
+}

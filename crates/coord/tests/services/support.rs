@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use plexspaces_actor::{Config, Request, Runtime};
-use plexspaces_store::{Memory, Store};
+use plexspaces_store::Store;
 use plexspaces_types::{Clock, Failure, Name, Payload, RequestContext};
 use serde_json::Value;
+
+use crate::stores;
 
 pub(crate) struct Node {
     pub(crate) runtime: Runtime,
@@ -18,7 +20,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(service: &'static str) -> Self {
-        Self::over(service, Arc::new(Memory::default()))
+        Self::over(service, stores::fresh())
     }
 
     /// One of the services of which there are many.

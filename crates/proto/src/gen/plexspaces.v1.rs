@@ -2139,6 +2139,57 @@ pub mod blob_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Which channels to list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListChannelsRequest {
+    /// The tenant; "default" when empty.
+    #[prost(string, tag = "1")]
+    pub tenant_id: ::prost::alloc::string::String,
+    /// The namespace; "default" when empty.
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// Only those whose names begin with this.
+    #[prost(string, tag = "3")]
+    pub prefix: ::prost::alloc::string::String,
+    /// How many at most, 0 to 1000; 0 leaves it to the node.
+    #[prost(int32, tag = "4")]
+    pub page_size: i32,
+    /// The `next_page_token` of the page before; valid for 24 hours.
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// Some of the channels.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListChannelsResponse {
+    /// The channels.
+    #[prost(message, repeated, tag = "1")]
+    pub channels: ::prost::alloc::vec::Vec<ListedChannel>,
+    /// For the next page; absent on the last one.
+    #[prost(string, optional, tag = "2")]
+    pub next_page_token: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// A channel in a list.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListedChannel {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub channel: ::prost::alloc::string::String,
+    /// What of it was used: "queue", "topic" or "both".
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// Where it is: "store", "memory", "kafka", "nats", "redis", "sqs", "udp" or "process_group".
+    #[prost(string, tag = "3")]
+    pub backend: ::prost::alloc::string::String,
+    /// Messages of the queue that are not done: ready, delayed or in hand. Absent where the channel did not answer.
+    #[prost(uint64, optional, tag = "4")]
+    pub depth: ::core::option::Option<u64>,
+    /// Messages that the topic keeps. Absent where the channel did not answer.
+    #[prost(uint64, optional, tag = "5")]
+    pub published: ::core::option::Option<u64>,
+    /// Why it did not answer.
+    #[prost(string, optional, tag = "6")]
+    pub error: ::core::option::Option<::prost::alloc::string::String>,
+}
 /// A message of a channel.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ChannelMessage {
@@ -2224,6 +2275,9 @@ pub struct ReceiveMessageRequest {
     /// Makes a repetition of the request give the first one's answer.
     #[prost(string, optional, tag = "6")]
     pub client_token: ::core::option::Option<::prost::alloc::string::String>,
+    /// The group of consumers of the topic that receives; the queue's next message when empty.
+    #[prost(string, tag = "7")]
+    pub group: ::prost::alloc::string::String,
 }
 /// What was received.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2250,6 +2304,9 @@ pub struct AckMessageRequest {
     /// The receipt with which it came: one that does not hold any more is refused. When absent, whichever delivery of it is meant.
     #[prost(string, optional, tag = "5")]
     pub receipt: ::core::option::Option<::prost::alloc::string::String>,
+    /// The group of consumers that was given it; the queue's when empty.
+    #[prost(string, tag = "6")]
+    pub group: ::prost::alloc::string::String,
 }
 /// The message is done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2278,6 +2335,9 @@ pub struct NackMessageRequest {
     /// The receipt with which it came: one that does not hold any more is refused. When absent, whichever delivery of it is meant.
     #[prost(string, optional, tag = "7")]
     pub receipt: ::core::option::Option<::prost::alloc::string::String>,
+    /// The group of consumers that was given it; the queue's when empty.
+    #[prost(string, tag = "8")]
+    pub group: ::prost::alloc::string::String,
 }
 /// The message is given back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2412,6 +2472,9 @@ pub struct GetChannelRequest {
     /// The channel.
     #[prost(string, tag = "3")]
     pub channel: ::prost::alloc::string::String,
+    /// Shows how a group of consumers of the topic stands in place of the queue.
+    #[prost(string, tag = "4")]
+    pub group: ::prost::alloc::string::String,
 }
 /// How a channel stands.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2437,6 +2500,9 @@ pub struct Channel {
     /// Messages of the topic that subscribers of this node have lost because they did not keep up; absent where none is lost so.
     #[prost(uint64, optional, tag = "7")]
     pub dropped: ::core::option::Option<u64>,
+    /// Messages of the topic that the group of the request has not come to yet.
+    #[prost(uint64, optional, tag = "8")]
+    pub behind: ::core::option::Option<u64>,
 }
 /// Whose dead letters to list.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2450,6 +2516,9 @@ pub struct ListChannelDeadLettersRequest {
     /// The channel.
     #[prost(string, tag = "3")]
     pub channel: ::prost::alloc::string::String,
+    /// The group of consumers of the topic whose dead letters are listed; the queue's when empty.
+    #[prost(string, tag = "6")]
+    pub group: ::prost::alloc::string::String,
     /// How many at most, 0 to 1000; 0 leaves it to the node.
     #[prost(int32, tag = "4")]
     pub page_size: i32,
@@ -2482,6 +2551,9 @@ pub struct RedriveChannelDeadLettersRequest {
     /// The messages; all when empty.
     #[prost(string, repeated, tag = "4")]
     pub msg_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The group of consumers of the topic whose dead letters they are; the queue's when empty.
+    #[prost(string, tag = "6")]
+    pub group: ::prost::alloc::string::String,
     /// Makes a repetition of the request give the first one's answer.
     #[prost(string, optional, tag = "5")]
     pub client_token: ::core::option::Option<::prost::alloc::string::String>,
@@ -2618,6 +2690,32 @@ pub mod channel_service_client {
         pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
+        }
+        /// Lists the channels of a namespace in the order of their names: those to which something was sent, published or subscribed. Each is asked how it
+        /// stands, for 5 s together; what does not answer by then is shown with the error.
+        pub async fn list_channels(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListChannelsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListChannelsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/plexspaces.v1.ChannelService/ListChannels",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("plexspaces.v1.ChannelService", "ListChannels"));
+            self.inner.unary(req, path, codec).await
         }
         /// Sends a message to the queue.
         pub async fn send_message(
@@ -2954,6 +3052,15 @@ pub mod channel_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with ChannelServiceServer.
     #[async_trait]
     pub trait ChannelService: std::marker::Send + std::marker::Sync + 'static {
+        /// Lists the channels of a namespace in the order of their names: those to which something was sent, published or subscribed. Each is asked how it
+        /// stands, for 5 s together; what does not answer by then is shown with the error.
+        async fn list_channels(
+            &self,
+            request: tonic::Request<super::ListChannelsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListChannelsResponse>,
+            tonic::Status,
+        >;
         /// Sends a message to the queue.
         async fn send_message(
             &self,
@@ -3135,6 +3242,51 @@ pub mod channel_service_server {
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
             match req.uri().path() {
+                "/plexspaces.v1.ChannelService/ListChannels" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListChannelsSvc<T: ChannelService>(pub Arc<T>);
+                    impl<
+                        T: ChannelService,
+                    > tonic::server::UnaryService<super::ListChannelsRequest>
+                    for ListChannelsSvc<T> {
+                        type Response = super::ListChannelsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListChannelsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ChannelService>::list_channels(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListChannelsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/plexspaces.v1.ChannelService/SendMessage" => {
                     #[allow(non_camel_case_types)]
                     struct SendMessageSvc<T: ChannelService>(pub Arc<T>);

@@ -219,6 +219,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Vec<Change>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::head::Head;
     use super::*;
 
     #[test]
@@ -254,5 +255,37 @@ mod tests {
     #[test]
     fn each_part_but_the_last_is_full() {
         assert_eq!([0, 1, PART, PART + 1, 16 << 20].map(parts), [0, 1, 1, 2, 48]);
+    }
+
+    #[test]
+    fn fuzz_items() {
+        let here = Partition::node("here");
+        let named = Held::Parts { name: [1; 16], parts: 2, length: 400_000 };
+        let note = Note { name: [2; 16], version: 9, parts: 4, key: Some("k".into()) };
+        let head = json!({"s": binary(HEAD), "v": number(7), "i": binary(&[1; 16]), "x": binary(&[3; 16]), "c": number(4)});
+        let items = [Held::Own("v".into()).item(&here, b"k"), named.item(&here, b"k"), note.item(&here), head];
+        plexspaces_testkit::fuzz!(items.map(|item| item.to_string()), |bytes: &Vec<u8>| {
+            let Some(item) = serde_json::from_slice(bytes).ok().and_then(Item::new) else { return };
+            if let (Some(key), Some(held)) = (item.key(), Held::read(&item)) {
+                let written = Item::new(held.item(&here, &key)).unwrap();
+                assert_eq!(Held::read(&written), Some(held), "what is read is what is written");
+            }
+            if let Some(note) = item.note() {
+                assert_eq!(Item::new(note.item(&here)).unwrap().note(), Some(note));
+            }
+            if let Some(head) = Head::read(Some(&item)) {
+                assert_eq!(Head::read(Item::new(head.item(&here)).as_ref()), Some(head));
+            }
+        });
+    }
+
+    #[test]
+    fn fuzz_changes_that_are_kept() {
+        let named = Held::Parts { name: [7; 16], parts: 3, length: 1_000_000 };
+        let changes = [("k".into(), None), ("l".into(), Some(Held::Own("v".into()))), ("m".into(), Some(named))];
+        plexspaces_testkit::fuzz!([encode(&changes).unwrap()], |bytes: &Vec<u8>| {
+            let Some(changes) = decode(bytes) else { return };
+            assert_eq!(decode(&encode(&changes).unwrap()), Some(changes));
+        });
     }
 }

@@ -200,4 +200,13 @@ mod tests {
             assert_eq!(Held::parse(other), None, "{other:?}");
         }
     }
+
+    #[test]
+    fn fuzz_what_a_lane_holds() {
+        plexspaces_testkit::fuzz!(["7|", "12|0:3,14:0"], |bytes: &Vec<u8>| {
+            let Some(Held { number, unmet }) = Held::parse(bytes) else { return };
+            let text = unmet.iter().map(|(batch, precondition)| format!("{batch}:{precondition}")).collect::<Vec<_>>().join(",");
+            assert_eq!(Held::parse(format!("{number}|{text}").as_bytes()), Some(Held { number, unmet }));
+        });
+    }
 }

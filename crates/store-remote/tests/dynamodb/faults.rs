@@ -100,6 +100,55 @@ async fn a_service_that_refuses_for_now_is_asked_again_ever_more_seldom() {
     assert_eq!(read(&store, &here).await, "before");
 }
 
+/// A service that takes its time, and more requests than may be under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_slow_dynamodb_is_told_in_time_and_nothing_acknowledged_is_lost() {
+    let table = Table::new();
+    let slow = Arc::new(AtomicBool::new(false));
+    let now = slow.clone();
+    let choice = move |_, _: &str| if now.load(Ordering::SeqCst) { Way::Held } else { Way::Through };
+    let passage = Passage::to(&table.config().endpoint.unwrap(), choice).await;
+    let timeout = Duration::from_secs(2);
+    let config = Config { timeout, connections: 2, ..config(passage.url.clone(), &table.name) };
+    let store = Arc::new(DynamoDb::open(&config).unwrap());
+    let places: Vec<Partition> = (0..12).map(|number| partition(&format!("p{number}"))).collect();
+    for place in &places {
+        surely_put(&*store, place, "k", "before").await;
+    }
+    slow.store(true, Ordering::SeqCst);
+    let (before, began) = (passage.count(), Instant::now());
+    let mut tasks = tokio::task::JoinSet::new();
+    for (number, place) in places.iter().cloned().enumerate() {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let outcome = match number % 2 {
+                0 => put(&*store, &place, "k", "after").await,
+                _ => store.get(&place, b"k").await.map(drop),
+            };
+            outcome.unwrap_err()
+        });
+    }
+    let mut texts = Vec::new();
+    while let Some(error) = tasks.join_next().await {
+        let error = error.unwrap();
+        assert!(matches!(error, Error::Unavailable(_) | Error::Unknown(_)), "{error}");
+        texts.push(error.to_string());
+    }
+    assert!(began.elapsed() < timeout + MARGIN, "{:?}", began.elapsed());
+    assert!(texts.iter().any(|text| text.contains("too many requests are under way")), "{texts:?}");
+    assert!(passage.count() - before < 12, "no more than two were under way at a time");
+    slow.store(false, Ordering::SeqCst);
+    passage.release();
+    for place in &places {
+        let settled = read(&store, place).await;
+        assert!(settled == "before" || settled == "after", "{settled:?}");
+        let mut batch = Batch::new(place.clone());
+        batch.require("k", Some(settled)).put("k", "again");
+        store.commit(batch).await.unwrap();
+        assert_eq!(read(&table.store(), place).await, "again");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_on_one_table_lose_nothing_to_one_another() {
     let table = Table::new();

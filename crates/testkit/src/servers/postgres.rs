@@ -29,10 +29,16 @@ impl Postgres {
         initdb.push(format!("--pgdata={}", this.data().display()));
         run(&initdb)?;
         this.again()?;
-        let mut createdb = command("createdb")?;
-        createdb.extend(["--maintenance-db".to_owned(), url(this.0.port, "postgres"), "plex".to_owned()]);
-        run(&createdb)?;
+        this.database("plex")?;
         Ok(this)
+    }
+
+    /// Makes another database and gives its URL.
+    pub fn database(&self, name: &str) -> Result<String> {
+        let mut createdb = command("createdb")?;
+        createdb.extend(["--maintenance-db".to_owned(), url(self.0.port, "postgres"), name.to_owned()]);
+        run(&createdb)?;
+        Ok(url(self.0.port, name))
     }
 
     /// The URL of the database.

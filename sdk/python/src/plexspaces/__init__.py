@@ -51,6 +51,7 @@ from .errors import (
     WorkflowTimedOut,
 )
 from ._child import Child
+from ._election import Election
 from ._host import Host, host
 from ._saga import Saga
 
@@ -65,6 +66,7 @@ __all__ = [
     "ActorNotFoundError",
     "AskTimeoutError",
     "Child",
+    "Election",
     "ConflictError",
     "DeadlockError",
     "HandlerFailedError",

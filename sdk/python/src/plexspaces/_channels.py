@@ -23,6 +23,33 @@ class Subscriber:
         message = _service.ask("channel_subscribe", "channels", "next", arguments, self.channel).get("message")
         return None if message is None else message.get("payload")
 
+    def receive(self, timeout_ms: int = 300_000, *, visibility_ms: int | None = None) -> dict[str, Any] | None:
+        """The next message as a dict, or ``None`` when none has come in ``timeout_ms`` milliseconds. Unless it is acknowledged within
+        ``visibility_ms`` milliseconds (30 000), it is given out again: to this consumer or to another that receives at the same place. Actors
+        that subscribe under one name are a group, which shares the messages. For channels in the store or in memory."""
+        hidden = lifetime(visibility_ms, "visibility_ms")
+        arguments = {"group": self._group("receive"), "timeout_ms": timeout_ms, "visibility_ms": hidden}
+        return _service.ask("channel_subscribe", "channels", "receive", arguments, self.channel).get("message")
+
+    def ack(self, message: dict[str, Any]) -> None:
+        """A message of ``receive`` is done. This is refused once its time is over: then it may be another's."""
+        self._settle("ack", message)
+
+    def nack(self, message: dict[str, Any], requeue: bool = True) -> None:
+        """A message of ``receive`` is not done: it is given out again at once, or else becomes a dead letter of the group."""
+        if not isinstance(requeue, bool):
+            raise InvalidArgumentError(f"requeue must be a bool, not {type(requeue).__name__}")
+        self._settle("nack", message, requeue=requeue)
+
+    def _settle(self, operation: str, message: dict[str, Any], **arguments: Any) -> None:
+        if not isinstance(message, dict) or "msg_id" not in message:
+            raise InvalidArgumentError(f"{operation} takes a message of receive, not {message!r}")
+        given = {"group": self._group(operation), "msg_id": message["msg_id"], "receipt": message.get("receipt"), **arguments}
+        _service.ask("channel_subscribe", "channels", operation, given, self.channel)
+
+    def _group(self, function: str) -> str:
+        return self._subscriber or current(function).actor_id()
+
     def unsubscribe(self) -> None:
         """Gives up the place."""
         _service.ask("channel_subscribe", "channels", "unsubscribe", {"subscriber": self._subscriber}, self.channel)

@@ -6,6 +6,7 @@ from typing import Any, overload
 
 from . import _service
 from ._arguments import MAX_TIME, filled, json_text, milliseconds
+from ._election import Election
 from .errors import InvalidArgumentError
 
 
@@ -65,6 +66,10 @@ class Locks:
         lease = milliseconds(ttl_ms, "ttl_ms", MAX_TIME, least=1)
         arguments = {"key": filled(key, "key"), "version": filled(version, "version"), "ttl_ms": lease}
         return bool(_service.ask("lock_renew", "locks", "renew", arguments).get("renewed"))
+
+    def election(self, name: str, lease_ms: int = 30_000) -> Election:
+        """This actor's part in the election of a leader: see ``Election``."""
+        return Election(name, lease_ms)
 
     def _acquire(self, key: Any, ttl_ms: int, holder: str | None, timeout_ms: int) -> dict[str, Any]:
         arguments = {"key": filled(key, "key"), "ttl_ms": ttl_ms, "holder": holder, "timeout_ms": timeout_ms}

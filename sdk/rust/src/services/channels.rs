@@ -155,6 +155,30 @@ impl Subscriber<'_> {
         self.service.field("next", json!({"subscriber": self.subscriber, "timeout_ms": wait(timeout)}), "message").await
     }
 
+    /// The next message, or `None` when none has come in `timeout`. Unless it is acknowledged within `visibility`, 30 s if nothing is said, it
+    /// is given out again: to this consumer or to another that receives at the same place. Actors that subscribe under one name are a group,
+    /// which shares the messages. For channels in the store or in memory.
+    pub async fn receive(&self, timeout: Duration, visibility: Option<Duration>) -> Result<Option<ChannelMessage>, Failure> {
+        let arguments = json!({"group": self.group(), "timeout_ms": wait(timeout), "visibility_ms": visibility.map(ms)});
+        self.service.field("receive", arguments, "message").await
+    }
+
+    /// A message of [`Subscriber::receive`] is done. `conflict` once its time is over: then it may be another's.
+    pub async fn ack(&self, message: &ChannelMessage) -> Result<(), Failure> {
+        let arguments = json!({"group": self.group(), "msg_id": message.msg_id, "receipt": message.receipt});
+        self.service.ask("ack", arguments).await.map(drop)
+    }
+
+    /// A message of [`Subscriber::receive`] is not done: it is given out again at once, or else becomes a dead letter of the group.
+    pub async fn nack(&self, message: &ChannelMessage, requeue: bool) -> Result<(), Failure> {
+        let arguments = json!({"group": self.group(), "msg_id": message.msg_id, "receipt": message.receipt, "requeue": requeue});
+        self.service.ask("nack", arguments).await.map(drop)
+    }
+
+    fn group(&self) -> String {
+        self.subscriber.clone().unwrap_or_else(|| self.service.ctx.self_id().to_string())
+    }
+
     /// Gives up the place.
     pub async fn unsubscribe(&self) -> Result<(), Failure> {
         self.service.ask("unsubscribe", json!({"subscriber": self.subscriber})).await.map(drop)
