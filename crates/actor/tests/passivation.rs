@@ -211,6 +211,6 @@ async fn the_metrics_show_the_actors_of_each_type_together() {
     lab.factory.gate.add_permits(1);
     lab.count("b").await;
     shows(&[("mailbox_depth", "probe", "} 0"), ("count", "probe", "} 4")]).await;
-    lab.runtime.undeploy(&lab.application.tenant, &lab.application.namespace, &lab.application.name).await;
+    lab.runtime.undeploy(&lab.application.tenant, &lab.application.namespace, &lab.application.name).await.unwrap();
     shows(&[("count", "probe", "} 0"), ("count", "guard", "} 0")]).await;
 }

@@ -499,7 +499,7 @@ async fn a_history_outlives_its_node_and_goes_with_its_application() {
     let other = Application { name: name("other"), ..app.clone() };
     assert_eq!(history(&runtime, &other, 0, 4).await, (Vec::new(), false));
 
-    runtime.undeploy(&app.tenant, &app.namespace, &app.name).await;
+    runtime.undeploy(&app.tenant, &app.namespace, &app.name).await.unwrap();
     assert_eq!(history(&runtime, &app, 0, 100).await.0, []);
     let partition = Partition::namespace(&app.tenant, &app.namespace, "supervision/lab");
     assert!(lab.store.scan(&partition, Range::all(), 1).await.unwrap().entries.is_empty());

@@ -253,7 +253,7 @@ impl World {
                 Do::Get(key) => {
                     let told = turn.call(&call)?.map(|told| number(&told));
                     state += told.unwrap_or_else(|| {
-                        let stored = || self.disk.get(&key_value_key(&key.to_string())).map(|value| pair(value));
+                        let stored = || self.disk.get(&key_value_key(&key.to_string())).map(pair);
                         let value = turn.pairs.get(&key).copied().unwrap_or_else(stored).map_or(0, i64::from);
                         turn.did(&call, value);
                         value
