@@ -15,8 +15,8 @@ use plexspaces_actor::{
 use plexspaces_store::Memory;
 use plexspaces_types::{Clock, Message, Name, Payload, RequestContext};
 
-/// An actor may have so many timers.
-const TIMERS_OF_ONE: usize = 100_000;
+/// One turn may start so many.
+const TIMERS_OF_ONE: usize = 10_000;
 const TIMERS: usize = 1_000_000;
 const ACTORS: usize = 100_000;
 const IDLE: Duration = Duration::from_secs(10);
