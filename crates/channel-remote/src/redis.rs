@@ -184,7 +184,11 @@ impl Redis {
             let waiting = waiter.insert(Waiter { redis: self.clone(), name, news });
             if is_first {
                 let link = self.0.wire.link().await?;
-                link.connection().subscribe(&waiting.name).await.map_err(|error| self.0.wire.failed(&link, &error))?;
+                if let Err(error) = link.connection().subscribe(&waiting.name).await {
+                    let failure = self.0.wire.failed(&link, &error);
+                    // The connection that is made in place of a lost one listens for everybody who waits.
+                    return if link.is_gone() { Ok(()) } else { Err(failure) };
+                }
             }
             return Ok(());
         };

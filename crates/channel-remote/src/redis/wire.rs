@@ -43,6 +43,10 @@ impl Link {
     pub(super) fn connection(&self) -> MultiplexedConnection {
         self.connection.clone()
     }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
 }
 
 impl Wire {
@@ -74,7 +78,7 @@ impl Wire {
     }
 
     pub(super) fn known(&self) -> Option<Link> {
-        self.live.lock().clone().filter(|link| !link.is_gone.load(Ordering::Acquire))
+        self.live.lock().clone().filter(|link| !link.is_gone())
     }
 
     async fn make(&self) -> Result<Link, Failure> {

@@ -19,6 +19,8 @@ const ANSWER: usize = 32 << 20;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// How long an answer is waited for at least before the request is sent again, where there is time.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// Nothing is sent where an answer could be waited for less than this.
+const LEAST: Duration = Duration::from_millis(20);
 
 pub(super) struct Client {
     service: plexspaces_aws::Client,
@@ -85,8 +87,12 @@ impl Client {
         let busy = |what: &str| Fault::Passing { what: what.to_owned(), sent: false };
         let turn = timeout_at(deadline, self.turns.acquire()).await;
         let _turn = turn.map_err(|_| busy("too many requests are under way"))?.map_err(|_| busy("the store is closed"))?;
-        // An answer that does not come leaves time for another.
         let left = deadline.saturating_duration_since(Instant::now());
+        // What is sent and not waited for would only make the outcome unknown.
+        if left < LEAST {
+            return Err(busy("no time is left for a request"));
+        }
+        // An answer that does not come leaves time for another.
         let patience = (left / 2).max(PATIENCE).min(left);
         let answer = self.service.post(operation, body.clone(), patience).await.map_err(|fault| self.place.unanswered(fault))?;
         if !answer.is_success() {

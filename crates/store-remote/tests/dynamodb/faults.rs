@@ -136,7 +136,8 @@ async fn what_waits_for_a_slow_dynamodb_is_told_in_time_and_nothing_acknowledged
     }
     assert!(began.elapsed() < timeout + MARGIN, "{:?}", began.elapsed());
     assert!(texts.iter().any(|text| text.contains("too many requests are under way")), "{texts:?}");
-    assert!(passage.count() - before < 12, "no more than two were under way at a time");
+    // Each of the twelve would have sent four or more, if all of them might.
+    assert!(passage.count() - before < 24, "no more than two were under way at a time: {}", passage.count() - before);
     slow.store(false, Ordering::SeqCst);
     passage.release();
     for place in &places {
