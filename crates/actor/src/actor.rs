@@ -23,7 +23,7 @@ use crate::runtime::workflows::names_run;
 use crate::supervision::Exit;
 use crate::timers::Schedule;
 use crate::trace;
-use crate::turn::Effects;
+use crate::turn::{Effects, Looking};
 use crate::turn::log::{Held, Journal, Log, caught_up};
 use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
 
@@ -317,6 +317,9 @@ impl Actor {
         if let Some(due) = &envelope.reminder {
             return Box::pin(self.remind(due, envelope)).await;
         }
+        if self.cell.inbox.is_some() && matches!(Order::of(&envelope.message.operation), Some(Order::Query)) {
+            return Box::pin(self.look(envelope)).await;
+        }
         let heard = match &envelope.receipt {
             Some(receipt) if self.body.profile.durable => {
                 let (sender, number) = (receipt.sender.id.to_string(), receipt.number);
@@ -455,19 +458,36 @@ impl Actor {
         state.and_then(|state| state.map_err(Cut::Fault))
     }
 
-    /// Lets the code handle a message; a kill, a time-out or a panic ends it half-way.
-    async fn run_turn(&mut self, turn: Turn, message: &Message, want_state: bool) -> Result<(Reply, Turn), Unfinished> {
-        let trace = turn.context().trace;
-        let limit = self.body.profile.limits.turn_time;
-        let Some(live) = self.body.live.as_mut() else { return Err(Unfinished::Refused(internal("the actor has no instance"))) };
+    /// Lets the code answer a query between runs. It changes nothing, so that nothing of it is written down.
+    async fn look(&mut self, envelope: &Envelope) -> Result<Payload, Unfinished> {
+        let ctx = &envelope.ctx;
+        let app = &self.body.kind.application.name;
+        let turn = Turn::looking(&self.runtime, &self.cell.id, app, ctx.clone(), &self.body.profile, Looking::Query);
+        let answered = self.handle(turn, &envelope.message, false).await;
+        let (reply, _) = answered.map_err(|cut| self.unfinished(cut, ctx.trace))?;
+        self.body.kind.metrics.handled.increment(1);
+        Ok(reply.payload)
+    }
+
+    /// Lets the code and the facets around it handle a message.
+    async fn handle(&mut self, turn: Turn, message: &Message, want_state: bool) -> Result<(Reply, Turn), Cut> {
+        let no_instance = || Cut::Fault(Fault::Rejected(internal("the actor has no instance")));
+        let live = self.body.live.as_mut().ok_or_else(no_instance)?;
         let told = children::told(message);
         // Facets stand around the code: what the journal has is what the code was given.
         let handled = match live.facets.as_deref_mut() {
             Some(facets) if !turn.is_again() => Box::pin(facets.handle(&mut *live.instance, &told, turn, want_state)),
             _ => live.instance.handle(&told, turn, want_state),
         };
-        let mut outcome = guard(&self.cell, limit, handled).await;
-        if let Ok(Ok((_, turn))) = &mut outcome {
+        let outcome = guard(&self.cell, self.body.profile.limits.turn_time, handled).await;
+        outcome.and_then(|outcome| outcome.map_err(Cut::Fault))
+    }
+
+    /// Lets the code handle a message; a kill, a time-out or a panic ends it half-way.
+    async fn run_turn(&mut self, turn: Turn, message: &Message, want_state: bool) -> Result<(Reply, Turn), Unfinished> {
+        let trace = turn.context().trace;
+        let mut outcome = self.handle(turn, message, want_state).await;
+        if let Ok((_, turn)) = &mut outcome {
             turn.take_back();
         }
         // One that is to end does not wait for the disk.
@@ -482,11 +502,10 @@ impl Actor {
             return Err(self.diverged(number, failure, begun));
         }
         let cut = match outcome {
-            Ok(Ok((reply, mut turn))) => {
+            Ok((reply, mut turn)) => {
                 turn.code_replied(&reply.payload);
                 return Ok((reply, turn));
             }
-            Ok(Err(fault)) => Cut::Fault(fault),
             Err(Cut::Verdict(Verdict::Parked)) => return Err(Unfinished::Parked),
             Err(cut) => cut,
         };

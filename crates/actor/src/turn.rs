@@ -203,6 +203,11 @@ impl Turn {
         self
     }
 
+    /// Whether it may change nothing.
+    pub(crate) fn only_looks(&self) -> bool {
+        self.looking != Looking::No
+    }
+
     /// A turn that changes nothing: its calls of the host have no effect that lasts.
     pub(crate) fn looking(runtime: &Runtime, id: &ActorId, app: &Name, ctx: RequestContext, profile: &Profile, looking: Looking) -> Self {
         let mut turn = Self::detached(id.clone());

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_actor::journal::Entry;
-use plexspaces_actor::{Application, Exported, HttpResponse, Moment, Outbound, Outgoing, Profile, RunFilter, RunStatus, Spec, Target};
+use plexspaces_actor::{Application, Exported, FacetSpec, HttpResponse, Moment, Outbound, Outgoing, Profile, RunFilter, RunStatus, Spec, Target};
 use plexspaces_durable::key_value_prefix;
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{Code, Failure, Name};
@@ -255,6 +255,58 @@ async fn a_signal_reaches_a_run_at_its_next_wait_and_a_query_does_not_wait() {
     node.ask("flow/a", "workflow_signal:cancel", json!({"why": "late"})).await.unwrap();
     let heard = json!(["workflow_signal:cancel", {"why": "late"}]);
     node.notes("flow/a", &json!(["begun", heard, "done"])).await;
+}
+
+#[tokio::test]
+async fn a_query_between_runs_changes_nothing() {
+    for durable in [true, false] {
+        let disk: Arc<Memory> = Arc::new(Memory::new());
+        let node = Node::with(disk, Profile { durable, ..Profile::default() }).await;
+        let tell = json!({"steps": [{"do": "tell", "target": "script/recorder", "op": "note", "payload": "from a query"}]});
+        // In memory it is after any message.
+        node.ask("flow/a", "note", json!("here")).await.unwrap();
+        let refused = node.ask("flow/a", "workflow_query:run", tell.clone()).await.unwrap_err();
+        let why = "a query may not change anything: tell script/recorder note";
+        assert_eq!((refused.code, refused.message.as_str()), (Code::Conflict, why), "durable: {durable}");
+        // Under a key it is not written down either.
+        let keyed = node.keyed("flow/a", "workflow_query:notes", json!({}), Some("k")).await;
+        assert_eq!(keyed, Ok(json!(["here"])));
+        node.ask("flow/a", "note", json!("again")).await.unwrap();
+        let keyed = node.keyed("flow/a", "workflow_query:notes", json!({}), Some("k")).await;
+        assert_eq!(keyed, Ok(json!(["here", "again"])));
+        assert_eq!(node.ask("script/recorder", "notes", json!({})).await, Ok(json!([])));
+    }
+}
+
+#[tokio::test]
+async fn a_query_after_a_crash_shows_turns_of_which_no_state_was_kept() {
+    let disk = Arc::new(Memory::new());
+    let mut profile = Profile { durable: true, ..Profile::default() };
+    profile.keeping.interval = Some(10);
+    let store = Cut::new(&disk, usize::MAX, true);
+    let first = Node::with(store.clone(), profile.clone()).await;
+    for number in 0..3 {
+        first.ask("flow/a", "note", json!(number)).await.unwrap();
+    }
+    store.gone.store(true, Ordering::SeqCst);
+    let second = Node::with(disk, profile).await;
+    assert_eq!(second.ask("flow/a", "workflow_query:notes", json!({})).await, Ok(json!([0, 1, 2])));
+}
+
+#[tokio::test]
+async fn facets_let_to_a_run_what_they_let_to_its_actor() {
+    let rules = json!({"deny": ["nobody"], "operations": {"workflow_signal:x": {"allow": ["boss"]}, "workflow_query:notes": {"allow": ["boss"]},
+        "workflow_cancel": {"allow": ["boss"]}}});
+    let facet = FacetSpec { name: "authorization".into(), priority: None, config: rules.as_object().unwrap().clone() };
+    let profile = Profile { durable: true, facets: vec![facet], ..Profile::default() };
+    let node = Node::with(Arc::new(Memory::new()), profile).await;
+    node.tell("flow/a", "workflow_run", json!({"steps": [{"do": "sleep", "ms": 60_000}]})).await.unwrap();
+    for operation in ["workflow_query:notes", "workflow_signal:x", "workflow_cancel"] {
+        let refused = node.ask("flow/a", operation, json!({})).await.unwrap_err();
+        assert_eq!(refused.code, Code::PermissionDenied, "{operation}: {refused}");
+    }
+    node.ask("flow/a", "workflow_signal:y", json!({})).await.unwrap();
+    node.ask("flow/a", "workflow_terminate", json!({})).await.unwrap();
 }
 
 #[tokio::test]

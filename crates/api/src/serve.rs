@@ -75,15 +75,14 @@ async fn connection(
         let answered = router.clone().call(request);
         async move { answered.await.map(|response| response.map(|body| Tracked { body, _guard: guard })) }
     });
-    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let mut connection = Box::pin(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let mut stopped = pin!(shutdown.cancelled());
     let mut idle = tokio::time::interval(config.idle_timeout);
     idle.tick().await;
     let (mut seen, mut closing) = (0, false);
     loop {
         tokio::select! {
-            // What it was upgraded to goes on without it.
-            _ = connection.as_mut() => return activity.ended().await,
+            _ = connection.as_mut() => break,
             () = stopped.as_mut(), if !closing => {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
@@ -101,6 +100,10 @@ async fn connection(
             }
         }
     }
+    // Who has hung up waits for nothing any more, and a connection that has failed still holds what it was asked for.
+    drop(connection);
+    // What it was upgraded to goes on without it.
+    activity.ended().await;
 }
 
 /// The requests of one connection.

@@ -82,6 +82,24 @@ impl Pipeline {
         Ok(pipeline)
     }
 
+    /// Whether facets of these specifications let a message to an actor whose own are at work or not in memory.
+    pub(crate) async fn admits(
+        registry: &FacetRegistry,
+        specs: &[FacetSpec],
+        actor: &ActorId,
+        message: &Message,
+        ctx: &RequestContext,
+    ) -> Result<(), Failure> {
+        let mut pipeline = Self::default();
+        for spec in specs {
+            let mut link = Link::new(registry, spec.clone())?;
+            link.facet.on_attach(actor).await.map_err(|error| link.failed("attached", error))?;
+            pipeline.links.push(link);
+        }
+        pipeline.order();
+        pipeline.admit(message, ctx).await
+    }
+
     /// The specification of each.
     pub(crate) fn specs(&self) -> impl Iterator<Item = &FacetSpec> {
         self.links.iter().map(|link| &link.spec)

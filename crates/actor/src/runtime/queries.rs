@@ -1,7 +1,11 @@
 //! Queries of a workflow: answered by an instance that only looks, from what the workflow last showed of itself.
 
+use plexspaces_durable::Past;
+
+use super::history::rerun_past;
 use super::*;
 use crate::code;
+use crate::facet::pipeline::Pipeline;
 use crate::turn::Looking;
 use crate::{Fault, Spec, Turn};
 
@@ -28,15 +32,27 @@ impl Runtime {
         });
     }
 
+    /// Whether an actor's facets let a message to its run.
+    pub(crate) async fn admits(&self, id: &ActorId, envelope: &Envelope) -> Result<(), Failure> {
+        let kind = self.0.registry.kind(id).ok_or_else(|| gone(id))?;
+        let specs = self.attachments().effective(id, kind.profile(&id.key));
+        Pipeline::admits(self.facet_registry(), &specs, id, &envelope.message, &envelope.ctx).await
+    }
+
     async fn query(&self, cell: &Arc<Cell>, envelope: &Envelope) -> Result<Payload, Failure> {
         let id = &cell.id;
+        self.admits(id, envelope).await?;
         let (kind, spec) = self.spec(id)?;
         let profile = kind.profile(&id.key).clone();
         let (past, published) = if profile.durable { self.past(id).await? } else { Default::default() };
         let code::Version { factory, guest_type, .. } = kind.version(Some(&past));
         let spec = Spec { guest_type, ..spec };
-        // What a run showed at its last wait, else what the last turn left.
-        let state = published.map(|published| (published.code, published.state)).or(past.state.map(|state| (past.state_code, state)));
+        // What a run showed at its last wait, else what the last turn left: with the last state there may be turns that came after it.
+        let state = match published {
+            Some(published) => Some((published.code, published.state)),
+            None if past.turns.is_empty() => past.state.map(|state| (past.state_code, state)),
+            None => Some((factory.code(), rerun_past(&*factory, &spec, Past { pending: None, ..past }).await?.state)),
+        };
         let turn = |looking| Turn::looking(self, id, &kind.application.name, envelope.ctx.clone(), &profile, looking);
         let asked = async {
             let (mut instance, _) = factory.create(&spec, turn(Looking::Init)).await?;

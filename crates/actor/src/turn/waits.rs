@@ -12,7 +12,7 @@ use super::log::{self, Known};
 use crate::Runtime;
 use crate::actor::given;
 use crate::cell::Envelope;
-use crate::children::{DEADLINE, TIMED_OUT, of_another, started};
+use crate::children::{DEADLINE, ENDED, TIMED_OUT, of_another, started};
 use crate::inbox::{Order, Verdict};
 use crate::runtime::Waiting;
 
@@ -264,6 +264,12 @@ impl Turn {
         if order == Order::Query {
             runtime.answer_query(&cell, envelope);
             return Ok(order);
+        }
+        // That a run which this one has started is over is nobody's wish.
+        let is_news = envelope.message.operation == ENDED;
+        if let Err(failure) = if is_news { Ok(()) } else { runtime.admits(&cell.id, &envelope).await } {
+            envelope.answer(Err(failure));
+            return Ok(Order::Query);
         }
         if order == Order::Start {
             let asked = envelope.message.idempotency_key.as_ref();

@@ -259,6 +259,10 @@ impl Instance for Script {
                 json!(self.state["notes"].as_array().unwrap().len())
             }
             "notes" | "workflow_query:notes" => self.state["notes"].clone(),
+            "workflow_query:run" => {
+                let steps = arguments["steps"].as_array().cloned().unwrap_or_default();
+                self.run(&steps, &mut turn).await.map_err(Fault::Rejected)?
+            }
             MIGRATE => {
                 let mut migrated = arguments;
                 migrated["notes"].as_array_mut().unwrap().push(json!(format!("for {}", self.version.load(Ordering::SeqCst))));

@@ -124,6 +124,34 @@ async fn an_open_stream_does_not_use_up_the_budget() {
 }
 
 #[tokio::test]
+async fn who_hangs_up_holds_nothing_any_more() {
+    let node = Node::start_with(|setup| {
+        setup.serve.budget = Budget::new(1);
+        setup.serve.grace = Duration::from_secs(600);
+    })
+    .await;
+    for path in [GATE, "/api/v1/logs?follow=true"] {
+        let mut stream = TcpStream::connect(node.addr).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+        if path == GATE {
+            node.entered.notified().await;
+        } else {
+            stream.read_exact(&mut [0; 12]).await.unwrap();
+        }
+        drop(stream);
+        // Its place is free, though the actor goes on.
+        let free = async {
+            while node.get("/api/v1/system").await.status != 200 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), free).await.unwrap();
+    }
+    node.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(60), node.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn connections_that_send_nothing_or_half_are_closed() {
     let short = Duration::from_millis(500);
     let node = Node::start_with(|setup| (setup.serve.header_timeout, setup.serve.idle_timeout) = (short, short)).await;

@@ -48,6 +48,9 @@ impl Facet for EventEmitter {
 
     async fn after(&mut self, call: &Call<'_>, reply: &[u8], turn: &mut Turn) -> Result<InterceptResult, FacetError> {
         let wanted = self.operations.as_ref().is_none_or(|operations| operations.contains(call.operation));
+        if turn.only_looks() {
+            return Ok(InterceptResult::Continue);
+        }
         // An event about an event would have no end where emitters form a circle.
         if !wanted || call.operation == self.event {
             return Ok(InterceptResult::Continue);
