@@ -51,6 +51,9 @@ impl FacetService for Api {
 }
 
 pub(crate) fn target<'a>(name: &'a str, key: &'a str) -> Result<Target<'a>, Failure> {
+    if name.is_empty() {
+        return Err(Failure::invalid("actor_type", "expected a type of actors, found nothing"));
+    }
     if key.is_empty() {
         return Ok(Target { name, key: None });
     }

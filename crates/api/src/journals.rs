@@ -228,8 +228,11 @@ fn workflow(run: Run) -> v1::Workflow {
     let id = &run.id;
     let other = |name: &Name, key: &str| if *name == Name::default_scope() { String::new() } else { format!("&{key}={name}") };
     let scope = format!("{}{}", other(&id.namespace, "namespace"), other(&id.tenant, "tenant_id"));
+    let key = utf8_percent_encode(id.key.as_str(), SEGMENT);
+    let link = |verb: &str| format!("/api/v1/workflows/{key}{verb}?actor_type={}{scope}", id.actor_type);
     v1::Workflow {
-        self_link: format!("/api/v1/workflows/{}?actor_type={}{scope}", utf8_percent_encode(id.key.as_str(), SEGMENT), id.actor_type),
+        self_link: link(""),
+        cancel_link: run.is_under_way().then(|| link(":cancel")),
         actor_id: id.to_string(),
         workflow_id: id.key.to_string(),
         status: state.into(),

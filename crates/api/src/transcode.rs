@@ -59,9 +59,6 @@ pub(crate) async fn message(
         (RuleBody::None | RuleBody::Raw(_), _) => {}
     }
     for (name, value) in pairs(parts.uri.query()) {
-        if rule.body == RuleBody::Whole {
-            return Err(Failure::invalid(name, "this operation takes its fields from the body, not from the query"));
-        }
         let field = known.field(&name)?;
         set_once(&mut message, &field, text_value(&field, &value)?)?;
     }

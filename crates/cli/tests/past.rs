@@ -283,7 +283,23 @@ async fn plain_http_does_the_same() {
         assert_eq!((answer.status, &answer.body), (200, &json!({})), "{verb}");
         is(status).await;
     }
+    assert_eq!(post("/api/v1/workflows/a:b:terminate", which.clone()).await.status, 200, "it has ended so");
     assert_eq!(post("/api/v1/workflows/a:b:cancel", which.clone()).await.status, 409);
+    assert_eq!(get(&link).await.body["cancel_link"], Value::Null);
+    let live = async || get("/api/v1/system").await.body["actor_count"].clone();
+    let before = live().await;
+    assert_eq!(post("/api/v1/workflows/nobody:cancel", which.clone()).await.status, 404);
+    assert_eq!(live().await, before, "nobody comes to life for it");
+    let untyped = post("/api/v1/workflows/a:b:cancel", json!({"namespace": "flows"})).await;
+    assert_eq!((untyped.status, &untyped.body["field_violations"][0]["field"]), (400, &json!("actor_type")), "{}", untyped.body);
+    // As its link says it is cancelled without a body, and again.
+    let linked = json!({"namespace": "flows", "actor_type": "order", "workflow_id": "linked", "input": {}});
+    let linked = post("/api/v1/workflows", linked).await.body["cancel_link"].as_str().unwrap().to_owned();
+    for _ in 0..2 {
+        assert_eq!(post(&linked, json!({})).await.status, 200);
+        let is_over = async || get("/api/v1/workflows/linked?actor_type=order&namespace=flows").await.body["status"] == "STATUS_CANCELLED";
+        until(is_over).await;
+    }
     assert_eq!(post("/api/v1/workflows/a:b/cancel", which).await.status, 404);
     // A workflow is started by a plain message too: its run is what it does when nothing is said.
     let url = format!("{}/api/v1/actors/flows/order?actor_id=plain", node.url);

@@ -55,6 +55,14 @@ pub struct Run {
     pub pinned: bool,
 }
 
+impl Run {
+    /// Whether it has begun and not ended.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        matches!(self.status, RunStatus::Running | RunStatus::Paused)
+    }
+}
+
 /// Which workflows are listed.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
@@ -163,11 +171,26 @@ impl Runtime {
         Ok(run)
     }
 
-    /// Tells a run to `pause`, `resume`, `cancel` or `terminate`; returns when that is certain to be followed.
+    /// Tells a run to `pause`, `resume`, `cancel` or `terminate`; returns when that is certain to be followed. A run that has ended so may be told
+    /// again.
     pub async fn order_workflow(&self, ctx: &RequestContext, target: Target<'_>, order: &str) -> Result<(), Failure> {
-        self.workflow_id(ctx, target)?;
+        let id = self.workflow_id(ctx, target)?;
+        let durable = self.0.registry.kind(&id).is_some_and(|kind| kind.profile(&id.key).durable);
+        // A run that is over, or was never begun, is no reason to bring its actor to life.
+        if durable && self.known(&id).is_none() {
+            let run = self.latest_run(id.clone()).await?;
+            if !run.is_under_way() {
+                return ordered(&run, order);
+            }
+        }
         let request = Request { operation: format!("workflow_{order}"), payload: Payload::empty(), idempotency_key: None };
-        self.ask(ctx, target, request).await.map(drop)
+        match self.ask(ctx, target, request).await {
+            Err(failure) if durable && failure.code == Code::Conflict => match self.latest_run(id).await? {
+                run if run.is_under_way() => Err(failure),
+                run => ordered(&run, order),
+            },
+            answer => answer.map(drop),
+        }
     }
 
     fn workflow_id(&self, ctx: &RequestContext, target: Target<'_>) -> Result<ActorId, Failure> {
@@ -177,6 +200,15 @@ impl Runtime {
             Behavior::Workflow => Ok(id),
             other => Err(Failure::invalid("actor_type", format!("{} is a {}, expected a Workflow", id.actor_type, other.name()))),
         }
+    }
+}
+
+/// What an order comes to for a run that does not hear it.
+fn ordered(run: &Run, order: &str) -> Result<(), Failure> {
+    match (order, run.status) {
+        ("cancel", RunStatus::Cancelled) | ("terminate", RunStatus::Terminated) => Ok(()),
+        (_, RunStatus::None) => Err(Failure::not_found(format!("there is no run of {}", run.id))),
+        _ => Err(Failure::new(Code::Conflict, format!("there is no run of {} to {order}: the last one is over", run.id))),
     }
 }
 

@@ -6858,6 +6858,9 @@ pub struct Workflow {
     /// By when it is to be done; absent where it may take as long as it takes.
     #[prost(message, optional, tag = "13")]
     pub deadline_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Where a run that is under way is cancelled by `POST`; absent when it is over.
+    #[prost(string, optional, tag = "14")]
+    pub cancel_link: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Nested message and enum types in `Workflow`.
 pub mod workflow {
