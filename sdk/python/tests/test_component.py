@@ -40,6 +40,11 @@ def test_modules_beside_the_entry_are_inside(probe: WasmInstance) -> None:
     assert probe.handle("beside", {"n": 4}) == {"double": 8, "name": "deep", "args": {"x": 1}, "id": "ns/probe/k"}
 
 
+def test_what_only_functions_import_is_inside(probe: WasmInstance) -> None:
+    found = ["late linked", "later", "a name, not a module"]
+    assert probe.handle("late") == {"half": "1/2", "found": found, "hue": 1, "missing": None}
+
+
 def test_nothing_of_the_build_runs_in_the_guest(probe: WasmInstance) -> None:
     modules = set(probe.handle("modules"))
     assert "plexspaces" in modules

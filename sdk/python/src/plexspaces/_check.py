@@ -24,6 +24,7 @@ def main(staging: str, module: str, report: str) -> None:
 
 def _describe(name: str) -> object:
     module = importlib.import_module(name)
+    importlib.import_module("_plexspaces_late")
     from plexspaces._registry import Registry
 
     return json.loads(Registry.of_module(module).describe())

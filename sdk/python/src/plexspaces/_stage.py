@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 ENTRY = "_plexspaces_entry"
+LATE = "_plexspaces_late"
 _PACKAGE = Path(__file__).parent
 # What only runs on the author's machine; it imports modules that no component has.
 _NOT_IN_GUEST = {"build.py", "_check.py", "_immortal.py", "_replay.py", "_stage.py", "testing.py"}
-_RESERVED = {"plexspaces", "wit_world", "componentize_py_types", "componentize_py_async_support", "poll_loop", ENTRY}
+_RESERVED = {"plexspaces", "wit_world", "componentize_py_types", "componentize_py_async_support", "poll_loop", ENTRY, LATE}
 _HANDLERS = {"handler", "init_handler", "run_handler", "signal_handler", "query_handler"}
 _SKIPPED_DIRECTORIES = {"__pycache__", "node_modules", "venv", "tests", "build", "dist"}
 
@@ -44,8 +45,14 @@ def stage(entry: Path, directory: Path) -> None:
             _check_name(source, source.name, directory)
             shutil.copytree(source, directory / source.name, ignore=_not_python)
     shutil.copytree(_PACKAGE, directory / "plexspaces", ignore=_not_guest)
-    text = f"from plexspaces._guest import Guest, load\nimport {entry.stem}\n\nload({entry.stem})\n"
+    text = f"from plexspaces._guest import Guest, load\nimport {entry.stem}\nimport {LATE}\n\nload({entry.stem})\n"
     (directory / f"{ENTRY}.py").write_text(text, encoding="utf-8")
+    # What a function imports first when the actor runs would not be found there. What is not there now either fails when it is imported.
+    text = (
+        f"import contextlib\nimport importlib\n\nfor _module in {_late_imports(entry.stem, directory)!r}:\n"
+        "    with contextlib.suppress(ImportError):\n        importlib.import_module(_module)\n"
+    )
+    (directory / f"{LATE}.py").write_text(text, encoding="utf-8")
 
 
 def check_source(entry: Path) -> None:
@@ -63,6 +70,51 @@ def check_source(entry: Path) -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 _check_methods(node, source)
+
+
+def _late_imports(entry: str, directory: Path) -> list[str]:
+    """The modules that functions import, those of the entry module and of all that it imports from beside it."""
+    late: set[str] = set()
+    seen: set[str] = set()
+    waiting = [entry]
+    while waiting:
+        module = waiting.pop()
+        source = next((path for path in _files(module, directory) if path.is_file()), None)
+        if module in seen or module.split(".")[0] in _RESERVED or source is None:
+            continue
+        seen.add(module)
+        try:
+            tree = ast.parse(source.read_bytes())
+        except (SyntaxError, ValueError):
+            continue  # whoever imports it is told
+        package = module if source.name == "__init__.py" else module.rpartition(".")[0]
+        for node in ast.walk(tree):
+            waiting += _imported(node, package)
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)]
+        for inner in (inner for function in functions for inner in ast.walk(function)):
+            late.update(_imported(inner, package))
+    return sorted(late)
+
+
+def _files(module: str, directory: Path) -> list[Path]:
+    path = directory.joinpath(*module.split("."))
+    return [path / "__init__.py", path.with_name(f"{path.name}.py")]
+
+
+def _imported(node: ast.AST, package: str) -> list[str]:
+    """What a statement or a call imports, as far as its text says. A name that is imported from a package may be a module of it."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+        base = ".".join([*filter(None, above), *([node.module] if node.module else [])])
+        return [base, *(f"{base}.{alias.name}" for alias in node.names if alias.name != "*")] if base else []
+    if isinstance(node, ast.Call) and len(node.args) == 1 and isinstance(node.args[0], ast.Constant):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
+        module = node.args[0].value
+        if name in ("import_module", "__import__") and isinstance(module, str) and all(part.isidentifier() for part in module.split(".")):
+            return [module]
+    return []
 
 
 def _check_methods(cls: ast.ClassDef, source: Path) -> None:

@@ -26,6 +26,23 @@ class ProbeActor:
     def beside(self, n: int) -> dict:
         return {"double": double(n), "name": NAME, "args": self.args, "id": self.actor_id}
 
+    @handler("late")
+    def late(self) -> dict:
+        import importlib
+        from fractions import Fraction  # the standard library, seldom used
+
+        from parts import later, missing_or_not
+
+        import late
+
+        fetch = importlib.import_module("colorsys")
+        try:
+            import no_such_module
+        except ImportError:
+            no_such_module = None
+        found = [late.NAME, later.NAME, missing_or_not]
+        return {"half": str(Fraction(2, 4)), "found": found, "hue": fetch.rgb_to_hsv(0, 0, 1)[2], "missing": no_such_module}
+
     @handler("set")
     def set(self, value: Any) -> None:
         self.value = value

@@ -1,0 +1,5 @@
+"""A module that only a function imports."""
+
+from parts import chain
+
+NAME = f"late {chain()}"

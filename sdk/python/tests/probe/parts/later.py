@@ -1,0 +1,3 @@
+"""A module of a package that only a function imports."""
+
+NAME = "later"
