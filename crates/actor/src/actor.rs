@@ -336,8 +336,9 @@ impl Actor {
             }
             _ => None,
         };
-        // An actor that is not durable does not remember requests of actors: it may get one twice.
-        let keyed = envelope.message.idempotency_key.clone().filter(|_| self.body.profile.durable || envelope.message.sender.is_none());
+        // An actor that is not durable does not remember requests of actors, of which it may get one twice, but runs by their ids.
+        let is_remembered = self.body.profile.durable || envelope.message.sender.is_none() || envelope.message.operation == START;
+        let keyed = envelope.message.idempotency_key.clone().filter(|_| is_remembered);
         let keyed = keyed.map(|key| (key, fingerprint(&envelope.message.operation, &envelope.message.payload)));
         if let Some((key, fingerprint)) = &keyed
             && let Some(stored) = Box::pin(self.stored_answer(key)).await.map_err(Unfinished::Undone)?

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use plexspaces_actor::{RunStatus, Target};
+use plexspaces_actor::{Profile, RunStatus, Target};
 use plexspaces_store::Memory;
 use plexspaces_types::{Code, Payload};
 use scripts::{Cut, Node, ctx, until};
@@ -63,6 +63,17 @@ async fn a_parent_and_its_children_that_are_cut_off_at_any_commit_do_each_step_o
         assert_eq!(recorded(&second).await, ["end", "x1", "x2", "y1", "y2"], "cut off at commit {cut_at}, after it: {after}");
     }
     assert!(commits > 15, "only {commits} commits");
+}
+
+#[tokio::test]
+async fn an_id_is_one_run_also_where_nothing_is_durable() {
+    let node = Node::with(Arc::new(Memory::new()), Profile::default()).await;
+    let start = |n: &str| json!({"steps": [{"do": "start", "target": "flow/child", "payload": {"steps": [note("ask", n)]}}]});
+    for _ in 0..3 {
+        node.ask("script/parent", "run", start("once")).await.unwrap();
+    }
+    assert_eq!(node.ask("script/parent", "run", start("other")).await.unwrap_err().code, Code::Conflict);
+    assert_eq!(recorded(&node).await, ["once"]);
 }
 
 #[tokio::test]
