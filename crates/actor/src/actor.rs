@@ -23,8 +23,8 @@ use crate::runtime::workflows::names_run;
 use crate::supervision::Exit;
 use crate::timers::Schedule;
 use crate::trace;
-use crate::turn::{Effects, Looking};
 use crate::turn::log::{Held, Journal, Log, caught_up};
+use crate::turn::{Effects, Looking};
 use crate::{Fault, Instance, Profile, Reply, Runtime, Spec, Turn};
 
 mod changes;

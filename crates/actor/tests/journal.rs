@@ -11,7 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use plexspaces_actor::journal::Entry;
-use plexspaces_actor::{Application, Exported, FacetSpec, HttpResponse, Moment, Outbound, Outgoing, Profile, RunFilter, RunStatus, Spec, Target};
+use plexspaces_actor::{
+    Application, Exported, FacetSpec, HttpResponse, Moment, Outbound, Outgoing, Profile, RunFilter, RunStatus, Spec, Target,
+};
 use plexspaces_durable::key_value_prefix;
 use plexspaces_store::{Batch, Error, Limits, Memory, Page, Partition, Range, Store};
 use plexspaces_types::{Code, Failure, Name};
