@@ -343,6 +343,7 @@ impl World {
         let (part, told) = (std::mem::take(&mut turn.part), std::mem::take(&mut turn.told));
         if !self.commit(changes, part, Course::Done(message.clone(), told))? {
             assert_eq!(state, before, "what was not committed has changed nothing");
+            assert!(!matches!(message.from, From::Key(_)), "an answer is kept also where nothing else is");
         }
         self.live.as_mut().unwrap().state = state;
         Ok(state)
@@ -519,8 +520,8 @@ impl World {
             let stored = Answer::decode(&self.disk[&answer_key(&key.to_string())]).unwrap();
             assert_eq!((stored.fingerprint, number(&stored.reply)), (fingerprint(*id), *reply));
         }
-        let published = self.disk.get(PUBLISHED).map(|value| number(&Published::decode(value).unwrap().state));
-        assert_eq!(published, model.published);
+        let published = self.disk.get(PUBLISHED).map(|value| Published::decode(value).unwrap());
+        assert_eq!(published.as_ref().map(|published| number(&published.state)), model.published);
         if let Some(live) = self.live.as_ref().filter(|_| !self.succeeded && model.pending.is_none()) {
             assert_eq!(live.state, model.state);
         }
@@ -529,6 +530,8 @@ impl World {
         assert!(history.windows(2).all(|pair| pair[0].turn + 1 == pair[1].turn), "the history has no gap");
         if let (Some(first), Some(last)) = (history.first(), history.last()) {
             assert!(first.turn == 1 || last.turn - first.turn >= self.keeping.history, "the history is as long as it is to be");
+            let shown = published.filter(|_| model.shows);
+            assert!(shown.is_none_or(|shown| shown.turn == last.turn), "what a turn that is under way shows is known to be its own");
         }
     }
 }

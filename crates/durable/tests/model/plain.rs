@@ -52,6 +52,8 @@ pub struct Model {
     pub outbox: BTreeMap<u64, i8>,
     pub last_sent: u64,
     pub published: Option<i64>,
+    /// The turn that is under way has published something.
+    pub shows: bool,
     pub heard: BTreeMap<u8, u64>,
     /// By key: the message, the reply, when it is forgotten.
     pub answers: BTreeMap<u8, (u64, i64, u64)>,
@@ -93,6 +95,11 @@ impl Model {
         for number in part.arrived {
             self.outbox.remove(&number);
         }
+        self.shows = match course {
+            Course::UnderWay(..) => self.shows || part.published.is_some(),
+            Course::Beside => self.shows,
+            Course::Done(..) | Course::Failed => false,
+        };
         self.published = part.published.or(self.published);
         self.heard.extend(part.heard);
         match course {
