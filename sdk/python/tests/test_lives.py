@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from plexspaces import ConflictError, UnknownOperationError, actor, handler, host, init_handler, state
+from plexspaces import ActorNotFoundError, ConflictError, actor, handler, host, init_handler, state
 from plexspaces.testing import ActorHarness, Spawned
 
 
@@ -82,8 +82,17 @@ def test_an_actor_without_a_handler_for_an_exit_shares_its_fate() -> None:
         def setup(self) -> None:
             host.link("peer")
 
-    with pytest.raises(UnknownOperationError, match="__EXIT__"):
-        ActorHarness(Plain).exit("peer")
+        @handler("go")
+        def go(self) -> str:
+            return "gone"
+
+    harness = ActorHarness(Plain)
+    harness.exit("peer", "error: boom")
+    assert harness.ended == "error: boom"
+    with pytest.raises(ActorNotFoundError, match="has ended: error: boom"):
+        harness.ask("go")
+    harness.restart()
+    assert (harness.ended, harness.ask("go"), harness.host.links) == (None, "gone", {"peer"})
 
 
 def test_a_wildcard_takes_both(watcher: ActorHarness) -> None:

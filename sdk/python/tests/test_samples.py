@@ -107,8 +107,8 @@ def test_a_chat_room(world: World) -> None:
         guest.ask("join", {"room": "tea"})
     ann.ask("send", {"room": "tea", "text": "hello"})
     assert world.deliver() == 2
-    assert ann.snapshot()["heard"] == bob.snapshot()["heard"] == [["default/chatroom/ann", "hello"]]
-    assert bob.ask("members", {"room": "tea"}) == {"members": ["default/chatroom/ann", "default/chatroom/bob"]}
+    assert ann.snapshot()["heard"] == bob.snapshot()["heard"] == [["default/chat_room/ann", "hello"]]
+    assert bob.ask("members", {"room": "tea"}) == {"members": ["default/chat_room/ann", "default/chat_room/bob"]}
 
 
 @actor
@@ -170,7 +170,7 @@ def test_services_are_found_by_tuples(world: World) -> None:
     first = ActorHarness(ToolRegistry, key="first", world=world)
     second = ActorHarness(ToolRegistry, key="second", world=world)
     first.restart()
-    assert second.ask("find", {"service_type": "tool_registry"}) == {"actor_id": "default/toolregistry/first"}
+    assert second.ask("find", {"service_type": "tool_registry"}) == {"actor_id": "default/tool_registry/first"}
     assert second.ask("find", {"service_type": "none"}) == {"actor_id": None}
 
 

@@ -491,9 +491,18 @@ class Flow:
 
     @query_handler("change")
     def change(self) -> Any:
-        lock = [host.lock_acquire("q", 1000), host.lock_acquire("", "q", "h", "n", 1, 0), host.lock_release("q", "1")]
-        taken = [host.ts.take(["x"]), host.ts.take(["x"], lease_ms=1), host.ts.take_all(["x"])]
-        return [*lock, *taken, host.ts.subscribe(["x"]), host.ts.read(["x"])]
+        refused = []
+        changes = (
+            lambda: host.lock_acquire("q", 1000), lambda: host.lock_release("q", "1"), lambda: host.ts.take(["x"]),
+            lambda: host.ts.subscribe(["x"]), lambda: host.kv.put("k", "v"), lambda: host.tell("f", "x"), lambda: host.spawn("w"),
+            lambda: host.send_after(1, "x"), lambda: host.blob_put("b", b"x"), lambda: host.sleep(1), lambda: host.http_fetch("l", "GET", "/"),
+        )
+        for change in changes:
+            try:
+                change()
+            except ConflictError as error:
+                refused.append(str(error).split(": ")[0])
+        return [len(changes), refused, host.ts.read(["x"]), host.kv.get("k")]
 
 
 @pytest.mark.parametrize(
@@ -525,8 +534,10 @@ def test_a_query_beside_a_run_changes_nothing(world: World) -> None:
     seen: list = []
     flow.answer("other", "op", lambda _: seen.append([flow.query("change"), flow.query("seen")]))
     flow.ask("workflow_run", {"code": "[host.ts.write(['x']), host.ask('other', 'op')]"})
-    held = "ERROR: the lock 'q' is held by another"
-    assert seen == [[[None, held, False, None, [None, None], [], "", ["x"]], ["begun"]]]
+    refused = [11, ["a query may not change anything"] * 11, ["x"], None]
+    assert seen == [[refused, ["begun"]]]
+    assert flow.query("change") == refused
+    assert not flow.host.tells and not flow.host.timers
 
 
 def test_actors_of_one_world_ask_and_tell_each_other(world: World, a: ActorHarness, b: ActorHarness) -> None:
@@ -591,3 +602,30 @@ def test_a_receipt_is_of_one_delivery(world: World, a: ActorHarness) -> None:
         run(a, f"host.channel.ack('', 'work', 'm', receipt={late['receipt']!r})")
     run(a, f"host.channel.ack('', 'work', 'm', receipt={again['receipt']!r})")
     assert run(a, "host.channel.status('', 'work')['in_flight']") == 0
+
+
+def test_a_registered_name_is_a_target(world: World, a: ActorHarness, b: ActorHarness) -> None:
+    run(a, '[host.registry_register("desk", "default/probe/b"), host.registry_register("near", "b")]')
+    for name in ("desk", "near"):
+        assert run(a, f"host.ask({name!r}, 'run', {{'code': 'host.get_actor_id()'}})") == "default/probe/b"
+
+
+def test_pairs_have_keys_as_on_a_node(a: ActorHarness) -> None:
+    for call in ("host.kv_put('', 'v')", "host.kv_get('')", "host.kv_cas('', None, 'v')", "host.kv_delete('')", "host.kv_put('ü' * 257, 'v')"):
+        with pytest.raises(InvalidArgumentError, match="a key has (0|514) bytes, expected 1 to 512"):
+            run(a, call)
+
+
+def test_the_configuration_has_the_keys_of_a_node() -> None:
+    @actor
+    class ToolBoxActor:
+        config: dict = state(default_factory=dict)
+
+        @init_handler
+        def setup(self, config: dict) -> None:
+            self.config = config
+
+    assert ActorHarness(ToolBoxActor, args={"a": 1}, namespace="n", key="k").snapshot()["config"] == {
+        "actor_id": "n/tool_box/k", "args": {"role": "tool_box", "a": 1}, "role": "tool_box", "actor_type": "tool_box", "name": "k",
+        "application": "n", "namespace": "n", "tenant_id": "default", "node_id": "test", "behavior_kind": "GenServer", "labels": {},
+    }

@@ -68,6 +68,15 @@ class Instance:
             reply = method(**arguments)
         return reply if found.answers else None
 
+    def hears(self, operation: str) -> bool:
+        """Whether there is a handler."""
+        return self._find(operation, {})[0] is not None
+
+    def looks(self, operation: str, payload: Any) -> bool:
+        """Whether a query answers the operation: it may change nothing."""
+        found = self._find(operation, payload)[0]
+        return found is not None and found.kind == "query"
+
     def _find(self, operation: str, payload: Any) -> tuple[Operation | None, Any]:
         """The handler for an operation, and what the handler gets of the payload."""
         operations = self._model.operations

@@ -55,7 +55,8 @@ def snake_case(name: str) -> str:
     return _WORD.sub("_", name).lower()
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
+    """The type's name of a class: snake case without ``Actor``, ``Agent`` or ``Workflow`` at its end."""
     full = snake_case(name)
     return _SUFFIX.sub("", full) or full
 
@@ -86,7 +87,7 @@ def _found(module: ModuleType) -> list[type]:
 
 
 def _named(classes: list[type]) -> dict[str, Model]:
-    shorts = [_short(cls.__name__) for cls in classes]
+    shorts = [short_name(cls.__name__) for cls in classes]
     types: dict[str, Model] = {}
     for cls, short in zip(classes, shorts, strict=True):
         name = short if shorts.count(short) == 1 else snake_case(cls.__name__)
@@ -103,7 +104,7 @@ def _named(classes: list[type]) -> dict[str, Model]:
 def _aliases(types: dict[str, Model]) -> dict[str, list[str]]:
     """The class names in snake case, unless they are a type's name or could mean two types."""
     wanted = {
-        name: dict.fromkeys((snake_case(model.cls.__name__), _short(model.cls.__name__))) for name, model in types.items()
+        name: dict.fromkeys((snake_case(model.cls.__name__), short_name(model.cls.__name__))) for name, model in types.items()
     }
     every = [alias for names in wanted.values() for alias in names]
     return {

@@ -16,12 +16,17 @@ from . import _backend, _course
 from ._decorators import Model, model_of
 from ._instance import Instance, Refusal, encode_reply
 from ._json import decode, encode
+from ._memory.look import Look
 from ._memory.world import World
+from ._registry import short_name
 from ._replay import Recorded, Recorder, Repeater
 from ._workflow import ENDED, MIGRATE, QUERY, SIGNAL, START
-from .errors import ActorNotFoundError, ConflictError, DeadlockError, PlexSpacesError, WorkflowCancelled, WorkflowTimedOut, error_from
+from .errors import (
+    ActorNotFoundError, ConflictError, DeadlockError, InvalidArgumentError, PlexSpacesError, WorkflowCancelled, WorkflowTimedOut, error_from,
+)
 
 Answer = Callable[[Any], Any] | Any
+_MAX_KEY_BYTES = 512
 HttpAnswer = Callable[["Fetched"], Any] | Any
 
 
@@ -193,11 +198,15 @@ class MemoryHost:
 
     def kv_get(self, key: str) -> str | None:
         """See `Backend`."""
+        _check_key(key)
         value, end = self._pairs.get(key, (None, None))
         return None if end is not None and end <= self.clock_ms else value
 
     def kv_put(self, key: str, value: str, ttl_ms: int | None) -> None:
         """See `Backend`."""
+        _check_key(key)
+        if ttl_ms == 0:
+            raise InvalidArgumentError("ttl_ms is 0, expected at least 1")
         self._pairs[key] = (value, None if ttl_ms is None else self.clock_ms + ttl_ms)
 
     def kv_delete(self, key: str) -> bool:
@@ -386,20 +395,26 @@ class ActorHarness:
         model = model_of(cls)
         if model is None:
             raise TypeError(f"{cls.__name__} has no decorator such as @actor")
-        name = cls.__name__.lower()
+        name = short_name(cls.__name__)
         self.actor_id = f"{namespace}/{name}/{key or name}"
         self.host = MemoryHost(self.actor_id, world)
         self._model: Model = model
         self._config = {
             "actor_id": self.actor_id,
-            "args": dict(args or {}),
-            "namespace": namespace,
+            "args": {"role": name, **(args or {})},
+            "role": name,
             "actor_type": name,
             "name": key or name,
-            "role": name,
+            "application": namespace,
+            "namespace": namespace,
+            "tenant_id": "default",
+            "node_id": "test",
             "behavior_kind": model.behavior,
+            "labels": {},
             **(config or {}),
         }
+        # Why the actor is no more, while it is not.
+        self.ended: str | None = None
         self._last: Recorded | None = None
         self._running: str | None = None
         self.host.world.add(self.actor_id, self)
@@ -432,6 +447,9 @@ class ActorHarness:
         and the state of the old one."""
         state = self._instance.snapshot()
         self.host.leave_memory()
+        if self.ended is not None:
+            self.ended = None
+            self.host.world.add(self.actor_id, self)
         self._instance = self._make()
         self._instance.restore(state)
 
@@ -481,14 +499,14 @@ class ActorHarness:
         self.host.coming.append(Coming(self.host.clock_ms + after_ms, "", WorkflowTimedOut.default_code))
 
     def query(self, name: str, payload: Any = None) -> Any:
-        """Asks a query. While a run is under way, in the function of a scripted answer, it is answered as on a node: beside the run, from the
+        """Asks a query; a call that would change something raises ``ConflictError`` in it. While a run is under way, in the function of a scripted answer, it is answered as on a node: beside the run, from the
         state at its last wait."""
         if self._running is None:
             return self.ask(f"{QUERY}:{name}", payload)
         beside = MemoryHost(self.actor_id, self.host.world, looks=True)
         looking = self._make(beside)
         looking.restore(self.host.published or self._running)
-        with _Bound(beside):
+        with _Bound(Look(beside)):
             reply = looking.handle(f"{QUERY}:{name}", decode(encode({} if payload is None else payload, "payload")), "")
         return _value(encode_reply(reply))
 
@@ -540,15 +558,20 @@ class ActorHarness:
         self.tell("__DOWN__", {"monitor_ref": monitor_ref, "down_from": target, "down_reason": reason})
 
     def exit(self, peer: str, reason: str = "error") -> None:
-        """Ends a linked actor abnormally: delivers ``__EXIT__``, and the link is over. An actor without a handler for it raises
-        ``UnknownOperationError`` here; on a node it ends with the same reason."""
+        """Ends a linked actor abnormally: delivers ``__EXIT__``, and the link is over. An actor without a handler for it ends with the
+        same reason: ``ended`` holds it, and whatever is sent to the actor raises ``ActorNotFoundError`` until ``restart``."""
         if reason.split(":")[0] in ("normal", "shutdown"):
             raise ValueError(f"a link tells of abnormal ends only, not of {reason!r}")
         if peer not in self.host.links:
             raise ValueError(f"there is no link to {peer!r}; there are: {', '.join(sorted(self.host.links)) or 'none'}")
         self.host.links.discard(peer)
         self.host.alive.discard(peer)
-        self.tell("__EXIT__", {"exit_from": peer, "exit_reason": reason})
+        if self._instance.hears("__EXIT__"):
+            self.tell("__EXIT__", {"exit_from": peer, "exit_reason": reason})
+        else:
+            self.ended = reason
+            self.host.leave_memory()
+            self.host.world.ended(self.actor_id)
 
     def _fire(self, timer: Timer) -> None:
         timer = self.host.taken(timer)
@@ -560,6 +583,8 @@ class ActorHarness:
             return Instance(self._model, self.actor_id, json.loads(json.dumps(self._config)))
 
     def _handle(self, operation: str, payload: Any, sender: str) -> Any:
+        if self.ended is not None:
+            raise ActorNotFoundError(f"{self.actor_id} has ended: {self.ended}")
         if self._running is not None:
             raise DeadlockError(f"{self.actor_id} is in the middle of a message")
         body = payload if isinstance(payload, bytes) else decode(encode({} if payload is None else payload, "payload"))
@@ -568,7 +593,8 @@ class ActorHarness:
         turn = Recorded(operation, json.loads(json.dumps(body)) if not isinstance(body, bytes) else body, sender, state, self.host.clock_ms)
         self._running, self.host.published = state, None
         try:
-            with _Bound(Recorder(self.host, turn)):
+            host = Look(self.host) if self._instance.looks(operation, body) else self.host
+            with _Bound(Recorder(host, turn)):
                 reply = self._instance.handle(operation, body, sender)
             turn.outcome, self._last = _outcome(reply, self._instance), turn
             return reply
@@ -596,6 +622,12 @@ class _Bound:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         _backend.use(self._before)
         _course.enter(self._course)
+
+
+def _check_key(key: str) -> None:
+    size = len(key.encode())
+    if not 1 <= size <= _MAX_KEY_BYTES:
+        raise InvalidArgumentError(f"a key has {size} bytes, expected 1 to {_MAX_KEY_BYTES}")
 
 
 def _outcome(reply: Any, instance: Instance) -> str:

@@ -68,14 +68,18 @@ class World:
     def find(self, target: str, asker: str) -> str | None:
         """The identity of an actor of this world that a target means: an identity; in the asker's namespace a key, a type, or else a name of
         the registry."""
+        found = self._own(target, asker)
+        if found is not None:
+            return found
+        entry = decode(self.request(asker, "registry", "default", "lookup", {"name": target}))["entry"]
+        return None if entry is None else self._own(entry["target"], asker)
+
+    def _own(self, target: str, asker: str) -> str | None:
         if target in self._actors:
             return target
         near = [known.split("/") for known in self._actors if known.startswith(asker.split("/")[0] + "/")]
         found = [parts for parts in near if parts[2] == target] or [parts for parts in near if parts[1] == target]
-        if found:
-            return "/".join(found[0])
-        entry = decode(self.request(asker, "registry", "default", "lookup", {"name": target}))["entry"]
-        return entry["target"] if entry is not None and entry["target"] in self._actors else None
+        return "/".join(found[0]) if found else None
 
     def ask(self, target: str, operation: str, payload: Any, sender: str) -> Any:
         """Asks an actor that ``find`` has found."""
