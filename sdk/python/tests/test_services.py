@@ -393,6 +393,13 @@ def test_names(a: ActorHarness, b: ActorHarness) -> None:
     assert run(b, "[host.registry_unregister('sum'), host.registry_find()]") == [True, []]
 
 
+@pytest.mark.parametrize("version", ["'stale'", "7", "'{\"version\": \"1\"}'", "{'version': '1'}", "'-1'", "'²'", "' 1'", "None", "''"])
+def test_what_is_no_version_releases_nothing(a: ActorHarness, version: str) -> None:
+    held = run(a, "host.lock_acquire('refund:2', 9000)")
+    assert run(a, f"[host.lock_release('refund:2', {version}), host.lock_release('', 'refund:2', 'h', {version})]") == [False, False]
+    assert run(a, f"host.lock_release('refund:2', {held!r})") is True
+
+
 def test_a_registered_name_is_a_target(world: World, a: ActorHarness, b: ActorHarness) -> None:
     run(a, "host.registry_register('search')")
     assert run(b, "host.ask('search', 'run', {'code': 'host.get_actor_id()'})") == "default/probe/a"
@@ -419,6 +426,9 @@ def test_a_registered_name_is_a_target(world: World, a: ActorHarness, b: ActorHa
         ("host.ts.read([{'$no': 1}])", r"pattern\[0\]: there is no condition \$no"),
         ("host.process_groups.join('')", "group is empty"),
         ("host.process_groups.join('g', 1)", "actor_id must be a string"),
+        ("host.process_groups.join('g', 'binder')", r"actor_id 'binder' is not an actor's printed identity \(namespace/type/key\)"),
+        ("host.process_groups.leave('g', 'a b/c/d')", "actor_id 'a b/c/d' is not an actor's"),
+        ("host.process_groups.leave('g', 'a/b/')", "actor_id 'a/b/' is not an actor's"),
         ("host.process_groups.join('g', None, [])", "topic must be a string or a list of strings"),
         ("host.process_groups.join('g', None, ['a', 1])", "topic must be a string, not int"),
         ("host.process_groups.publish('g', {1})", "payload is of type set"),
@@ -433,7 +443,6 @@ def test_a_registered_name_is_a_target(world: World, a: ActorHarness, b: ActorHa
         ("host.lock_acquire('', 'k', 'h', 'n', 30, -1)", "wait_secs must be a number of seconds, not -1"),
         ("host.lock_acquire('', 'k', 'h', 'n', 30, 90_000)", "timeout_ms must be"),
         ("host.lock_release('k')", r"lock_release takes \(key, version\) or"),
-        ("host.lock_release('k', 7)", "version must be a string, not int"),
         ("host.lock_renew('k', '', 5)", "version is empty"),
         ("host.channel.send('other', 'c', 't', {})", "scope must be empty"),
         ("host.channel.send('', '', 't', {})", "channel is empty"),
@@ -602,6 +611,13 @@ def test_a_receipt_is_of_one_delivery(world: World, a: ActorHarness) -> None:
         run(a, f"host.channel.ack('', 'work', 'm', receipt={late['receipt']!r})")
     run(a, f"host.channel.ack('', 'work', 'm', receipt={again['receipt']!r})")
     assert run(a, "host.channel.status('', 'work')['in_flight']") == 0
+
+
+@pytest.mark.parametrize("version", ["'stale'", "7", "'{\"version\": \"1\"}'", "{'version': '1'}", "'-1'", "'²'", "' 1'", "None", "''"])
+def test_what_is_no_version_releases_nothing(a: ActorHarness, version: str) -> None:
+    held = run(a, "host.lock_acquire('refund:2', 9000)")
+    assert run(a, f"[host.lock_release('refund:2', {version}), host.lock_release('', 'refund:2', 'h', {version})]") == [False, False]
+    assert run(a, f"host.lock_release('refund:2', {held!r})") is True
 
 
 def test_a_registered_name_is_a_target(world: World, a: ActorHarness, b: ActorHarness) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, overload
 
 from . import _service
 from ._arguments import MAX_TIME, filled, json_text, milliseconds
 from ._election import Election
 from .errors import InvalidArgumentError
+
+_VERSION = re.compile("[0-9]+")
 
 
 class Locks:
@@ -44,7 +47,7 @@ class Locks:
 
     def lock_release(self, *arguments: Any) -> bool:
         """Gives a lock back: ``lock_release(key, version)`` or ``lock_release(scope, key, holder_id, version)``. False when it is another's
-        by now, or free: that is no error."""
+        by now, or free, and for what is no version: that is no error."""
         holder = None
         if len(arguments) == 4:
             scope, key, holder, version = arguments
@@ -55,10 +58,11 @@ class Locks:
         else:
             raise InvalidArgumentError("lock_release takes (key, version) or (scope, key, holder_id, version)")
         filled(key, "key")
-        # What an attempt that failed has returned.
-        if version is None or version == "":
+        # What an attempt that failed has returned, or what never was a version: nothing is held under it. It must not raise where a block
+        # ends, and hide what the block has raised.
+        if not isinstance(version, str) or not _VERSION.fullmatch(version):
             return False
-        held = {"key": key, "version": filled(version, "version"), "holder": holder}
+        held = {"key": key, "version": version, "holder": holder}
         return bool(_service.ask("lock_release", "locks", "release", held).get("released"))
 
     def lock_renew(self, key: str, version: str, ttl_ms: int) -> bool:
