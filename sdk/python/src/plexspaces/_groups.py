@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from . import _service
@@ -9,23 +10,26 @@ from ._arguments import filled, json_text, optional
 from ._backend import current
 from .errors import InvalidArgumentError, PlexSpacesError
 
+# Two names and a key.
+_IDENTITY = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,127}/){2}[^/\x00-\x1f\x7f-\x9f]{1,256}")
+
 
 class ProcessGroups:
     """A group begins with its first member and ends with its last. Members are in the order in which they joined; one that ends leaves."""
 
     def join(self, group: str, actor_id: str | None = None, topic: str | list[str] | None = None) -> None:
-        """This actor, or another one, becomes a member; one that is a member already stays it. With ``topic``, one or several, it is a
+        """This actor, or another one by its printed identity, becomes a member; one that is a member already stays it. With ``topic``, one or several, it is a
         member for these topics only."""
         topics = [topic] if isinstance(topic, str) else topic
         if topics is not None:
             if not isinstance(topics, (list, tuple)) or not topics:
                 raise InvalidArgumentError(f"topic must be a string or a list of strings, not {topics!r}")
             topics = [filled(one, "topic") for one in topics]
-        self._ask("join", group, actor=optional(actor_id, "actor_id"), topics=topics)
+        self._ask("join", group, actor=_identity(actor_id), topics=topics)
 
     def leave(self, group: str, actor_id: str | None = None) -> None:
-        """This actor, or another one, is a member no more."""
-        self._ask("leave", group, actor=optional(actor_id, "actor_id"))
+        """This actor, or another one by its printed identity, is a member no more."""
+        self._ask("leave", group, actor=_identity(actor_id))
 
     def members(self, group: str, topic: str | None = None) -> list[str]:
         """The printed identities of the members, of a topic or all; none of a group that is not there."""
@@ -61,3 +65,11 @@ class ProcessGroups:
 
     def _ask(self, operation: str, group: str, **arguments: Any) -> dict[str, Any]:
         return _service.ask(f"process_groups.{operation}", "groups", operation, {"group": filled(group, "group"), **arguments})
+
+
+def _identity(actor_id: Any) -> str | None:
+    """A printed identity. A durable actor's request leaves when its turn is over: a refusal would reach nobody."""
+    printed = optional(actor_id, "actor_id")
+    if printed is not None and (not _IDENTITY.fullmatch(printed) or printed.split("/")[1].startswith("plexspaces.")):
+        raise InvalidArgumentError(f"actor_id {printed!r} is not an actor's printed identity (namespace/type/key)")
+    return printed
