@@ -189,7 +189,7 @@ class Host(Blobs, Locks, Names, _unavailable.Methods):
 
     def spawn(self, actor_type: str, name: str = "", args: dict[str, Any] | None = None) -> str:
         """Starts an actor of a type of this application under the key ``name`` (generated when it is empty) and returns its printed
-        identity when its init handler has run. Raises ``ConflictError`` when the name lives already."""
+        identity when its init handler has run. That identity is its target for ``ask``, ``tell`` and the others; ``name`` alone is none. Raises ``ConflictError`` when the name lives already."""
         if args is not None and not isinstance(args, dict):
             raise InvalidArgumentError(f"args must be a dict, not {type(args).__name__}")
         return current("spawn").spawn(text(actor_type, "actor_type"), text(name, "name"), json_text(args or {}, "args"))
@@ -260,8 +260,8 @@ class Host(Blobs, Locks, Names, _unavailable.Methods):
         idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """Sends an HTTP request over a service link of the application and returns the response, whatever its status: ``status``,
-        ``headers`` (names in lower case, several values of one joined with commas), ``body`` (``str``, or ``bytes`` when it is not UTF-8)
-        and ``json`` when the body is JSON.
+        ``headers`` (names in lower case, several values of one joined with commas), ``body`` (``str``) and ``json`` when the body is JSON. A
+        body that is not UTF-8 is read as its ``Content-Type`` says, with U+FFFD for what is no text, and is in ``body_base64`` as it came.
 
         A body that is no ``str`` or ``bytes`` is sent as JSON; its content type is added unless ``headers`` has one. The ``Idempotency-Key``
         is made for each call; whoever gives one vouches that the service applies it once, so that POST may be repeated too. Raises a

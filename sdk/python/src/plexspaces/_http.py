@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from binascii import b2a_base64
 from typing import Any
 
 from ._backend import HttpRequest, HttpResponse
@@ -9,6 +11,7 @@ from ._json import NotJson, decode, encode, printable
 from .errors import InvalidArgumentError
 
 _JSON = "application/json"
+_CHARSET = re.compile(r""";\s*charset\s*=\s*"?([^\s";]+)""", re.IGNORECASE)
 
 
 def request(method: str, path: str, body: Any, headers: Any, timeout_ms: int | None, idempotency_key: Any) -> HttpRequest:
@@ -28,12 +31,24 @@ def response(answer: HttpResponse) -> dict[str, Any]:
     for name, value in answer.headers:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     result: dict[str, Any] = {"status": answer.status, "headers": headers, "body": answer.body}
-    if isinstance(answer.body, str):
-        try:
-            result["json"] = decode(answer.body)
-        except ValueError:
-            pass  # a body that is not JSON has no such key
+    if isinstance(answer.body, bytes):
+        # All of a response is JSON, so that it can be kept, sent and returned as it is.
+        result["body"] = _text(answer.body, headers.get("content-type", ""))
+        result["body_base64"] = b2a_base64(answer.body, newline=False).decode()
+    try:
+        result["json"] = decode(result["body"])
+    except ValueError:
+        pass  # a body that is not JSON has no such key
     return result
+
+
+def _text(body: bytes, content_type: str) -> str:
+    """A body that is not UTF-8, in the encoding that its sender names; what cannot be read so is replaced."""
+    named = _CHARSET.search(content_type)
+    try:
+        return body.decode(named[1] if named else "utf-8", errors="replace")
+    except (LookupError, UnicodeError):
+        return body.decode(errors="replace")
 
 
 def _headers(headers: Any) -> list[tuple[str, str]]:
