@@ -443,14 +443,19 @@ def test_the_spellings_of_a_query(order: ActorHarness, operation: str, payload: 
         ("workflow_query:cancel", None),
         ("workflow_signal", {"name": "nope"}),
         ("workflow_signal", {"name": ["cancel"]}),
-        ("workflow_query", None),
-        ("workflow_query", ["status"]),
         ("status", None),
         ("cancel", None),
     ],
 )
 def test_what_a_workflow_does_not_know(order: ActorHarness, operation: str, payload: Any) -> None:
     with pytest.raises(UnknownOperationError, match="known operations: workflow_query:status, workflow_run, workflow_signal:cancel"):
+        order.ask(operation, payload)
+
+
+@pytest.mark.parametrize("operation", ["workflow_query", "workflow_signal"])
+@pytest.mark.parametrize("payload", [None, ["status"], {"name": ""}, {"op": "x"}])
+def test_a_missing_name_is_told(order: ActorHarness, operation: str, payload: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"{operation}: field 'name' is missing"):
         order.ask(operation, payload)
 
 

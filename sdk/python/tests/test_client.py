@@ -169,6 +169,15 @@ def test_a_subscription_that_saw_nothing_yet_goes_on_from_its_beginning() -> Non
     assert seen[1][2]["last-event-id"] == "4"
 
 
+def test_a_subscription_begins_after_a_position() -> None:
+    end = threading.Event()
+    with node(streams(event(8, 1), end)) as (url, seen):
+        with channel_subscribe("news", url, after=7) as news:
+            assert news.next() == 1
+        end.set()
+    assert seen[0][2]["last-event-id"] == "7"
+
+
 def test_an_error_for_good_ends_a_subscription() -> None:
     error = {"reason": "permission_denied", "message": "no longer", "retryable": False}
     with node(streams(event(1, 1) + f"event: error\ndata: {json.dumps(error)}\n\n")) as (url, _):

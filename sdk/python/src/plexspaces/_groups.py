@@ -18,8 +18,8 @@ class ProcessGroups:
     """A group begins with its first member and ends with its last. Members are in the order in which they joined; one that ends leaves."""
 
     def join(self, group: str, actor_id: str | None = None, topic: str | list[str] | None = None) -> None:
-        """This actor, or another one by its printed identity, becomes a member; one that is a member already stays it. With ``topic``, one or several, it is a
-        member for these topics only."""
+        """This actor, or another one by its printed identity, becomes a member; one that is a member already stays it. With ``topic``,
+        one or several, it is a member for these topics only."""
         topics = [topic] if isinstance(topic, str) else topic
         if topics is not None:
             if not isinstance(topics, (list, tuple)) or not topics:

@@ -189,7 +189,8 @@ class Host(Blobs, Locks, Names, _unavailable.Methods):
 
     def spawn(self, actor_type: str, name: str = "", args: dict[str, Any] | None = None) -> str:
         """Starts an actor of a type of this application under the key ``name`` (generated when it is empty) and returns its printed
-        identity when its init handler has run. That identity is its target for ``ask``, ``tell`` and the others; ``name`` alone is none. Raises ``ConflictError`` when the name lives already."""
+        identity when its init handler has run. That identity is its target for ``ask``, ``tell`` and the others; ``name`` alone is none.
+        Raises ``ConflictError`` when the name lives already."""
         if args is not None and not isinstance(args, dict):
             raise InvalidArgumentError(f"args must be a dict, not {type(args).__name__}")
         return current("spawn").spawn(text(actor_type, "actor_type"), text(name, "name"), json_text(args or {}, "args"))

@@ -51,12 +51,14 @@ class Instance:
         """Runs the operation's handler and returns its reply. Raises ``Refusal`` before the handler runs, or what the handler raises."""
         if not operation and isinstance(payload, dict):
             operation = str(payload.get("op") or payload.get("action") or "")
-        found, payload = self._find(operation, payload)
+        found, rest = self._find(operation, payload)
         if found is None:
+            if self._model.behavior == "Workflow" and _workflow.lacks_name(operation, payload):
+                raise Refusal("invalid_argument", f"{operation}: field 'name' is missing", "name")
             known = ", ".join(sorted(self._model.operations)) or "none"
             raise Refusal("unknown_operation", f"unknown operation {operation!r}; known operations: {known}")
         try:
-            arguments = found.binding.bind(payload, operation, sender)
+            arguments = found.binding.bind(rest, operation, sender)
         except ArgumentError as error:
             raise Refusal("invalid_argument", str(error), error.field) from None
         method = getattr(self._actor, found.method)
@@ -74,6 +76,8 @@ class Instance:
 
     def looks(self, operation: str, payload: Any) -> bool:
         """Whether a query answers the operation: it may change nothing."""
+        if not operation and isinstance(payload, dict):
+            operation = str(payload.get("op") or payload.get("action") or "")
         found = self._find(operation, payload)[0]
         return found is not None and found.kind == "query"
 

@@ -34,6 +34,11 @@ def find(operations: Mapping[str, Found], operation: str, payload: Any) -> tuple
     return None, payload
 
 
+def lacks_name(operation: str, payload: Any) -> bool:
+    """Whether the payload should name the signal or the query, and does not."""
+    return operation in _NAMED_BY and not (isinstance(payload, dict) and any(payload.get(key) for key in _NAMED_BY[operation]))
+
+
 def name_of(operation: str, payload: Any) -> tuple[str, Any]:
     """The name of a signal or query that only its payload names, and the rest of the payload."""
     if isinstance(payload, dict):

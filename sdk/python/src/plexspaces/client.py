@@ -305,9 +305,9 @@ class Subscription:
                 continue
 
 
-def channel_subscribe(channel: str, url: str = DEFAULT_URL, **options: Any) -> Subscription:
-    """Subscribes to a channel of a node; ``options`` are those of :class:`Client`."""
-    return Client(url, **options).channel_subscribe(channel)
+def channel_subscribe(channel: str, url: str = DEFAULT_URL, *, after: int | None = None, **options: Any) -> Subscription:
+    """Subscribes to a channel of a node as :meth:`Client.channel_subscribe` does; ``options`` are those of :class:`Client`."""
+    return Client(url, **options).channel_subscribe(channel, after=after)
 
 
 def _refused(status: int, body: bytes) -> PlexSpacesError:

@@ -499,8 +499,8 @@ class ActorHarness:
         self.host.coming.append(Coming(self.host.clock_ms + after_ms, "", WorkflowTimedOut.default_code))
 
     def query(self, name: str, payload: Any = None) -> Any:
-        """Asks a query; a call that would change something raises ``ConflictError`` in it. While a run is under way, in the function of a scripted answer, it is answered as on a node: beside the run, from the
-        state at its last wait."""
+        """Asks a query; a call that would change something raises ``ConflictError`` in it. While a run is under way, in the function of a
+        scripted answer, it is answered as on a node: beside the run, from the state at its last wait."""
         if self._running is None:
             return self.ask(f"{QUERY}:{name}", payload)
         beside = MemoryHost(self.actor_id, self.host.world, looks=True)
