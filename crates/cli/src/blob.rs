@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::args::{Blob, Range, Remote};
+use crate::out;
 use crate::progress::bar;
 use crate::services::{Space, member, text};
 use crate::target::{connect, print_json};
@@ -30,23 +31,23 @@ pub(crate) async fn run(remote: &Remote, namespace: &str, command: &Blob) -> any
         Blob::Put { .. } | Blob::Get { .. } => Ok(()),
         Blob::List { prefix } => {
             let blobs = space.all("BlobService.ListBlobs", json!({"prefix": prefix}), "blobs", usize::MAX).await?;
-            space.table(&blobs, &columns[..4], "no blobs");
+            space.table(&blobs, &columns[..4], "no blobs")?;
             Ok(())
         }
         Blob::Head { name } => {
             let blob = space.call("BlobService.GetBlob", json!({"name": name})).await?;
-            space.table(&[blob], &columns, "");
+            space.table(&[blob], &columns, "")?;
             Ok(())
         }
         Blob::Delete { name } => {
             let answer = space.call("BlobService.DeleteBlob", json!({"name": name})).await?;
-            space.say(if member(&answer, "deleted") == true { "deleted" } else { "there was none" });
+            space.say(if member(&answer, "deleted") == true { "deleted" } else { "there was none" })?;
             Ok(())
         }
         Blob::Presign { name, put, expires } => {
             let fields = json!({"name": name, "method": if *put { "PUT" } else { "GET" }, "expires_secs": expires});
             let answer = space.call("BlobService.PresignBlob", fields).await?;
-            space.say(&text(member(&answer, "url")));
+            space.say(&text(member(&answer, "url")))?;
             Ok(())
         }
     }
@@ -79,7 +80,7 @@ async fn put(remote: &Remote, namespace: &str, name: &str, file: &Path, content_
     if remote.json {
         return print_json("plexspaces.v1.Blob", &blob);
     }
-    println!("{}  {}", blob.sha256, blob.name);
+    outln!("{}  {}", blob.sha256, blob.name);
     Ok(())
 }
 
@@ -118,7 +119,7 @@ async fn get(remote: &Remote, namespace: &str, name: &str, file: &Path, range: O
     into.close(file).await.with_context(cannot)?;
     bar.finish_and_clear();
     if remote.json {
-        println!("{}", serde_json::to_string_pretty(&json!({"name": name, "file": file, "bytes": bytes}))?);
+        outln!("{}", serde_json::to_string_pretty(&json!({"name": name, "file": file, "bytes": bytes}))?);
     }
     Ok(())
 }
@@ -148,20 +149,20 @@ impl Target {
         Ok(Self::File(tokio::fs::File::from_std(file), path))
     }
 
-    async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    async fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         match self {
-            Self::Output(output) => output.write_all(bytes).await,
-            Self::File(file, _) => file.write_all(bytes).await,
+            Self::Output(output) => output.write_all(bytes).await.map_err(out::failure),
+            Self::File(file, _) => Ok(file.write_all(bytes).await?),
         }
     }
 
-    async fn close(self, target: &Path) -> std::io::Result<()> {
+    async fn close(self, target: &Path) -> anyhow::Result<()> {
         match self {
-            Self::Output(mut output) => output.flush().await,
+            Self::Output(mut output) => output.flush().await.map_err(out::failure),
             Self::File(mut file, path) => {
                 file.flush().await?;
                 file.sync_all().await?;
-                path.persist(target).map_err(|error| error.error)
+                Ok(path.persist(target).map_err(|error| error.error)?)
             }
         }
     }

@@ -28,7 +28,7 @@ pub(crate) fn build_source(source: &Path, output: &Path) -> anyhow::Result<()> {
     let built = command.arg("build").arg(source).arg("-o").arg(output).stdin(Stdio::null()).output();
     shown.finish_and_clear();
     let built = built.with_context(|| format!("cannot run {:?}", command.get_program()))?;
-    std::io::stdout().write_all(&built.stdout)?;
+    crate::out::write(&built.stdout)?;
     std::io::stderr().write_all(&built.stderr)?;
     if !built.status.success() {
         bail!("{} was not built", source.display());

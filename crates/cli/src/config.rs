@@ -7,18 +7,16 @@ use plexspaces_app::AppConfig;
 use plexspaces_node::Config;
 
 use crate::args::ConfigCommand;
+use crate::out;
 use crate::start::configuration;
 
 pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<()> {
     match command {
         ConfigCommand::Check { file, app } => check(file, *app),
-        ConfigCommand::Dump(start) => {
-            print!("{}", configuration(start)?.masked().to_toml()?);
-            Ok(())
-        }
+        ConfigCommand::Dump(start) => out::write(configuration(start)?.masked().to_toml()?.as_bytes()),
         ConfigCommand::Schema { app } => {
             let schema = if *app { AppConfig::schema() } else { Config::schema() };
-            println!("{}", serde_json::to_string_pretty(&schema)?);
+            outln!("{}", serde_json::to_string_pretty(&schema)?);
             Ok(())
         }
     }
@@ -32,6 +30,6 @@ fn check(file: &Path, app: bool) -> anyhow::Result<()> {
     } else {
         Config::load(file)?;
     }
-    println!("{} is a valid configuration of {}", file.display(), if is_app { "an application" } else { "a node" });
+    outln!("{} is a valid configuration of {}", file.display(), if is_app { "an application" } else { "a node" });
     Ok(())
 }

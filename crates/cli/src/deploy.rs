@@ -32,9 +32,9 @@ pub(crate) async fn deploy(remote: &Remote, deploy: &Deploy) -> anyhow::Result<(
     }
     let application = response.application.unwrap_or_default();
     let what = if response.created { "deployed" } else { "replaced" };
-    println!("{what} {} {} in namespace {}", application.app, application.version, application.namespace);
+    outln!("{what} {} {} in namespace {}", application.app, application.version, application.namespace);
     for actor in &application.actor_ids {
-        println!("  {actor}");
+        outln!("  {actor}");
     }
     Ok(())
 }
@@ -58,9 +58,9 @@ pub(crate) async fn send(client: &Client, request: v1::DeployApplicationRequest)
 pub(crate) async fn undeploy(remote: &Remote, undeploy: &Undeploy) -> anyhow::Result<()> {
     connect(remote).await?.undeploy(&remote.tenant, undeploy.namespace.as_deref(), &undeploy.app).await?;
     if remote.json {
-        println!("{}", serde_json::json!({"app": undeploy.app, "undeployed": true}));
+        outln!("{}", serde_json::json!({"app": undeploy.app, "undeployed": true}));
     } else {
-        println!("undeployed {}", undeploy.app);
+        outln!("undeployed {}", undeploy.app);
     }
     Ok(())
 }

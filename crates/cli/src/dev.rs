@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::Dev;
 use crate::builder::build_source;
+use crate::out;
 use crate::progress;
 use crate::start::stop_on_signal;
 
@@ -50,24 +51,31 @@ pub(crate) async fn run(dev: &Dev) -> anyhow::Result<()> {
     let first = put(node.applications(), &project, &component).await;
     shown.finish_and_clear();
     let first = first?;
-    welcome(&url, &first);
+    welcome(&url, &first)?;
 
     let applications = node.applications().clone();
     let running = tokio::spawn(node.run());
+    let mut unheard = Ok(());
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
             Some(()) = changed.recv() => {
                 settle(&mut changed).await;
                 match redeploy(&applications, &project, &component).await {
-                    Ok(application) => println!("redeployed {} {}; state is kept", application.app, application.version),
+                    Ok(application) => {
+                        let text = format!("redeployed {} {}; state is kept\n", application.app, application.version);
+                        if let Err(error) = out::write(text.as_bytes()) {
+                            shutdown.cancel();
+                            unheard = Err(error);
+                        }
+                    }
                     Err(error) => eprintln!("error: {error:#}\nthe earlier version runs on; waiting for the next change"),
                 }
             }
         }
     }
     running.await?;
-    Ok(())
+    unheard
 }
 
 impl Project {
@@ -149,8 +157,8 @@ async fn settle(changed: &mut mpsc::Receiver<()>) {
     while tokio::time::timeout(QUIET, changed.recv()).await.is_ok_and(|change| change.is_some()) {}
 }
 
-fn welcome(url: &str, application: &Application) {
-    println!("\n{} runs on {url}; it is rebuilt when a source changes, Ctrl-C ends it. Try:\n", application.app);
+fn welcome(url: &str, application: &Application) -> anyhow::Result<()> {
+    outln!("\n{} runs on {url}; it is rebuilt when a source changes, Ctrl-C ends it. Try:\n", application.app);
     for kind in &application.types {
         let Some(handler) = kind.handlers.iter().find(|handler| handler.operation != "*") else { continue };
         let mut body = serde_json::Map::new();
@@ -161,9 +169,10 @@ fn welcome(url: &str, application: &Application) {
             body.insert(name.clone(), example);
         }
         let body = serde_json::Value::Object(body);
-        println!("  curl '{url}/api/v1/actors/{}/{}?invocation=call' -d '{body}'", application.namespace, kind.name);
+        outln!("  curl '{url}/api/v1/actors/{}/{}?invocation=call' -d '{body}'", application.namespace, kind.name);
     }
-    println!();
+    outln!("");
+    Ok(())
 }
 
 fn example(schema: &serde_json::Value) -> serde_json::Value {

@@ -29,7 +29,7 @@ async fn list(remote: &Remote, whose: &str) -> anyhow::Result<()> {
         return print_json("plexspaces.v1.GetFacetsResponse", &v1::GetFacetsResponse { facets });
     }
     if facets.is_empty() {
-        println!("no facets wrap the actor");
+        outln!("no facets wrap the actor");
         return Ok(());
     }
     let mut rows = vec![["FACET", "PRIORITY", "CONFIG"].map(str::to_owned).to_vec()];
@@ -37,7 +37,7 @@ async fn list(remote: &Remote, whose: &str) -> anyhow::Result<()> {
         let config = to_object(facet.config.unwrap_or_default()).map_err(anyhow::Error::msg)?;
         rows.push(vec![facet.r#type, facet.priority.unwrap_or_default().to_string(), Value::Object(config).to_string()]);
     }
-    print_table(&rows);
+    print_table(&rows)?;
     Ok(())
 }
 
@@ -58,7 +58,7 @@ async fn attach(remote: &Remote, whose: &str, name: &str, config: &str, priority
     if remote.json {
         return print_json("plexspaces.v1.AttachFacetResponse", &v1::AttachFacetResponse { replaced });
     }
-    println!("{}", if replaced { "replaced" } else { "attached" });
+    outln!("{}", if replaced { "replaced" } else { "attached" });
     Ok(())
 }
 
@@ -75,6 +75,6 @@ async fn detach(remote: &Remote, whose: &str, name: &str) -> anyhow::Result<()> 
     if remote.json {
         return print_json("plexspaces.v1.DetachFacetResponse", &v1::DetachFacetResponse {});
     }
-    println!("detached");
+    outln!("detached");
     Ok(())
 }

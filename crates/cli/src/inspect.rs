@@ -17,7 +17,7 @@ pub(crate) async fn list(remote: &Remote, list: &List) -> anyhow::Result<()> {
         return print_json("plexspaces.v1.ListApplicationsResponse", &all);
     }
     if applications.is_empty() {
-        println!("nothing is deployed");
+        outln!("nothing is deployed");
         return Ok(());
     }
     let rows = applications.iter().map(|application| {
@@ -26,12 +26,14 @@ pub(crate) async fn list(remote: &Remote, list: &List) -> anyhow::Result<()> {
         vec![namespace, app, version, status_name(application), types.join(", ")]
     });
     let heads = ["NAMESPACE", "APP", "VERSION", "STATUS", "TYPES"].map(str::to_owned).to_vec();
-    print_table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>());
+    print_table(&std::iter::once(heads).chain(rows).collect::<Vec<_>>())?;
     for application in &applications {
         for earlier in &application.earlier_versions {
             let v1::EarlierVersion { version, digest, actor_ids } = earlier;
-            println!("\n{}/{} goes on with {version} (digest {digest}) for:", application.namespace, application.app);
-            actor_ids.iter().for_each(|id| println!("  {id}"));
+            outln!("\n{}/{} goes on with {version} (digest {digest}) for:", application.namespace, application.app);
+            for id in actor_ids {
+                outln!("  {id}");
+            }
         }
     }
     Ok(())
@@ -53,16 +55,16 @@ pub(crate) async fn status(remote: &Remote) -> anyhow::Result<()> {
     if remote.json {
         print_json("plexspaces.v1.GetInfoResponse", &info)?;
     } else {
-        println!("node {} (plexspaces {})", info.node_id, info.version);
-        println!("applications {}, actors {}", info.application_count, info.actor_count);
+        outln!("node {} (plexspaces {})", info.node_id, info.version);
+        outln!("applications {}, actors {}", info.application_count, info.actor_count);
     }
     let health = health.context("the node is not well")?;
     if !remote.json {
         for check in &health.checks {
-            println!("{} ok ({:.1} ms)", check.name, check.duration_ms);
+            outln!("{} ok ({:.1} ms)", check.name, check.duration_ms);
         }
         for warning in &health.warnings {
-            println!("warning: {warning}");
+            outln!("warning: {warning}");
         }
     }
     Ok(())
@@ -84,9 +86,9 @@ pub(crate) async fn invoke(remote: &Remote, invoke: &Invoke) -> anyhow::Result<(
         idempotency_key: invoke.idempotency_key.clone(),
     };
     match connect(remote).await?.invoke(message).await? {
-        Reply::Payload(Payload::Json(json)) => println!("{json}"),
-        Reply::Payload(Payload::Bytes(bytes)) => std::io::Write::write_all(&mut std::io::stdout(), &bytes)?,
-        Reply::Accepted { message_id } => println!("{}", serde_json::json!({"status": "accepted", "message_id": message_id})),
+        Reply::Payload(Payload::Json(json)) => outln!("{json}"),
+        Reply::Payload(Payload::Bytes(bytes)) => crate::out::write(&bytes)?,
+        Reply::Accepted { message_id } => outln!("{}", serde_json::json!({"status": "accepted", "message_id": message_id})),
     }
     Ok(())
 }
@@ -105,9 +107,9 @@ pub(crate) async fn logs(remote: &Remote, logs: &Logs) -> anyhow::Result<()> {
         let entry = entry?;
         if remote.json {
             let json = plexspaces_client::to_json("plexspaces.v1.LogEntry", &entry);
-            println!("{}", json.unwrap_or_default());
+            outln!("{}", json.unwrap_or_default());
         } else {
-            println!("{}", log_line(&entry));
+            outln!("{}", log_line(&entry));
         }
     }
     Ok(())

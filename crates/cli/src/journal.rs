@@ -70,7 +70,7 @@ async fn list_runs(remote: &Remote, request: v1::ListWorkflowsRequest, limit: us
         return print_json("plexspaces.v1.ListWorkflowsResponse", &v1::ListWorkflowsResponse { workflows, next_page_token: None });
     }
     if workflows.is_empty() {
-        println!("no workflow was run");
+        outln!("no workflow was run");
         return Ok(());
     }
     let mut rows = vec![["WORKFLOW", "STATUS", "STEPS", "LAST STEP", "CODE"].map(str::to_owned).to_vec()];
@@ -79,7 +79,7 @@ async fn list_runs(remote: &Remote, request: v1::ListWorkflowsRequest, limit: us
         let last = failed.or_else(|| run.last_step.clone()).unwrap_or_default();
         vec![run.actor_id.clone(), status_name(run), run.step_count.to_string(), last, code(run)]
     }));
-    print_table(&rows);
+    print_table(&rows)?;
     Ok(())
 }
 
@@ -98,21 +98,21 @@ fn print_run(remote: &Remote, run: &v1::Workflow) -> anyhow::Result<()> {
     if remote.json {
         return print_json("plexspaces.v1.Workflow", run);
     }
-    println!("{} {}", run.actor_id, status_name(run));
+    outln!("{} {}", run.actor_id, status_name(run));
     if run.code.is_some() {
-        println!("code {}", code(run));
+        outln!("code {}", code(run));
     }
     if let Some(deadline) = run.deadline_at.as_ref().filter(|_| run.ended_at.is_none()) {
-        println!("deadline {deadline}");
+        outln!("deadline {deadline}");
     }
     if let Some(step) = &run.last_step {
-        println!("step {}: {step}", run.step_count);
+        outln!("step {}: {step}", run.step_count);
     }
     if let Some(failure) = &run.failure {
-        println!("failure: {failure}");
+        outln!("failure: {failure}");
     }
     if let Some(result) = run.result.clone() {
-        println!("result: {}", plexspaces_client::to_value(result).map_err(anyhow::Error::msg)?);
+        outln!("result: {}", plexspaces_client::to_value(result).map_err(anyhow::Error::msg)?);
     }
     Ok(())
 }
@@ -126,7 +126,7 @@ pub(crate) async fn journal(remote: &Remote, command: &Journal) -> anyhow::Resul
         }
         Journal::Diff { actor, from, to } => {
             let request = v1::GetStateRequest { turn: *to, ..whose_state(remote, actor) };
-            println!("{}", serde_json::to_string_pretty(&connect(remote).await?.diff(*from, request).await?)?);
+            outln!("{}", serde_json::to_string_pretty(&connect(remote).await?.diff(*from, request).await?)?);
             Ok(())
         }
         Journal::Fork { actor: whose, name, turn, entry, payload } => {
@@ -161,7 +161,7 @@ async fn list(remote: &Remote, whose: &str) -> anyhow::Result<()> {
         return print_json("plexspaces.v1.ListTurnsResponse", &v1::ListTurnsResponse { turns, next_page_token: None });
     }
     if turns.is_empty() {
-        println!("nothing has happened yet");
+        outln!("nothing has happened yet");
         return Ok(());
     }
     let mut rows = vec![["TURN", "ENTRY", "WHAT", "RESULT"].map(str::to_owned).to_vec()];
@@ -178,7 +178,7 @@ async fn list(remote: &Remote, whose: &str) -> anyhow::Result<()> {
             rows.push(vec![String::new(), entry.entry.to_string(), entry.what, result]);
         }
     }
-    print_table(&rows);
+    print_table(&rows)?;
     Ok(())
 }
 
@@ -207,9 +207,9 @@ async fn state(remote: &Remote, request: v1::GetStateRequest) -> anyhow::Result<
     if remote.json {
         return print_json("plexspaces.v1.GetStateResponse", &shown);
     }
-    println!("after turn {}", shown.turn);
+    outln!("after turn {}", shown.turn);
     for value in [shown.state, shown.changes].into_iter().flatten() {
-        println!("{}", pretty(value)?);
+        outln!("{}", pretty(value)?);
     }
     Ok(())
 }
@@ -219,7 +219,7 @@ async fn fork(remote: &Remote, request: v1::ForkActorRequest) -> anyhow::Result<
     if remote.json {
         return print_json("plexspaces.v1.ForkActorResponse", &v1::ForkActorResponse { actor_id });
     }
-    println!("{actor_id}");
+    outln!("{actor_id}");
     Ok(())
 }
 
@@ -231,7 +231,7 @@ async fn export(remote: &Remote, whose: &str) -> anyhow::Result<()> {
         actor_type: actor_type.to_owned(),
         actor_id: key.unwrap_or_default().to_owned(),
     };
-    println!("{}", connect(remote).await?.export(request).await?);
+    outln!("{}", connect(remote).await?.export(request).await?);
     Ok(())
 }
 
@@ -239,7 +239,7 @@ pub(crate) async fn replay(file: &Path, wasm: &Path) -> anyhow::Result<()> {
     let document = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let component = std::fs::read(wasm).with_context(|| format!("cannot read {}", wasm.display()))?;
     let again = plexspaces_node::replay(&document, &component).await?;
-    println!("{} turns were run again and did what they did before", again.turns);
-    println!("state: {}", String::from_utf8_lossy(again.state.as_bytes()));
+    outln!("{} turns were run again and did what they did before", again.turns);
+    outln!("state: {}", String::from_utf8_lossy(again.state.as_bytes()));
     Ok(())
 }

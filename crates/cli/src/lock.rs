@@ -16,14 +16,14 @@ pub(crate) async fn run(remote: &Remote, namespace: &str, command: &Lock) -> any
             let token = &once.idempotency_key;
             let fields = json!({"key": key, "ttl_ms": ttl, "holder": holder, "timeout_ms": wait, "client_token": token});
             let answer = space.call("LockService.AcquireLock", fields).await?;
-            space.say(version(&answer)?);
+            space.say(version(&answer)?)?;
             Ok(())
         }
         Lock::Renew { key, fence, ttl } => {
             if !renew(&space, key, fence, *ttl).await? {
                 return lost();
             }
-            space.say("renewed");
+            space.say("renewed")?;
             Ok(())
         }
         Lock::Release { key, fence } => {
@@ -31,17 +31,17 @@ pub(crate) async fn run(remote: &Remote, namespace: &str, command: &Lock) -> any
             if member(&answer, "released") != true {
                 return lost();
             }
-            space.say("released");
+            space.say("released")?;
             Ok(())
         }
         Lock::Get { key } => {
             let answer = space.call("LockService.GetLock", json!({"key": key})).await?;
-            space.table(std::slice::from_ref(member(&answer, "lock")), &["key", "version", "holder", "expires_at"], "");
+            space.table(std::slice::from_ref(member(&answer, "lock")), &["key", "version", "holder", "expires_at"], "")?;
             Ok(())
         }
         Lock::List { prefix } => {
             let locks = space.all("LockService.ListLocks", json!({"prefix": prefix}), "locks", usize::MAX).await?;
-            space.table(&locks, &["key", "version", "holder", "expires_at"], "no lock is held");
+            space.table(&locks, &["key", "version", "holder", "expires_at"], "no lock is held")?;
             Ok(())
         }
         Lock::Run { key, ttl, wait, command } => hold(remote, namespace, key, (*ttl, *wait), command).await,

@@ -2,6 +2,12 @@
 //!
 //! Exit status: 0 when it was done, 1 when it failed, 2 when the command was wrong.
 
+// What cannot be written is an error: see `out`.
+#![deny(clippy::print_stdout)]
+
+#[macro_use]
+mod out;
+
 mod args;
 mod blob;
 mod builder;
@@ -19,6 +25,7 @@ mod start;
 mod table;
 mod target;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -41,7 +48,11 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    if error.is::<out::NobodyReads>() {
+        return ExitCode::SUCCESS;
+    }
+    // The exit status says it where this cannot.
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
     ExitCode::FAILURE
 }
 
@@ -73,8 +84,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Registry { namespace, command } => services::registry(&cli.remote, &namespace, &command).await,
         Command::Config { command } => config::run(&command),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "plexspaces", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "plexspaces", &mut script);
+            out::write(&script)
         }
     }
 }

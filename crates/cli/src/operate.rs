@@ -25,12 +25,12 @@ pub(crate) async fn top(remote: &Remote, top: &Top) -> anyhow::Result<()> {
         let actors = client.actors(request, top.count).await?;
         if top.watch {
             // Clears the terminal and goes to its first line.
-            print!("\x1b[2J\x1b[H");
+            crate::out::write(b"\x1b[2J\x1b[H")?;
         }
         if remote.json {
             print_json("plexspaces.v1.ListActorsResponse", &v1::ListActorsResponse { actors, next_page_token: None })?;
         } else {
-            print_table(&actor_rows(&actors));
+            print_table(&actor_rows(&actors))?;
         }
         if !top.watch {
             return Ok(());
@@ -82,7 +82,7 @@ pub(crate) async fn tree(remote: &Remote, tree: &Tree) -> anyhow::Result<()> {
         if let Some((indent, node)) = &place
             && !remote.json
         {
-            println!("{indent}{}", describe(node));
+            outln!("{indent}{}", describe(node));
         }
         let is_supervisor = place.as_ref().is_none_or(|(_, node)| node.strategy.is_some());
         if !is_supervisor {
@@ -93,7 +93,7 @@ pub(crate) async fn tree(remote: &Remote, tree: &Tree) -> anyhow::Result<()> {
             Some((indent, _)) => format!("{indent}  "),
             None => {
                 if let Some(root) = level.supervisor.as_ref().filter(|_| !remote.json) {
-                    println!("{}", describe(root));
+                    outln!("{}", describe(root));
                 }
                 "  ".to_owned()
             }
@@ -104,7 +104,7 @@ pub(crate) async fn tree(remote: &Remote, tree: &Tree) -> anyhow::Result<()> {
     if remote.json {
         let json: Vec<_> =
             levels.iter().filter_map(|level| plexspaces_client::to_json("plexspaces.v1.ListSupervisionNodesResponse", level)).collect();
-        println!("{}", serde_json::to_string_pretty(&json)?);
+        outln!("{}", serde_json::to_string_pretty(&json)?);
     }
     Ok(())
 }
@@ -151,7 +151,7 @@ pub(crate) async fn history(remote: &Remote, history: &History) -> anyhow::Resul
     }
     for event in &events {
         let time = event.happened_at.as_ref().map(ToString::to_string).unwrap_or_default();
-        println!("{time}  {}  {}", event.path, event.what);
+        outln!("{time}  {}  {}", event.path, event.what);
     }
     Ok(())
 }
@@ -166,7 +166,7 @@ pub(crate) async fn dead_letters(remote: &Remote, namespace: &str, command: &Dea
                 return print_json("plexspaces.v1.ListDeadLettersResponse", &all);
             }
             if dead_letters.is_empty() {
-                println!("no dead letters");
+                outln!("no dead letters");
                 return Ok(());
             }
             let mut rows = vec![["ID", "ACTOR", "OPERATION", "ATTEMPTS", "REASON"].map(str::to_owned).to_vec()];
@@ -174,18 +174,18 @@ pub(crate) async fn dead_letters(remote: &Remote, namespace: &str, command: &Dea
                 let reason = format!("{}: {}", letter.reason, letter.message);
                 vec![letter.id, letter.actor_id, letter.operation, letter.attempts.to_string(), reason]
             }));
-            print_table(&rows);
+            print_table(&rows)?;
         }
         DeadLetters::Show { id } => {
             print_json("plexspaces.v1.DeadLetter", &client.dead_letter(&remote.tenant, namespace, id).await?)?;
         }
         DeadLetters::Redrive { id } => {
             client.redrive(&remote.tenant, namespace, id).await?;
-            println!("sent again");
+            outln!("sent again");
         }
         DeadLetters::Discard { id } => {
             client.discard(&remote.tenant, namespace, id).await?;
-            println!("discarded");
+            outln!("discarded");
         }
     }
     Ok(())

@@ -44,7 +44,7 @@ impl<'a> Space<'a> {
     /// Calls a method of which nothing is to be seen but that it was done.
     async fn done(&self, method: &str, fields: Value, what: &str) -> anyhow::Result<()> {
         self.call(method, fields).await?;
-        self.say(what);
+        self.say(what)?;
         Ok(())
     }
 
@@ -77,35 +77,37 @@ impl<'a> Space<'a> {
         let mut messages = std::pin::pin!(messages.take(count.unwrap_or(usize::MAX)));
         while let Some(message) = messages.next().await {
             let message = message?;
-            println!("{}", if self.remote.json { message.to_string() } else { shown(&message) });
+            outln!("{}", if self.remote.json { message.to_string() } else { shown(&message) });
         }
         Ok(())
     }
 
     fn print(&self, answer: &Value) -> anyhow::Result<()> {
         if self.remote.json {
-            println!("{}", serde_json::to_string_pretty(answer)?);
+            outln!("{}", serde_json::to_string_pretty(answer)?);
         }
         Ok(())
     }
 
     /// Prints a line for people.
-    pub(crate) fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) -> anyhow::Result<()> {
         if !self.remote.json {
-            println!("{line}");
+            outln!("{line}");
         }
+        Ok(())
     }
 
     /// Prints some members of some objects as a table.
-    pub(crate) fn table(&self, items: &[Value], columns: &[&str], none: &str) {
+    pub(crate) fn table(&self, items: &[Value], columns: &[&str], none: &str) -> anyhow::Result<()> {
         if items.is_empty() {
             return self.say(none);
         }
         if !self.remote.json {
             let mut rows = vec![columns.iter().map(|column| column.to_uppercase().replace('_', " ")).collect::<Vec<_>>()];
             rows.extend(items.iter().map(|item| columns.iter().map(|column| text(member(item, column))).collect()));
-            print_table(&rows);
+            print_table(&rows)?;
         }
+        Ok(())
     }
 }
 
@@ -144,9 +146,9 @@ pub(crate) async fn ts(remote: &Remote, namespace: &str, command: &Ts) -> anyhow
         if member(&answer, "tuple").is_null() {
             bail!("no tuple matches");
         }
-        space.say(&text(member(&answer, "tuple")));
+        space.say(&text(member(&answer, "tuple")))?;
         if let Some(lease) = member(&answer, "lease").as_str() {
-            space.say(lease);
+            space.say(lease)?;
         }
         Ok(())
     };
@@ -169,7 +171,7 @@ pub(crate) async fn ts(remote: &Remote, namespace: &str, command: &Ts) -> anyhow
             let fields = json!({"pattern": pattern, "tuple": tuple, "ttl_ms": ttl, "client_token": token(once)});
             let answer = space.call("TupleService.WriteTupleOnce", fields).await?;
             if member(&answer, "written") == true {
-                space.say("written");
+                space.say("written")?;
                 return Ok(());
             }
             bail!("there is a match: {}", text(member(&answer, "existing")))
@@ -182,19 +184,19 @@ pub(crate) async fn ts(remote: &Remote, namespace: &str, command: &Ts) -> anyhow
         Ts::TakeAll { pattern, count, once } => {
             let fields = json!({"pattern": array("pattern", pattern)?, "page_size": count, "client_token": token(once)});
             let answer = space.call("TupleService.TakeTuples", fields).await?;
-            member(&answer, "tuples").as_array().into_iter().flatten().for_each(|tuple| space.say(&text(tuple)));
+            member(&answer, "tuples").as_array().into_iter().flatten().try_for_each(|tuple| space.say(&text(tuple)))?;
             Ok(())
         }
         Ts::Confirm { lease } => space.done("TupleService.ConfirmTuple", json!({"lease": lease}), "confirmed").await,
         Ts::Release { lease } => space.done("TupleService.ReleaseTuple", json!({"lease": lease}), "released").await,
         Ts::ReadAll { pattern, count } => {
             let tuples = space.all("TupleService.ListTuples", json!({"pattern": array("pattern", pattern)?}), "tuples", *count).await?;
-            tuples.iter().for_each(|tuple| space.say(&text(tuple)));
+            tuples.iter().try_for_each(|tuple| space.say(&text(tuple)))?;
             Ok(())
         }
         Ts::Count { pattern } => {
             let answer = space.call("TupleService.CountTuples", json!({"pattern": array("pattern", pattern)?})).await?;
-            space.say(&text(member(&answer, "count")));
+            space.say(&text(member(&answer, "count")))?;
             Ok(())
         }
         Ts::Watch { pattern, after, count } => {
@@ -209,14 +211,14 @@ pub(crate) async fn channel(remote: &Remote, namespace: &str, command: &Channel)
     match command {
         Channel::List { prefix } => {
             let channels = space.all("ChannelService.ListChannels", json!({"prefix": prefix}), "channels", usize::MAX).await?;
-            space.table(&channels, &["channel", "kind", "backend", "depth", "published", "error"], "no channels");
+            space.table(&channels, &["channel", "kind", "backend", "depth", "published", "error"], "no channels")?;
         }
         Channel::Send { channel, payload, msg_type, msg_id, delay, once } => {
             let payload = document("payload", payload)?;
             let fields = json!({"channel": channel, "payload": payload, "msg_type": msg_type, "msg_id": msg_id, "delay_ms": delay,
                 "client_token": token(once)});
             let sent = space.call("ChannelService.SendMessage", fields).await?;
-            space.say(&text(member(&sent, "msg_id")));
+            space.say(&text(member(&sent, "msg_id")))?;
         }
         Channel::Receive { channel, wait, visibility, of, once } => {
             let fields = json!({"channel": channel, "timeout_ms": wait, "visibility_ms": visibility, "group": of.group,
@@ -226,7 +228,7 @@ pub(crate) async fn channel(remote: &Remote, namespace: &str, command: &Channel)
             if message.is_null() {
                 bail!("no message waits");
             }
-            space.table(std::slice::from_ref(message), &["msg_id", "msg_type", "delivery_count", "receipt", "payload"], "");
+            space.table(std::slice::from_ref(message), &["msg_id", "msg_type", "delivery_count", "receipt", "payload"], "")?;
         }
         Channel::Ack { channel, msg_id, receipt, of } => {
             let fields = json!({"channel": channel, "msg_id": msg_id, "receipt": receipt, "group": of.group});
@@ -240,7 +242,7 @@ pub(crate) async fn channel(remote: &Remote, namespace: &str, command: &Channel)
             let payload = document("payload", payload)?;
             let fields = json!({"channel": channel, "payload": payload, "msg_type": msg_type, "client_token": token(once)});
             let published = space.call("ChannelService.PublishMessage", fields).await?;
-            space.say(&text(member(&published, "msg_id")));
+            space.say(&text(member(&published, "msg_id")))?;
         }
         Channel::Subscribe { channel, after, count } => {
             let fields = json!({"channel": channel, "after": after});
@@ -251,17 +253,17 @@ pub(crate) async fn channel(remote: &Remote, namespace: &str, command: &Channel)
             let status = space.call("ChannelService.GetChannel", json!({"channel": channel, "group": of.group})).await?;
             let mut columns = vec!["ready", "delayed", "in_flight", "dead", "published", "subscribers"];
             columns.extend(["dropped", "behind"].into_iter().filter(|column| status.get(column).is_some()));
-            space.table(&[status], &columns, "");
+            space.table(&[status], &columns, "")?;
         }
         Channel::DeadLetters { channel, count, of } => {
             let fields = json!({"channel": channel, "group": of.group});
             let dead = space.all("ChannelService.ListChannelDeadLetters", fields, "messages", *count).await?;
-            space.table(&dead, &["msg_id", "msg_type", "delivery_count", "payload"], "no dead letters");
+            space.table(&dead, &["msg_id", "msg_type", "delivery_count", "payload"], "no dead letters")?;
         }
         Channel::Redrive { channel, of, msg_ids } => {
             let fields = json!({"channel": channel, "msg_ids": msg_ids, "group": of.group});
             let answer = space.call("ChannelService.RedriveChannelDeadLetters", fields).await?;
-            space.say(&format!("sent again: {}", text(member(&answer, "redriven"))));
+            space.say(&format!("sent again: {}", text(member(&answer, "redriven"))))?;
         }
     }
     Ok(())
@@ -281,7 +283,7 @@ async fn subscriber(space: &Space<'_>, command: &Subscriber) -> anyhow::Result<(
             if message.is_null() {
                 bail!("there is no next message");
             }
-            space.say(&text(member(message, "payload")));
+            space.say(&text(member(message, "payload")))?;
             Ok(())
         }
         Subscriber::Delete { channel, subscriber } => {
@@ -297,12 +299,12 @@ pub(crate) async fn group(remote: &Remote, namespace: &str, command: &Group) -> 
         Group::Members { group, topic } => {
             let fields = json!({"group": group, "topic": topic});
             let members = space.all("GroupService.ListGroupMembers", fields, "members", usize::MAX).await?;
-            members.iter().for_each(|member| space.say(&text(member)));
+            members.iter().try_for_each(|member| space.say(&text(member)))?;
             Ok(())
         }
         Group::List { prefix } => {
             let groups = space.all("GroupService.ListGroups", json!({"prefix": prefix}), "groups", usize::MAX).await?;
-            space.table(&groups, &["group", "members"], "no groups");
+            space.table(&groups, &["group", "members"], "no groups")?;
             Ok(())
         }
         Group::Join { group, actor, topics } => {
@@ -323,7 +325,7 @@ pub(crate) async fn kv(remote: &Remote, namespace: &str, command: &Kv) -> anyhow
     match command {
         Kv::Get { key } => {
             let pair = space.call("KvService.GetPair", json!({"key": key})).await?;
-            space.say(&text(member(&pair, "value")));
+            space.say(&text(member(&pair, "value")))?;
             Ok(())
         }
         Kv::Put { key, value, ttl, once } => {
@@ -332,14 +334,14 @@ pub(crate) async fn kv(remote: &Remote, namespace: &str, command: &Kv) -> anyhow
         }
         Kv::Delete { key } => {
             let answer = space.call("KvService.DeletePair", json!({"key": key})).await?;
-            space.say(if member(&answer, "deleted") == true { "deleted" } else { "there was none" });
+            space.say(if member(&answer, "deleted") == true { "deleted" } else { "there was none" })?;
             Ok(())
         }
         Kv::Cas { key, value, expected, once } => {
             let fields = json!({"key": key, "value": value, "expected": expected, "client_token": token(once)});
             let answer = space.call("KvService.CompareAndSwapPair", fields).await?;
             if member(&answer, "swapped") == true {
-                space.say("set");
+                space.say("set")?;
                 return Ok(());
             }
             match member(&answer, "value").as_str() {
@@ -349,7 +351,7 @@ pub(crate) async fn kv(remote: &Remote, namespace: &str, command: &Kv) -> anyhow
         }
         Kv::List { prefix } => {
             let pairs = space.all("KvService.ListPairs", json!({"prefix": prefix}), "pairs", usize::MAX).await?;
-            space.table(&pairs, &["key", "version", "value"], "no pairs");
+            space.table(&pairs, &["key", "version", "value"], "no pairs")?;
             Ok(())
         }
         Kv::Watch { prefix, after, count } => {
@@ -378,14 +380,14 @@ pub(crate) async fn registry(remote: &Remote, namespace: &str, command: &Registr
         }
         Registry::Lookup { name } => {
             let answer = space.call("RegistryService.Lookup", json!({"name": name})).await?;
-            space.say(&text(member(member(&answer, "entry"), "target")));
+            space.say(&text(member(member(&answer, "entry"), "target")))?;
             Ok(())
         }
         Registry::Find { labels, healthy } => {
             let labels: BTreeMap<_, _> = labels.iter().cloned().collect();
             let fields = json!({"labels": labels, "healthy": healthy.then_some(true)});
             let entries = space.all("RegistryService.ListRegistrations", fields, "entries", usize::MAX).await?;
-            space.table(&entries, &columns, "no entries");
+            space.table(&entries, &columns, "no entries")?;
             Ok(())
         }
         Registry::Renew { name, ttl, unhealthy } => {
@@ -394,12 +396,12 @@ pub(crate) async fn registry(remote: &Remote, namespace: &str, command: &Registr
             if member(&answer, "renewed") != true {
                 bail!("there is no such entry");
             }
-            space.say("renewed");
+            space.say("renewed")?;
             Ok(())
         }
         Registry::Unregister { name } => {
             let answer = space.call("RegistryService.Unregister", json!({"name": name})).await?;
-            space.say(if member(&answer, "unregistered") == true { "unregistered" } else { "there was none" });
+            space.say(if member(&answer, "unregistered") == true { "unregistered" } else { "there was none" })?;
             Ok(())
         }
     }

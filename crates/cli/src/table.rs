@@ -1,7 +1,9 @@
 //! Tables on a terminal.
 
+use crate::out;
+
 /// Columns as wide as their widest cell.
-pub(crate) fn print_table(rows: &[Vec<String>]) {
+pub(crate) fn print_table(rows: &[Vec<String>]) -> anyhow::Result<()> {
     let mut widths: Vec<usize> = Vec::new();
     for row in rows {
         widths.resize(widths.len().max(row.len()), 0);
@@ -9,8 +11,11 @@ pub(crate) fn print_table(rows: &[Vec<String>]) {
             *width = cell.len().max(*width);
         }
     }
+    let mut text = String::new();
     for row in rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        println!("{}", cells.join("  ").trim_end());
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
     }
+    out::write(text.as_bytes())
 }

@@ -21,6 +21,6 @@ pub(crate) fn actor(text: &str) -> (&str, &str, Option<&str>) {
 pub(crate) fn print_json(name: &str, message: &impl prost::Message) -> anyhow::Result<()> {
     let json = plexspaces_client::to_json(name, message);
     let json = json.ok_or_else(|| anyhow::anyhow!("{name} is not in the contract"))?;
-    println!("{}", serde_json::to_string_pretty(&json)?);
+    outln!("{}", serde_json::to_string_pretty(&json)?);
     Ok(())
 }
