@@ -41,21 +41,26 @@ pub(crate) fn name(field: &'static str, value: &str) -> Result<Name, Failure> {
 pub(crate) struct Auth {
     /// The token's hash: comparing hashes takes the same time whatever was presented.
     token: Option<[u8; 32]>,
+    /// Why nobody needs it.
+    open: Option<&'static str>,
     anonymous: Arc<str>,
     administrator: Arc<str>,
 }
 
 impl Auth {
     pub(crate) fn new(config: &AuthConfig) -> Self {
-        let token = match config {
-            AuthConfig::Open => None,
-            AuthConfig::Token(token) => Some(Sha256::digest(token).into()),
+        let (token, open) = match config {
+            AuthConfig::Open => (None, Some("no credentials are configured")),
+            AuthConfig::Disabled(token) => (token.as_ref(), Some("authentication is disabled")),
+            AuthConfig::Token(token) => (Some(token), None),
         };
-        Self { token, anonymous: "anonymous".into(), administrator: "administrator".into() }
+        let token = token.map(|token| Sha256::digest(token).into());
+        Self { token, open, anonymous: "anonymous".into(), administrator: "administrator".into() }
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        self.token.is_none()
+    /// Why everybody may come in, if everybody may.
+    pub(crate) fn open(&self) -> Option<&'static str> {
+        self.open
     }
 
     /// Who sends a request. A presented credential is checked even where none is needed.
@@ -78,9 +83,9 @@ impl Auth {
                 let presented: [u8; 32] = Sha256::digest(presented).into();
                 if bool::from(presented.ct_eq(token)) { Ok(self.administrator.clone()) } else { refused("the token is not valid") }
             }
-            (None, Some(_)) if needs_token => refused("a token is needed; send `Authorization: Bearer <token>`"),
-            (None, Some(_)) => Ok(self.anonymous.clone()),
-            (None, None) => same_origin(request).map(|()| self.anonymous.clone()),
+            (None, _) if needs_token && self.open.is_none() => refused("a token is needed; send `Authorization: Bearer <token>`"),
+            (None, _) if self.open.is_none() => Ok(self.anonymous.clone()),
+            (None, _) => same_origin(request).map(|()| self.anonymous.clone()),
         }
     }
 }

@@ -11,6 +11,8 @@ use tokio::sync::Semaphore;
 pub enum AuthConfig {
     /// Everybody. A token that is presented all the same is refused, because nothing could check it.
     Open,
+    /// Everybody, though there may be a token. One that is presented is checked.
+    Disabled(Option<String>),
     /// Who presents this administrator's token.
     Token(String),
 }

@@ -32,7 +32,7 @@ impl SystemService for Api {
             node_id: services.node.id.clone(),
             version: services.node.version.clone(),
             started_at: Some(timestamp(services.node.started_at_ms)),
-            auth_mode: if self.0.auth.is_open() { AuthMode::Open } else { AuthMode::Token }.into(),
+            auth_mode: if self.0.auth.open().is_some() { AuthMode::Open } else { AuthMode::Token }.into(),
             application_count: count(services.applications.counts().0),
             actor_count: count(services.runtime.actors()),
         }))
@@ -62,8 +62,8 @@ impl SystemService for Api {
             return Err(status(Failure::new(Code::Unavailable, failed.join("; "))));
         }
         let mut warnings = Vec::new();
-        if self.0.auth.is_open() {
-            warnings.push("no credentials are configured: everybody who reaches this node may do everything".to_owned());
+        if let Some(why) = self.0.auth.open() {
+            warnings.push(format!("{why}: everybody who reaches this node may do everything"));
         }
         let (_, unwell) = self.0.services.applications.counts();
         if unwell > 0 {

@@ -14,6 +14,7 @@ mod builder;
 mod config;
 mod deploy;
 mod dev;
+mod environment;
 mod facets;
 mod inspect;
 mod journal;

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Start;
+use crate::environment;
 
 /// The configuration file with the flags and the environment over it.
 pub(crate) fn configuration(start: &Start) -> anyhow::Result<Config> {
@@ -35,15 +36,23 @@ pub(crate) fn configuration(start: &Start) -> anyhow::Result<Config> {
             Err(VarError::NotUnicode(_)) => anyhow::bail!("{variable} is no text"),
         }
     }
-    if let Ok(value) = std::env::var("PLEXSPACES_DISABLE_AUTH") {
-        config.security.disable_auth = match value.to_ascii_lowercase().as_str() {
-            "1" | "true" | "yes" | "on" => true,
-            "" | "0" | "false" | "no" | "off" => false,
-            _ => anyhow::bail!("PLEXSPACES_DISABLE_AUTH is {value:?}, expected 1 or 0"),
-        };
-    }
+    environment::check(&config.service_links.secrets_env_prefix)?;
+    // The variable stands over the file, also over a token in it.
+    let disable_auth = disable_auth()?;
+    config.security.disable_auth &= disable_auth.is_none();
     // What flags and environment made of it must hold as well.
-    Ok(Config::parse("the configuration", &config.to_toml()?)?)
+    config.check("the configuration")?;
+    config.security.disable_auth |= disable_auth == Some(true);
+    Ok(config)
+}
+
+fn disable_auth() -> anyhow::Result<Option<bool>> {
+    let Some(value) = std::env::var_os(environment::DISABLE_AUTH) else { return Ok(None) };
+    match value.to_string_lossy().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(Some(true)),
+        "" | "0" | "false" | "no" | "off" => Ok(Some(false)),
+        _ => anyhow::bail!("{} is {value:?}, expected 1 or 0", environment::DISABLE_AUTH),
+    }
 }
 
 pub(crate) async fn run(start: &Start) -> anyhow::Result<()> {

@@ -4,12 +4,12 @@
 mod support;
 
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use http::Method;
 use plexspaces_testkit::guests;
 use serde_json::json;
-use support::{Http, Node, cli, example, stderr, stdout};
+use support::{Http, Node, PLEXSPACES, cli, example, stderr, stdout};
 
 /// Starts a node that must not start, and returns what it says.
 fn refused(arguments: &[&str]) -> String {
@@ -75,6 +75,53 @@ fn a_start_without_the_whole_credentials_for_sqs_ends_and_does_not_tell_them() {
         let said = stderr(&output);
         assert!(output.status.code() == Some(1) && !said.contains("s3cret"), "{said}");
         assert!(said.contains(&format!("[channels.sqs]: the environment variable {missing} is not set")), "{said}");
+    }
+}
+
+#[test]
+fn variables_that_nothing_reads_are_refused_and_those_of_others_are_not() {
+    let data = tempfile::tempdir().unwrap();
+    for (name, expected) in [
+        ("PLEXSPACES_JWT_SECRET", "is not supported by this version: a node knows one credential"),
+        ("PLEXSPACES_CLUSTER_NAME", "is not supported by this version: nodes form no cluster"),
+        ("PLEXSPACES_ADMIN_TOKN", "did you mean `PLEXSPACES_ADMIN_TOKEN`?"),
+        ("PLEXSPACES_DISABLE_AUTHN", "did you mean `PLEXSPACES_DISABLE_AUTH`?"),
+    ] {
+        let output = Node::command(data.path(), &[]).env(name, "x").output().unwrap();
+        let said = stderr(&output);
+        assert!(output.status.code() == Some(1) && said.contains(name) && said.contains(expected), "{said}");
+    }
+    let mut command = Command::new(PLEXSPACES);
+    let others = [("SECRET_LLM_KEY", "x"), ("SERVICE_HOST", "x"), ("PORT", "tcp://x"), ("PORT_8080_TCP_ADDR", "x"), ("BENCH_SECONDS", "1")];
+    let output = command.args(["config", "dump"]).envs(others.map(|(name, value)| (format!("PLEXSPACES_{name}"), value))).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn a_node_that_requires_authentication_does_not_start_without() {
+    let data = tempfile::tempdir().unwrap();
+    let config = data.path().join("node.toml");
+    std::fs::write(&config, "[security]\nrequire_auth = true\n").unwrap();
+    for (name, value, expected) in [
+        ("PLEXSPACES_NODE_ID", "n", "security.require_auth is true and there are no credentials"),
+        ("PLEXSPACES_DISABLE_AUTH", "1", "security.require_auth is true and authentication is disabled"),
+    ] {
+        let output = Node::command(data.path(), &["--config", config.to_str().unwrap()]).env(name, value).output().unwrap();
+        assert!(output.status.code() == Some(1) && stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+}
+
+#[tokio::test]
+async fn the_variable_that_disables_authentication_stands_over_a_token_in_the_file() {
+    let (data, http) = (tempfile::tempdir().unwrap(), Http::new());
+    let config = data.path().join("node.toml");
+    std::fs::write(&config, "[security]\nadmin_token = \"0123456789abcdef\"\n").unwrap();
+    for (value, status) in [("1", 200), ("0", 401)] {
+        let mut command = Node::command(data.path(), &["--config", config.to_str().unwrap()]);
+        command.env("PLEXSPACES_DISABLE_AUTH", value);
+        let node = Node::spawn(command);
+        assert_eq!(http.get(&node, "/api/v1/system").await.status, status);
+        node.terminate();
     }
 }
 
@@ -246,6 +293,24 @@ fn wrong_usage_ends_with_status_two_and_a_failure_with_one() {
     assert!(stderr(&unreachable).contains("no node answers at http://127.0.0.1:9"), "{}", stderr(&unreachable));
     let missing = cli(&["deploy", "--wasm", "/nonexistent.wasm"]);
     assert!(stderr(&missing).contains("cannot read /nonexistent.wasm"));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error_and_output_that_nobody_reads_is_the_end() {
+    let run = |arguments: &[&str], to: Stdio| Command::new(PLEXSPACES).args(arguments).stdout(to).stderr(Stdio::piped()).output().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("node.toml");
+    std::fs::write(&file, "").unwrap();
+    let check = ["config", "check", file.to_str().unwrap()];
+    for arguments in [&["completions", "zsh"][..], &["config", "dump"], &["config", "schema"], &check] {
+        let full = run(arguments, std::fs::File::create("/dev/full").unwrap().into());
+        assert_eq!(full.status.code(), Some(1), "{arguments:?}");
+        assert!(stderr(&full).starts_with("error: cannot write the output: No space left"), "{arguments:?}: {}", stderr(&full));
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let unread = run(arguments, writer.into());
+        assert_eq!((unread.status.code(), stderr(&unread).as_str()), (Some(0), ""), "{arguments:?}");
+    }
 }
 
 #[tokio::test]

@@ -490,6 +490,8 @@ pub struct SecurityConfig {
     pub admin_token: Option<String>,
     /// Lets everybody in, on whatever address. For tests on a closed network.
     pub disable_auth: bool,
+    /// Refuses to start without `admin_token`, be it from here or from the environment, and with `disable_auth`. For production.
+    pub require_auth: bool,
 }
 
 /// `[service_links]`
@@ -545,8 +547,8 @@ impl Config {
         Ok(config)
     }
 
-    /// What the types of single keys cannot say.
-    fn check(&self, what: &str) -> Result<(), ConfigError> {
+    /// What the types of single keys cannot say; `what` names the configuration in errors.
+    pub fn check(&self, what: &str) -> Result<(), ConfigError> {
         let wrong = |message: &str| Err(ConfigError::new(what, message));
         if self.wasm.instances == 0 {
             return wrong("wasm.instances is 0, expected at least 1");
@@ -567,6 +569,9 @@ impl Config {
         }
         if self.security.admin_token.is_some() && self.security.disable_auth {
             return wrong("security.admin_token and security.disable_auth contradict one another");
+        }
+        if self.security.require_auth && self.security.disable_auth {
+            return wrong("security.require_auth and security.disable_auth contradict one another");
         }
         self.blobs.check().or_else(|message| wrong(&message))?;
         self.channels.check().or_else(wrong)?;
@@ -635,6 +640,8 @@ mod tests {
         assert!(error("[wasm]\ninstances = 0").contains("expected at least 1"));
         assert!(error("[supervision]\nkeep_events = 0").contains("more than 0"));
         assert!(error("[security]\nadmin_token = \"short\"").contains("at least 16"));
+        let both = |other: &str| error(&format!("[security]\ndisable_auth = true\n{other}"));
+        assert!(both("admin_token = \"0123456789abcdef\"").contains("contradict") && both("require_auth = true").contains("contradict"));
         assert!(error("[store]\nbackend = \"sqlit\"").ends_with("did you mean `sqlite`?"));
         assert!(error("[store]\nbackend = \"postgres\"\npool_size = 1").contains("at least 2"));
         assert!(error("[store]\npool_size = 4").contains("are for store.backend = \"postgres\""));

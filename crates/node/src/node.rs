@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bring_up::{BringUp, is_passing};
 use crate::lock::DataDirLock;
 use crate::store::OpenStore;
+use crate::config::SecurityConfig;
 use crate::{ChannelsConfig, Config, Error, Telemetry, blobs};
 
 /// Where a node can be reached.
@@ -78,7 +79,7 @@ impl Node {
         let applications = Applications::new(app_config, store.handle(), runtime.clone(), engine).map_err(Error::Applications)?;
 
         let exposed = ![&data, control.as_ref().unwrap_or(&data)].into_iter().all(is_loopback);
-        let (auth, made_token) = authentication(config, exposed);
+        let (auth, made_token) = authentication(config, exposed)?;
         let readiness = Readiness::default();
         let (metrics, counted) = (telemetry.metrics.clone(), runtime.clone());
         let services = Services {
@@ -247,20 +248,26 @@ fn outbound_config(config: &Config) -> outbound::Config {
 }
 
 /// Who may come in: see `[security]`.
-fn authentication(config: &Config, exposed: bool) -> (AuthConfig, Option<String>) {
-    if config.security.disable_auth {
-        tracing::warn!("authentication is disabled: everybody who reaches this node may do everything");
-        return (AuthConfig::Open, None);
+fn authentication(config: &Config, exposed: bool) -> Result<(AuthConfig, Option<String>), Error> {
+    let SecurityConfig { admin_token, disable_auth, require_auth } = config.security.clone();
+    let refused = |why: &str| Err(ConfigError::new("the configuration", format!("security.require_auth is true and {why}")).into());
+    match admin_token {
+        _ if disable_auth && require_auth => refused("authentication is disabled"),
+        token if disable_auth => {
+            tracing::warn!("authentication is disabled: everybody who reaches this node may do everything");
+            Ok((AuthConfig::Disabled(token), None))
+        }
+        Some(token) => Ok((AuthConfig::Token(token), None)),
+        None if require_auth => refused("there are no credentials; give security.admin_token or PLEXSPACES_ADMIN_TOKEN"),
+        None if exposed => {
+            let token: String = rand::random::<[u8; 24]>().iter().map(|byte| format!("{byte:02x}")).collect();
+            Ok((AuthConfig::Token(token.clone()), Some(token)))
+        }
+        None => {
+            tracing::warn!("no credentials are configured: the node is open to every process on this machine");
+            Ok((AuthConfig::Open, None))
+        }
     }
-    if let Some(token) = &config.security.admin_token {
-        return (AuthConfig::Token(token.clone()), None);
-    }
-    if exposed {
-        let token: String = rand::random::<[u8; 24]>().iter().map(|byte| format!("{byte:02x}")).collect();
-        return (AuthConfig::Token(token.clone()), Some(token));
-    }
-    tracing::info!("no credentials are configured: the node is open to every process on this machine");
-    (AuthConfig::Open, None)
 }
 
 fn is_loopback(listener: &TcpListener) -> bool {

@@ -59,6 +59,18 @@ async fn an_open_node_checks_what_is_presented() {
 }
 
 #[tokio::test]
+async fn a_node_that_lets_everybody_in_checks_a_token_that_is_presented_and_says_why_it_is_open() {
+    let node = Node::start_with(|setup| setup.api.auth = AuthConfig::Disabled(Some(TOKEN.to_owned()))).await;
+    for (authorization, status) in [(None, 200), (Some(format!("Bearer {TOKEN}")), 200), (Some("Bearer wrong".to_owned()), 401)] {
+        let headers: Vec<_> = authorization.iter().map(|value| ("authorization", value.as_str())).collect();
+        assert_eq!(node.send("GET", "/api/v1/system", &headers, "").await.status, status, "{authorization:?}");
+    }
+    assert_eq!(node.send("GET", "/api/v1/system", &[("origin", "https://evil.example")], "").await.status, 403);
+    let warning = node.send("GET", "/health/deep", &[], "").await.json()["warnings"][0].clone();
+    assert!(warning.as_str().unwrap().starts_with("authentication is disabled"), "{warning}");
+}
+
+#[tokio::test]
 async fn an_open_node_refuses_pages_of_other_origins() {
     let node = Node::start().await;
     let own = node.url();
