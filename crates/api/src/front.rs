@@ -283,7 +283,7 @@ impl Front {
             return Ok((caller, None));
         }
         if !method.while_starting {
-            self.api.ready()?;
+            self.api.takes_requests()?;
         }
         let overloaded = || Failure::new(Code::Overloaded, "this listener carries out as many requests as it may");
         let permit = parts.extensions.get::<Budget>().map(|budget| budget.take().ok_or_else(overloaded)).transpose()?;

@@ -72,7 +72,9 @@ pub enum State {
     Starting,
     /// It takes requests.
     Ready,
-    /// It finishes what it has; load balancers should send nothing more.
+    /// It takes requests for a moment more, and its health is bad already, so that load balancers send the next ones elsewhere.
+    Leaving,
+    /// It finishes what it has.
     Draining,
 }
 

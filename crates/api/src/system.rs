@@ -109,17 +109,29 @@ impl SystemService for Api {
 }
 
 impl Api {
-    /// Fails while the node does not take requests.
+    /// Fails while load balancers should send nothing.
     pub(crate) fn ready(&self) -> Result<(), Failure> {
         match self.0.services.readiness.get() {
-            State::Ready => Ok(()),
+            State::Leaving => Err(leaving()),
+            _ => self.takes_requests(),
+        }
+    }
+
+    /// Fails while the node does not take requests.
+    pub(crate) fn takes_requests(&self) -> Result<(), Failure> {
+        match self.0.services.readiness.get() {
+            State::Ready | State::Leaving => Ok(()),
             State::Starting => {
                 let lack = self.0.services.readiness.lack().map(|what| format!(": {what}")).unwrap_or_default();
                 Err(Failure::new(Code::Unavailable, format!("the node is starting{lack}")))
             }
-            State::Draining => Err(Failure::new(Code::Unavailable, "the node is shutting down")),
+            State::Draining => Err(leaving()),
         }
     }
+}
+
+fn leaving() -> Failure {
+    Failure::new(Code::Unavailable, "the node is shutting down")
 }
 
 fn well(checks: Vec<HealthCheck>, warnings: Vec<String>) -> Health {

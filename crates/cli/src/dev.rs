@@ -40,6 +40,8 @@ pub(crate) async fn run(dev: &Dev) -> anyhow::Result<()> {
     let mut config = Config::default();
     config.node.listen_addr = Some(dev.listen_addr);
     config.node.control = false;
+    // No load balancer looks at it.
+    config.node.drain_delay = plexspaces_app::Duration(Duration::ZERO);
     config.node.data_dir = data_dir;
     config.log.filter = Some("warn,plexspaces::guest=debug,plexspaces_actor=info".to_owned());
     let telemetry = init_telemetry(&config.log)?;

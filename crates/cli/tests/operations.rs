@@ -221,3 +221,18 @@ async fn a_log_can_be_followed_and_each_line_names_the_trace_that_it_belongs_to(
     assert_eq!(line["trace_id"].as_str(), asked.headers["x-request-id"].to_str().ok(), "{line}");
     next_with(&all.lines, "default/hello_log/bob: so it is");
 }
+
+#[tokio::test]
+async fn a_node_that_is_to_stop_says_so_before_it_refuses_anything() {
+    let (data, http) = (tempfile::tempdir().unwrap(), Http::new());
+    let config = data.path().join("node.toml");
+    std::fs::write(&config, "[node]\ndrain_delay = \"5s\"\n").unwrap();
+    let node = Node::start_with(data.path(), &["--config", config.to_str().unwrap()]);
+    http.becomes(&node, 200).await;
+    assert!(std::process::Command::new("kill").arg(node.pid()).status().unwrap().success());
+    assert_eq!(http.becomes(&node, 503).await, "the node is shutting down");
+    // A connection of its own, which must still be accepted.
+    let other = Http::new().get(&node, "/api/v1/applications").await;
+    assert_eq!(other.status, 200, "{}", other.body);
+    assert_eq!(node.wait(), Some(0));
+}

@@ -61,7 +61,10 @@ pub struct NodeConfig {
     pub control_addr: Option<SocketAddr>,
     /// Whether there is a control listener.
     pub control: bool,
-    /// How long a shutdown waits for what is under way.
+    /// How long a node that is to stop takes requests all the same, while its health says already that it goes, so that load balancers send the
+    /// next ones elsewhere. It should be longer than the time between two of their probes.
+    pub drain_delay: Duration,
+    /// How long a shutdown waits, after that, for what is under way.
     pub shutdown_grace: Duration,
 }
 
@@ -73,6 +76,7 @@ impl Default for NodeConfig {
             listen_addr: None,
             control_addr: None,
             control: true,
+            drain_delay: Duration(std::time::Duration::from_millis(500)),
             shutdown_grace: Duration(std::time::Duration::from_secs(20)),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plexspaces_actor::{self as actor, Brokers, FacetRegistry, Runtime};
 use plexspaces_api::{self as api, AuthConfig, Budget, NodeInfo, Readiness, ServeConfig, Services, State};
@@ -41,6 +41,9 @@ pub struct Node {
     store: OpenStore,
     servers: JoinSet<()>,
     shutdown: CancellationToken,
+    /// Cancelled when nothing more is accepted.
+    closing: CancellationToken,
+    drain_delay: Duration,
     grace: Duration,
     _lock: DataDirLock,
 }
@@ -103,12 +106,12 @@ impl Node {
 
         let grace = config.node.shutdown_grace.0;
         let addresses = Addresses { data: address(&data), control: control.as_ref().map(address), made_token };
-        let mut servers = JoinSet::new();
+        let (mut servers, closing) = (JoinSet::new(), CancellationToken::new());
         let listeners = [(Some(data), config.api.concurrency), (control, config.api.control_concurrency)];
         for (listener, concurrency) in listeners {
             let Some(listener) = listener else { continue };
             let serve_config = ServeConfig { grace, ..ServeConfig::new(Budget::new(concurrency as usize)) };
-            servers.spawn(api::serve(listener, router.clone(), serve_config, shutdown.clone()));
+            servers.spawn(api::serve(listener, router.clone(), serve_config, closing.clone()));
         }
         if kept.is_remote() {
             tokio::spawn(blobs::tend(kept, readiness.clone(), shutdown.clone()));
@@ -122,7 +125,8 @@ impl Node {
             failed if store.is_remote() => drop(tokio::spawn(bring_up.tend(failed, shutdown.clone()))),
             _ => {}
         }
-        Ok(Self { addresses, applications, runtime, readiness, store, servers, shutdown, grace, _lock: lock })
+        let drain_delay = config.node.drain_delay.0;
+        Ok(Self { addresses, applications, runtime, readiness, store, servers, shutdown, closing, drain_delay, grace, _lock: lock })
     }
 
     /// Where it can be reached.
@@ -149,14 +153,22 @@ impl Node {
         &self.applications
     }
 
-    /// Runs until the shutdown: then nothing more is accepted, what is under way is finished, and everything is flushed. Returns
-    /// whether all of that was done within the grace period.
+    /// Runs until the shutdown: then its health says that it goes, after a moment nothing more is accepted, what is under way is finished, and
+    /// everything is flushed. Returns whether all of that was done within the grace period.
     pub async fn run(mut self) -> bool {
         self.shutdown.cancelled().await;
         tracing::info!("shutting down");
+        if self.is_ready() {
+            self.readiness.set(State::Leaving);
+            tokio::time::sleep(self.drain_delay).await;
+        }
         self.readiness.set(State::Draining);
+        let closed = Instant::now();
+        self.closing.cancel();
         while self.servers.join_next().await.is_some() {}
-        let drained = self.runtime.shutdown(self.grace).await;
+        // A server that took the whole grace has cut its connections off.
+        let answered = closed.elapsed() < self.grace;
+        let drained = self.runtime.shutdown(self.grace.saturating_sub(closed.elapsed())).await && answered;
         self.store.close().await;
         tracing::info!(drained, "stopped");
         drained

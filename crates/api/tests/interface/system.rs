@@ -30,7 +30,7 @@ fn line(message: &str, app: Option<&str>) -> LogEntry {
 #[tokio::test]
 async fn a_node_that_is_not_ready_says_so() {
     let node = Node::start().await;
-    for (state, ready, invoke) in [(State::Starting, 503, 503), (State::Draining, 503, 503), (State::Ready, 200, 200)] {
+    for (state, ready, invoke) in [(State::Starting, 503, 503), (State::Leaving, 503, 200), (State::Draining, 503, 503), (State::Ready, 200, 200)] {
         node.services.readiness.set(state);
         for (path, status) in [
             ("/health", ready),

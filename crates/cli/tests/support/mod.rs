@@ -99,8 +99,13 @@ impl Node {
     }
 
     /// SIGTERM; returns the exit status.
-    pub fn terminate(mut self) -> Option<i32> {
+    pub fn terminate(self) -> Option<i32> {
         assert!(Command::new("kill").arg(self.pid()).status().unwrap().success());
+        self.wait()
+    }
+
+    /// Waits for its end; returns the exit status.
+    pub fn wait(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
