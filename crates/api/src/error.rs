@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use plexspaces_types::{Code, Failure};
 use serde::Serialize;
@@ -50,6 +50,7 @@ pub(crate) fn response(failure: &Failure, request_id: &str) -> Response<Body> {
     *response.status_mut() = StatusCode::from_u16(failure.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     add_headers(failure, headers);
     response
 }

@@ -59,7 +59,10 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
     let idempotency_key = idempotency_key(&parts.headers)?;
     let (payload, body_operation) = if !is_read {
         let is_octets = parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(OCTETS.as_bytes()));
-        read(body.read().await?, is_octets)?
+        let body = body.read().await?;
+        // A JSON object is one whatever the client calls it.
+        let is_octets = is_octets && !is_object(&body);
+        read(body, is_octets)?
     } else if body.is_empty() {
         (Payload::Json(format!("{{{}}}", query.fields)), None)
     } else {
@@ -83,7 +86,7 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
         payload,
     };
     Ok(match api.invoke(&caller, invocation).await? {
-        Ok(Payload::Json(json)) if json.is_empty() || json == "null" => plain(StatusCode::OK, None, Bytes::from_static(b"{}")),
+        Ok(Payload::Json(json)) if json.is_empty() => plain(StatusCode::OK, None, Bytes::from_static(b"{}")),
         Ok(Payload::Json(json)) => plain(StatusCode::OK, None, json.into()),
         Ok(Payload::Bytes(bytes)) => plain(StatusCode::OK, Some(HeaderValue::from_static(OCTETS)), bytes),
         Err(accepted) => {
@@ -91,6 +94,11 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
             plain(StatusCode::ACCEPTED, None, format!(r#"{{"status":"accepted","message_id":{id}}}"#).into())
         }
     })
+}
+
+fn is_object(body: &[u8]) -> bool {
+    let is_json = || std::str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+    body.trim_ascii_start().first() == Some(&b'{') && is_json()
 }
 
 /// The payload in a body, and the operation that it names.
@@ -209,6 +217,14 @@ mod tests {
         }
         assert!(read(Bytes::from_static(b"\"\xff\""), false).is_err());
         assert_eq!(read(Bytes::from_static(b"\xff"), true), Ok((Payload::Bytes(Bytes::from_static(b"\xff")), None)));
+    }
+
+    #[test]
+    fn a_json_object_is_one_without_being_called_so_and_other_bytes_are_none() {
+        assert!(is_object(b" {\"op\": \"a\"}\n") && is_object(b"{}"));
+        for bytes in [&b""[..], b"[1]", b"7", b"\xff", b"{", b"{} x", b"{\"a\": \"\xff\"}"] {
+            assert!(!is_object(bytes), "{bytes:?}");
+        }
     }
 
     #[test]

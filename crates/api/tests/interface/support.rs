@@ -72,7 +72,7 @@ impl Answer {
     /// The error's reason, after a look at its shape.
     #[track_caller]
     pub(crate) fn reason(&self) -> String {
-        assert_eq!(self.header("content-type"), "application/json");
+        assert_eq!((self.header("content-type"), self.header("cache-control")), ("application/json", "no-store"));
         let body = self.json();
         let reason = body["reason"].as_str().unwrap_or_else(|| panic!("{body}")).to_owned();
         let code: Code = reason.parse().unwrap();
