@@ -6,7 +6,8 @@ use axum::body::Body;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, RANGE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use matchit::Params;
@@ -156,6 +157,13 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
         Part::Beyond => (0, Some(0)),
     };
     let (info, read, content) = runtime.get_blob_part(&ctx, &name, chosen).await?;
+    let tag = format!("\"{}\"", info.sha256);
+    if has(&parts.headers, &tag) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response.headers_mut().extend(HeaderValue::try_from(tag).map(|tag| (ETAG, tag)));
+        return Ok(response);
+    }
     let part = part(info.size);
     if part == Part::Beyond {
         return Ok(beyond(&name, info.size, request_id));
@@ -165,7 +173,7 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
     let mut set = |name, value: String| HeaderValue::try_from(value).map(|value| drop(headers.insert(name, value)));
     let sent = set(CONTENT_TYPE, media(&info.content_type).to_owned())
         .and_then(|()| set(CONTENT_LENGTH, (read.end - read.start).to_string()))
-        .and_then(|()| set(ETAG, format!("\"{}\"", info.sha256)))
+        .and_then(|()| set(ETAG, tag))
         .and_then(|()| set(ACCEPT_RANGES, "bytes".to_owned()))
         .and_then(|()| set(CACHE_CONTROL, "no-store".to_owned()))
         // What somebody has written is shown as nothing but what it says it is, and is no page of the node.
@@ -182,6 +190,12 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     Ok(response)
+}
+
+/// Whether a client says that it has what this tag stands for.
+fn has(headers: &http::HeaderMap, tag: &str) -> bool {
+    let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok()).flat_map(|tags| tags.split(','));
+    tags.map(|other| other.trim().trim_start_matches("W/")).any(|other| other == "*" || other == tag)
 }
 
 /// Whether a request comes with a signed link.

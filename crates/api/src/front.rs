@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use futures::{FutureExt as _, TryFutureExt as _};
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method as Verb, Request, Response};
 use matchit::Params;
@@ -214,6 +214,7 @@ impl Front {
         let link = binding.method.signed.filter(|_| crate::blobs::is_signed(parts.uri.query()));
         let (caller, _permit) = self.admit(binding.method, parts, trace, link.map(|access| (access, params)))?;
         body.admit((binding.method.body_limit)(&self.api.0.limits), &parts.headers)?;
+        check_conditions(parts)?;
         let incoming = Incoming { parts, params, body, caller, request_id };
         match binding.call.as_ref() {
             Call::Hook(hook) => hook(&self.api, incoming).await,
@@ -288,6 +289,15 @@ impl Front {
         let overloaded = || Failure::new(Code::Overloaded, "this listener carries out as many requests as it may");
         let permit = parts.extensions.get::<Budget>().map(|budget| budget.take().ok_or_else(overloaded)).transpose()?;
         Ok((caller, permit))
+    }
+}
+
+/// A condition that is not looked at must not let through what it was to prevent.
+fn check_conditions(parts: &Parts) -> Result<(), Failure> {
+    let is_write = !matches!(parts.method, Verb::GET | Verb::HEAD | Verb::OPTIONS);
+    match [IF_MATCH, IF_NONE_MATCH].iter().find(|name| is_write && parts.headers.contains_key(*name)) {
+        Some(name) => Err(Failure::invalid(name.as_str(), format!("{} does not support the header {name}", parts.method))),
+        None => Ok(()),
     }
 }
 

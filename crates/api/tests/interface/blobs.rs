@@ -99,3 +99,24 @@ async fn a_tenant_knows_nothing_of_anothers_blobs() {
     assert_eq!(node.send("DELETE", &acme, &[], "").await.json(), json!({"deleted": true}));
     assert_eq!(node.get(&own).await.body, "ours");
 }
+
+#[tokio::test]
+async fn a_condition_is_met_or_refused_and_never_overlooked() {
+    let node = Node::start().await;
+    let path = path("plan");
+    assert_eq!(node.send("PUT", &path, &[], "one").await.status, 200);
+    let first = node.get(&path).await;
+    let tag = first.header("etag");
+    for given in [tag.to_owned(), format!("\"x\", W/{tag}"), "*".to_owned()] {
+        let same = node.send("GET", &path, &[("if-none-match", &given)], "").await;
+        assert_eq!((same.status.as_u16(), same.header("etag"), same.body.len()), (304, tag, 0), "{given}");
+    }
+    assert_eq!(node.send("GET", &path, &[("if-none-match", "\"x\"")], "").await.body, "one");
+    for (method, path) in [("PUT", path.as_str()), ("DELETE", &path), ("PUT", "/api/v1/kv/k"), ("DELETE", "/api/v1/applications/x")] {
+        for header in ["if-match", "if-none-match"] {
+            let refused = node.send(method, path, &[(header, tag)], "").await;
+            assert_eq!((refused.reason().as_str(), refused.field().as_str()), ("invalid_argument", header), "{method} {path}");
+        }
+    }
+    assert_eq!(node.get(&path).await.body, "one");
+}
