@@ -8,7 +8,7 @@ use plexspaces_types::{Key, Name};
 use serde_json::Map;
 
 use crate::children::{either, started};
-use crate::config::{AppConfig, Child, Facet, Supervisor};
+use crate::config::{AppConfig, Child, Facet, LimitsConfig, Supervisor};
 use crate::facets::{self, Asked};
 use crate::strict::{Step, Wrong};
 
@@ -21,11 +21,14 @@ pub(crate) fn check(config: &AppConfig) -> Result<(), Wrong> {
             Name::new(what, name).map_err(wrong)?;
         }
     }
+    let limits = |limits: &LimitsConfig| limits.check().map_err(|message| Wrong::new(message).within(Step::Key("limits")));
+    limits(&config.limits)?;
     let registry = FacetRegistry::builtin();
     let links: Vec<String> = config.service_links.iter().map(|link| link.name.clone()).collect();
     for (name, of_type) in &config.types {
         let here = |wrong: Wrong| wrong.within(Step::Key("facets")).within(Step::Named(name.clone())).within(Step::Key("types"));
         check_facets(&registry, &links, &of_type.facets).map_err(here)?;
+        limits(&of_type.limits).map_err(|wrong| wrong.within(Step::Named(name.clone())).within(Step::Key("types")))?;
     }
     if let Some(supervisor) = &config.supervisor {
         let mut tree = Tree { registry: &registry, links: &links, actors: BTreeSet::new() };
@@ -84,6 +87,7 @@ impl Tree<'_> {
                 }
             }
         }
+        child.limits.check().map_err(|message| in_child("limits", message))?;
         check_facets(self.registry, self.links, &child.facets).map_err(|wrong| in_child("facets", wrong.message))
     }
 }

@@ -103,7 +103,7 @@ pub struct Child {
     /// Must be the behavior that the code has.
     pub behavior_kind: Option<BehaviorKind>,
     /// Handed to the actor's `init` as `config["args"]`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "as_json")]
     pub args: Map<String, Value>,
     /// Facets; one of the same type in the code is overridden.
     #[serde(default)]
@@ -134,6 +134,27 @@ pub struct Child {
     /// Of a supervisor: its children, in start order.
     #[serde(default)]
     pub children: Vec<Child>,
+}
+
+/// A table as JSON, whose dates are texts.
+fn as_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    fn value(from: toml::Value) -> Result<Value, String> {
+        Ok(match from {
+            toml::Value::String(text) => text.into(),
+            toml::Value::Integer(number) => number.into(),
+            toml::Value::Float(number) => {
+                serde_json::Number::from_f64(number).ok_or_else(|| format!("{number} is no number of JSON"))?.into()
+            }
+            toml::Value::Boolean(truth) => truth.into(),
+            toml::Value::Datetime(date) => date.to_string().into(),
+            toml::Value::Array(items) => items.into_iter().map(value).collect::<Result<Vec<_>, _>>()?.into(),
+            toml::Value::Table(table) => members(table)?.into(),
+        })
+    }
+    fn members(table: toml::Table) -> Result<Map<String, Value>, String> {
+        table.into_iter().map(|(key, from)| Ok((key, value(from)?))).collect()
+    }
+    members(toml::Table::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 /// How many actors a child stands for, 1 to 1000.
@@ -187,7 +208,7 @@ pub struct Facet {
     pub priority: Option<u32>,
     /// Its configuration. `durability`: `checkpoint_interval`, `history`, `run_timeout`. `virtual_actor`: `idle_timeout`, `activation_strategy`. Those of the others are
     /// in `docs/facets.md`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "as_json")]
     pub config: Map<String, Value>,
 }
 
@@ -235,6 +256,22 @@ impl Child {
 }
 
 impl LimitsConfig {
+    /// What no turn could be run with.
+    pub fn check(&self) -> Result<(), String> {
+        let is_zero = |duration: Option<Duration>| duration.is_some_and(|duration| duration.0.is_zero());
+        let wrong = |key: &str, found: String, expected: &str| Err(format!("limits.{key} is {found}, expected {expected}"));
+        match self {
+            Self { memory: Some(size), .. } if !(1..=4 << 30).contains(&size.0) => {
+                wrong("memory", size.to_string(), "at most 4GiB and more than 0")
+            }
+            Self { turn_cpu, .. } if is_zero(*turn_cpu) => wrong("turn_cpu", "0s".to_owned(), "more than that"),
+            Self { turn_time, .. } if is_zero(*turn_time) => wrong("turn_time", "0s".to_owned(), "more than that"),
+            Self { payload: Some(ByteSize(0)), .. } => wrong("payload", "0".to_owned(), "at least 1"),
+            Self { mailbox: Some(0), .. } => wrong("mailbox", "0".to_owned(), "at least 1"),
+            _ => Ok(()),
+        }
+    }
+
     /// These limits over others.
     #[must_use]
     pub fn over(self, limits: Limits) -> Limits {

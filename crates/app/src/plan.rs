@@ -50,7 +50,7 @@ pub(crate) fn plan(
     let namespace = Name::new("namespace", namespace).map_err(|error| Failure::invalid("namespace", error.to_string()))?;
 
     let limits = settings.limits.over(limits);
-    let types = types(&description, names.actor_type, settings, limits, registry)?;
+    let (mut types, unmade) = types(&description, names.actor_type, settings, limits, registry)?;
     if let Some(unknown) = settings.types.keys().find(|name| !types.iter().any(|spec| spec.name.as_str() == *name)) {
         let known: Vec<&str> = types.iter().map(|spec| spec.name.as_str()).collect();
         return Err(invalid(format!("[types.{unknown}] is not a type of the component, which has {}", known.join(", "))));
@@ -58,6 +58,7 @@ pub(crate) fn plan(
     let supervisor = settings.supervisor.clone().unwrap_or_default();
     let planner = Planner { description: &description, types: &types, settings, registry };
     let supervisor = planner.supervisor(supervisor.id.as_deref().unwrap_or("root"), &supervisor, Restart::default())?;
+    complete(&mut types, unmade, &supervisor)?;
     let owner = Owner { tenant: names.tenant, namespace: &namespace, app: &name };
     let outbound = links::open(&settings.service_links, outbound, owner)?;
     let (tenant, channels) = (names.tenant.clone(), settings.channels.clone());
@@ -70,9 +71,17 @@ fn types(
     settings: &AppConfig,
     limits: Limits,
     registry: &FacetRegistry,
-) -> Result<Vec<TypeSpec>, Failure> {
+) -> Result<(Vec<TypeSpec>, Vec<(Name, Failure)>), Failure> {
     let only = description.actors.len() == 1;
-    let mut types = Vec::new();
+    if let Some(asked) = actor_type.filter(|_| !only) {
+        let has = |info: &TypeInfo| info.name == asked || info.aliases.iter().any(|alias| alias == asked);
+        if !description.actors.iter().any(has) {
+            let known: Vec<&str> = description.actors.iter().map(|info| info.name.as_str()).collect();
+            let message = format!("the component has several types and none of them is {asked:?}; it has {}", known.join(", "));
+            return Err(Failure::invalid("actor_type", message));
+        }
+    }
+    let (mut types, mut unmade) = (Vec::new(), Vec::new());
     for info in &description.actors {
         let mut aliases = info.aliases.clone();
         let name = match actor_type {
@@ -89,11 +98,29 @@ fn types(
         aliases.retain(|alias| alias != name.as_str());
         let own = settings.types.get(name.as_str());
         let facets = own.map(|own| own.facets.as_slice()).unwrap_or_default();
-        let mut profile = profile(registry, info, &[facets])?;
+        let mut profile = profile(registry, info, &[facets]).unwrap_or_else(|failure| {
+            unmade.push((name.clone(), failure));
+            Profile::default()
+        });
         profile.limits = own.map(|own| own.limits).unwrap_or_default().over(limits);
         types.push(TypeSpec { name, guest_type: info.name.clone(), aliases, profile });
     }
-    Ok(types)
+    Ok((types, unmade))
+}
+
+/// Types whose facets lack something that only a child's configuration says: whoever is of such a type and nobody's child lives as its first
+/// child does.
+fn complete(types: &mut [TypeSpec], unmade: Vec<(Name, Failure)>, supervisor: &SupervisorSpec) -> Result<(), Failure> {
+    let children = supervisor.actors();
+    for (name, failure) in unmade {
+        let child = children.iter().find(|child| child.actor_type == name);
+        let child = child.ok_or_else(|| invalid(format!("type {:?}: {}", name.as_str(), failure.message)))?;
+        for spec in types.iter_mut().filter(|spec| spec.name == name) {
+            let Profile { limits, args, .. } = std::mem::take(&mut spec.profile);
+            spec.profile = Profile { limits, args, ..child.profile.clone() };
+        }
+    }
+    Ok(())
 }
 
 /// How long an actor may go on with its present message when it is to stop, unless its configuration says otherwise.
@@ -171,10 +198,14 @@ impl Planner<'_> {
         }
         let own = settings.types.get(spec.name.as_str());
         let of_type = own.map(|own| own.facets.as_slice()).unwrap_or_default();
-        let mut profile = profile(self.registry, info, &[of_type, &child.facets]).map_err(|failure| in_child(failure.message))?;
+        let mut profile = profile(self.registry, info, &[of_type, &child.facets])
+            .map_err(|failure| in_child(format!("type {:?}: {}", spec.name.as_str(), failure.message)))?;
         profile.limits = child.limits.over(spec.profile.limits);
         profile.args = child.args.clone();
-        let aliases = role.or(args_role).filter(|role| *role != id).map(str::to_owned).into_iter().collect();
+        // The name of the module is another name of its only child; that of a type means the type.
+        let module = given.filter(|given| find(given).is_none() && role.or(args_role) != Some(given));
+        let names = role.or(args_role).into_iter().chain(module);
+        let aliases = names.filter(|name| *name != id).map(str::to_owned).collect();
         let shutdown = child.shutdown_timeout.map_or(SHUTDOWN, |timeout| timeout.0);
         Ok(ChildSpec { key, actor_type: spec.name.clone(), aliases, profile, restart: kind_of(child.restart), shutdown })
     }

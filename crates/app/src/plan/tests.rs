@@ -20,6 +20,11 @@ impl Factory for Bank {
 
 /// A component with an account, which is durable by its code, a till, which is a machine, and a transfer, which is a workflow.
 fn planned(config: &str) -> Result<Application, String> {
+    planned_as(config, None, json!([]))
+}
+
+/// The same, deployed under the name of a type, and with facets that the till has by its code.
+fn planned_as(config: &str, actor_type: Option<&str>, of_till: serde_json::Value) -> Result<Application, String> {
     let info = |name: &str, alias: &str, behavior: Behavior, facets: serde_json::Value| TypeInfo {
         name: name.to_owned(),
         aliases: vec![alias.to_owned()],
@@ -33,11 +38,11 @@ fn planned(config: &str) -> Result<Application, String> {
     };
     let actors = vec![
         info("account", "Account", Behavior::GenServer, json!([{"type": "durability", "config": {"checkpoint_interval": 7}}])),
-        info("till", "Till", Behavior::GenFSM, json!([])),
+        info("till", "Till", Behavior::GenFSM, of_till),
         info("transfer", "Transfer", Behavior::Workflow, json!([])),
     ];
     let factory = Arc::new(Bank(Description { sdk: Sdk { language: "rust".to_owned(), version: "0".to_owned() }, actors }));
-    let names = Names { tenant: &Name::default_scope(), namespace: None, app: Some("bank"), actor_type: None };
+    let names = Names { tenant: &Name::default_scope(), namespace: None, app: Some("bank"), actor_type };
     let config = AppConfig::parse(config).map_err(|error| error.to_string())?;
     let outbound = plexspaces_outbound::Client::new(plexspaces_outbound::Config::default()).unwrap();
     plan(&names, Some(&config), factory, Limits::default(), &FacetRegistry::builtin(), &outbound).map_err(|failure| failure.message)
@@ -65,10 +70,10 @@ fn a_child_is_found_by_each_spelling_of_its_name_and_type() {
         ("id = 'a'\nname = 'a'\ntype = 'till'\nactor_type = 'till'", "a", "till", vec![]),
         ("id = 'a'\ntype = 'Till'", "a", "till", vec![]),
         ("id = 'till'", "till", "till", vec![]),
-        ("name = 'front'\nactor_type = 'bank_wasm'\nrole = 'till'", "front", "till", vec!["till"]),
-        ("name = 'front'\nactor_type = 'bank_wasm'\nargs = { role = 'till' }", "front", "till", vec!["till"]),
+        ("name = 'front'\nactor_type = 'bank_wasm'\nrole = 'till'", "front", "till", vec!["till", "bank_wasm"]),
+        ("name = 'front'\nactor_type = 'bank_wasm'\nargs = { role = 'till' }", "front", "till", vec!["till", "bank_wasm"]),
         ("name = 'front'\nrole = 'till'\nargs = { role = 'account' }", "front", "till", vec!["till"]),
-        ("name = 'till'\nactor_type = 'bank_wasm'\nrole = 'till'", "till", "till", vec![]),
+        ("name = 'till'\nactor_type = 'bank_wasm'\nrole = 'till'", "till", "till", vec!["bank_wasm"]),
         ("name = 'x'\nactor_type = 'account'\nrole = 'till'", "x", "till", vec!["till"]),
     ] {
         let child = child(text).unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -175,6 +180,49 @@ fn facets_of_code_type_and_child_lie_over_each_other() {
 }
 
 #[test]
+fn facets_that_the_code_leaves_to_the_configuration_are_checked_with_it() {
+    let till = json!([{"type": "caching", "config": {}}]);
+    let child = |config: &str| format!("[[supervisor.children]]\nid = 'front'\ntype = 'till'\n{config}");
+    let given = child("facets = [{ type = 'caching', config = { operations = ['get'] } }]\nargs = { a = 1 }");
+    let application = planned_as(&given, None, till.clone()).unwrap();
+    let of_type = &application.types.iter().find(|spec| spec.name.as_str() == "till").unwrap().profile;
+    for profile in [of_type, &application.supervisor.actors()[0].profile] {
+        assert_eq!(json!(profile.facets[0].config), json!({"operations": ["get"]}));
+    }
+    assert!(of_type.args.is_empty());
+    let nobody = planned_as("", None, till.clone()).err().unwrap();
+    assert!(nobody.starts_with("type \"till\": facet caching: "), "{nobody}");
+    let nothing = planned_as(&child(""), None, till).err().unwrap();
+    assert!(nothing.starts_with("child \"front\": type \"till\": facet caching: "), "{nothing}");
+}
+
+#[test]
+fn a_deployment_under_the_name_of_no_type_is_refused() {
+    assert!(planned_as("", Some("Till"), json!([])).is_ok());
+    let refused = planned_as("", Some("zzz"), json!([])).err().unwrap();
+    assert_eq!(refused, "the component has several types and none of them is \"zzz\"; it has account, till, transfer");
+}
+
+#[test]
+fn dates_reach_an_actor_as_texts_and_what_json_cannot_say_is_refused() {
+    let dates = child("id = 'till'\nargs = { day = 1979-05-27, at = [1979-05-27T07:32:00Z], in = { time = 07:32:00 } }").unwrap();
+    assert_eq!(json!(dates.profile.args), json!({"day": "1979-05-27", "at": ["1979-05-27T07:32:00Z"], "in": {"time": "07:32:00"}}));
+    let refused = child("id = 'till'\nargs = { x = nan }").unwrap_err();
+    assert!(refused.contains("NaN is no number of JSON"), "{refused}");
+}
+
+#[test]
+fn limits_with_which_no_turn_could_be_run_are_refused() {
+    for limit in ["turn_cpu = '0s'", "turn_time = '0s'", "mailbox = 0", "payload = 0", "memory = 0", "memory = '1TiB'"] {
+        let child = format!("[[supervisor.children]]\nid = 'till'\nlimits = {{ {limit} }}");
+        for text in [format!("[limits]\n{limit}"), format!("[types.till.limits]\n{limit}"), child] {
+            let refused = planned(&text).err().unwrap();
+            assert!(refused.contains(", expected ") && refused.contains("limits.") && refused.contains("line "), "{text}: {refused}");
+        }
+    }
+}
+
+#[test]
 fn limits_of_application_type_and_child_lie_over_each_other() {
     let text = "[limits]\nmemory = '64MiB'\nturn_cpu = '1s'\npayload = 1000\n[types.till.limits]\nturn_cpu = '2s'\nmailbox = 5\n[[supervisor.children]]\nid = 'till'\nlimits = { mailbox = 6, turn_time = '3s' }\n[[supervisor.children]]\nid = 'account'\n";
     let application = planned(text).unwrap();
@@ -215,7 +263,9 @@ fn children_start_after_what_they_depend_on_and_else_as_written() {
     let many = planned("[supervisor]\nchildren = [{ id = 'w', type = 'bank', role = 'till', args = { n = 1 }, count = 1000 }]").unwrap();
     let actors = many.supervisor.actors();
     assert_eq!((actors.len(), actors[999].key.as_str()), (1000, "w-1000"));
-    assert!(actors.iter().all(|child| child.actor_type.as_str() == "till" && child.aliases == ["till"] && child.profile.args["n"] == 1));
+    assert!(
+        actors.iter().all(|child| child.actor_type.as_str() == "till" && child.aliases == ["till", "bank"] && child.profile.args["n"] == 1)
+    );
 }
 
 /// The first text after the colon is the whole message, with the line.
