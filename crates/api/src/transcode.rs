@@ -177,7 +177,8 @@ impl Known<'_> {
             let fields = self.input.fields().map(|field| field.name().to_owned()).filter(|name| !in_path(name));
             let aliases = self.method.aliases.iter().map(|(alias, _)| (*alias).to_owned());
             let known = fields.chain(aliases).collect::<Vec<_>>().join(", ");
-            Failure::invalid(name, format!("unknown field {name:?}; known are {known}"))
+            let known = if known.is_empty() { "there are none".to_owned() } else { format!("known are {known}") };
+            Failure::invalid(name, format!("unknown field {name:?}; {known}"))
         })
     }
 }

@@ -577,6 +577,10 @@ impl Config {
         if self.security.require_auth && self.security.disable_auth {
             return wrong("security.require_auth and security.disable_auth contradict one another");
         }
+        if let Some(Err(error)) = self.log.filter.as_deref().map(tracing_subscriber::EnvFilter::try_new) {
+            return wrong(&format!("log.filter cannot be read: {error}"));
+        }
+        self.limits.check().or_else(|message| wrong(&message))?;
         self.blobs.check().or_else(|message| wrong(&message))?;
         self.channels.check().or_else(wrong)?;
         self.channels.check_brokers().or_else(|failure| wrong(&failure.message))?;
@@ -644,6 +648,8 @@ mod tests {
         assert!(error("[wasm]\ninstances = 0").contains("expected at least 1"));
         assert!(error("[supervision]\nkeep_events = 0").contains("more than 0"));
         assert!(error("[security]\nadmin_token = \"short\"").contains("at least 16"));
+        assert!(error("[limits]\nmailbox = 0").contains("limits.mailbox is 0, expected at least 1"));
+        assert!(error("[log]\nfilter = \"][\"").contains("log.filter cannot be read"));
         let both = |other: &str| error(&format!("[security]\ndisable_auth = true\n{other}"));
         assert!(both("admin_token = \"0123456789abcdef\"").contains("contradict") && both("require_auth = true").contains("contradict"));
         assert!(error("[store]\nbackend = \"sqlit\"").ends_with("did you mean `sqlite`?"));

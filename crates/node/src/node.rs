@@ -16,9 +16,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bring_up::{BringUp, is_passing};
+use crate::config::SecurityConfig;
 use crate::lock::DataDirLock;
 use crate::store::OpenStore;
-use crate::config::SecurityConfig;
 use crate::{ChannelsConfig, Config, Error, Telemetry, blobs};
 
 /// Where a node can be reached.

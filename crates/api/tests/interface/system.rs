@@ -30,7 +30,9 @@ fn line(message: &str, app: Option<&str>) -> LogEntry {
 #[tokio::test]
 async fn a_node_that_is_not_ready_says_so() {
     let node = Node::start().await;
-    for (state, ready, invoke) in [(State::Starting, 503, 503), (State::Leaving, 503, 200), (State::Draining, 503, 503), (State::Ready, 200, 200)] {
+    for (state, ready, invoke) in
+        [(State::Starting, 503, 503), (State::Leaving, 503, 200), (State::Draining, 503, 503), (State::Ready, 200, 200)]
+    {
         node.services.readiness.set(state);
         for (path, status) in [
             ("/health", ready),
@@ -163,4 +165,14 @@ async fn the_openapi_document_is_valid_and_complete() {
     std::fs::write(&path, &served.body).unwrap();
     let checked = Command::new("python3").args(["-m", "openapi_spec_validator"]).arg(&path).output().unwrap();
     assert!(checked.status.success(), "{}{}", String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
+}
+
+#[tokio::test]
+async fn a_path_without_parameters_says_so() {
+    let node = Node::start().await;
+    let answer = node.get("/health?x=1").await;
+    assert_eq!(
+        (answer.reason().as_str(), &answer.json()["message"]),
+        ("invalid_argument", &serde_json::json!("unknown field \"x\"; there are none"))
+    );
 }
