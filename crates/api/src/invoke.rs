@@ -86,7 +86,7 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
         payload,
     };
     Ok(match api.invoke(&caller, invocation).await? {
-        Ok(Payload::Json(json)) if json.is_empty() => plain(StatusCode::OK, None, Bytes::from_static(b"{}")),
+        Ok(Payload::Json(json)) if json.is_empty() || json == "null" => plain(StatusCode::OK, None, Bytes::from_static(b"{}")),
         Ok(Payload::Json(json)) => plain(StatusCode::OK, None, json.into()),
         Ok(Payload::Bytes(bytes)) => plain(StatusCode::OK, Some(HeaderValue::from_static(OCTETS)), bytes),
         Err(accepted) => {

@@ -71,7 +71,7 @@ fn types(
     settings: &AppConfig,
     limits: Limits,
     registry: &FacetRegistry,
-) -> Result<(Vec<TypeSpec>, Vec<(Name, Failure)>), Failure> {
+) -> Result<(Vec<TypeSpec>, Unmade), Failure> {
     let only = description.actors.len() == 1;
     if let Some(asked) = actor_type.filter(|_| !only) {
         let has = |info: &TypeInfo| info.name == asked || info.aliases.iter().any(|alias| alias == asked);
@@ -108,9 +108,12 @@ fn types(
     Ok((types, unmade))
 }
 
-/// Types whose facets lack something that only a child's configuration says: whoever is of such a type and nobody's child lives as its first
+/// Types whose facets lack something, and what.
+type Unmade = Vec<(Name, Failure)>;
+
+/// What facets lack may be said by a child's configuration: whoever is of such a type and nobody's child lives as its first
 /// child does.
-fn complete(types: &mut [TypeSpec], unmade: Vec<(Name, Failure)>, supervisor: &SupervisorSpec) -> Result<(), Failure> {
+fn complete(types: &mut [TypeSpec], unmade: Unmade, supervisor: &SupervisorSpec) -> Result<(), Failure> {
     let children = supervisor.actors();
     for (name, failure) in unmade {
         let child = children.iter().find(|child| child.actor_type == name);

@@ -1,6 +1,6 @@
 //! Every flag, once: parsing, help and completions come from here.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -172,6 +172,12 @@ pub(crate) enum Command {
     },
 }
 
+/// An address to listen on, whose host may be a name.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found: Vec<_> = text.to_socket_addrs().map_err(|error| format!("expected HOST:PORT ({error})"))?.collect();
+    found.iter().find(|address| address.is_ipv4()).or(found.first()).copied().ok_or_else(|| "the host has no address".to_owned())
+}
+
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Start {
     /// The configuration file
@@ -181,10 +187,10 @@ pub(crate) struct Start {
     #[arg(long, value_name = "NAME", env = "PLEXSPACES_NODE_ID")]
     pub(crate) node_id: Option<String>,
     /// Where requests to actors are taken [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "HOST:PORT", env = "PLEXSPACES_LISTEN_ADDR")]
+    #[arg(long, value_name = "HOST:PORT", env = "PLEXSPACES_LISTEN_ADDR", value_parser = address)]
     pub(crate) listen_addr: Option<SocketAddr>,
     /// Where operators come in [default: 127.0.0.1:8094]
-    #[arg(long, value_name = "HOST:PORT", env = "PLEXSPACES_CONTROL_ADDR")]
+    #[arg(long, value_name = "HOST:PORT", env = "PLEXSPACES_CONTROL_ADDR", value_parser = address)]
     pub(crate) control_addr: Option<SocketAddr>,
     /// Open no port but that of --listen-addr
     #[arg(long, conflicts_with = "control_addr")]

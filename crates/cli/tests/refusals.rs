@@ -328,3 +328,14 @@ async fn a_cached_component_that_is_damaged_is_compiled_again() {
     assert_eq!(http.ask(&node, "default/counter", json!({"op": "increment"})).await.body, json!({"count": 1}));
     assert!(example("counter").is_file());
 }
+
+#[test]
+fn a_host_may_be_a_name_and_needs_a_port() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("localhost:{}", taken.local_addr().unwrap().port());
+    let said = refused(&["--no-default-ports", "--listen-addr", &address, "--data-dir", directory.path().to_str().unwrap()]);
+    assert!(said.contains("Address already in use"), "{said}");
+    let output = cli(&["start", "--listen-addr", "8090"]);
+    assert!(output.status.code() == Some(2) && stderr(&output).contains("expected HOST:PORT"), "{}", stderr(&output));
+}

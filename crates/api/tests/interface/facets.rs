@@ -64,9 +64,9 @@ async fn the_facets_of_one_actor_are_shown_attached_and_detached() {
     let path = |rest: &str| format!("/api/v1/facets/default/mirror{rest}");
     let put = async |rest: &str, body: &str| node.send("PUT", &path(rest), &[], body.to_owned()).await;
     let rules = r#"{"priority": 940, "config": {"operations": {"secret": {"allow": ["nobody"]}}}}"#;
-    assert_eq!(put("/authorization?actor_id=x", rules).await.field(), "actor_id", "with a body there are no fields in the query");
     let body = rules.replacen('{', r#"{"actor_id": "x", "#, 1);
-    assert_eq!(put("/authorization", &body).await.json(), json!({"replaced": false}));
+    assert_eq!(put("/authorization?actor_id=y", &body).await.field(), "actor_id", "the query and the body name different ones");
+    assert_eq!(put("/authorization?actor_id=x", rules).await.json(), json!({"replaced": false}));
     assert_eq!(put("/authorization", &body).await.json(), json!({"replaced": true}));
     let shown = node.get(&path("?actor_id=x")).await.json();
     let expected = json!({"type": "authorization", "priority": 940, "config": {"operations": {"secret": {"allow": ["nobody"]}}}});
