@@ -59,7 +59,7 @@ pub use runtime::{Address, Config, Request, Runtime, Target};
 pub use signed::{BlobAccess, BlobKeys, BlobLink};
 pub use system::{Effects, FORGET, Nature, ONLY, RESERVED, SystemActor, SystemRequest, SystemType};
 pub use timers::Schedule;
-pub use trace::{current_trace, in_this_trace, traced};
+pub use trace::{current_trace, in_this_trace, to_the_end, traced};
 pub use turn::{LogLevel, Turn, Whom};
 
 /// The monotonic time of the runtime's timers, so that deadlines and timers agree also where a test pauses time.

@@ -19,6 +19,18 @@ pub fn in_this_trace<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     move || CURRENT.sync_scope(Cell::new(trace), work)
 }
 
+/// Work that is done to its end whatever becomes of who waits for it, for the same trace.
+pub async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(CURRENT.scope(Cell::new(current_trace()), work)).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime has ended, and with it who waits.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
 /// The id of the trace that the code at hand works for.
 #[must_use]
 pub fn current_trace() -> Option<u128> {

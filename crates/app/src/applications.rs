@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use plexspaces_actor::{self as actor, Limits, Runtime, TypeInfo};
+use plexspaces_actor::{self as actor, Limits, Runtime, TypeInfo, to_the_end};
 use plexspaces_store::{Batch, Partition, Range, Store};
 use plexspaces_types::{ActorId, Clock, Code, Failure, Name};
 use plexspaces_wasm::Engine;
@@ -220,8 +220,13 @@ impl Applications {
     }
 
     /// Deploys an application or replaces the one of the same name. It returns when the application answers; then it also survives a
-    /// restart of the node. When it fails, what ran before runs on.
+    /// restart of the node. When it fails, what ran before runs on. Who stops waiting leaves nothing half done.
     pub async fn deploy(&self, tenant: &Name, request: Deploy) -> Result<Deployed, Failure> {
+        let (own, tenant) = (self.clone(), tenant.clone());
+        to_the_end(async move { own.deploy_whole(&tenant, request).await }).await
+    }
+
+    async fn deploy_whole(&self, tenant: &Name, request: Deploy) -> Result<Deployed, Failure> {
         let _changing = self.0.changing.lock().await;
         let fingerprint = fingerprint(&request);
         if let Some(token) = &request.client_token
@@ -296,6 +301,11 @@ impl Applications {
     /// Removes an application. Messages that its actors have accepted are handled; what its durable actors stored stays for a later
     /// deployment under the same names. Names in the registry, tuples `["svc", name, actor]` and subscriptions of its actors are removed.
     pub async fn undeploy(&self, tenant: &Name, namespace: Option<&str>, app: &str) -> Result<(), Failure> {
+        let (own, tenant, namespace, app) = (self.clone(), tenant.clone(), namespace.map(str::to_owned), app.to_owned());
+        to_the_end(async move { own.undeploy_whole(&tenant, namespace.as_deref(), &app).await }).await
+    }
+
+    async fn undeploy_whole(&self, tenant: &Name, namespace: Option<&str>, app: &str) -> Result<(), Failure> {
         let _changing = self.0.changing.lock().await;
         let entry = self.find(tenant, namespace, app)?;
         let mut batch = Batch::new(partition());

@@ -1,9 +1,11 @@
 //! Deploying, undeploying and listing.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use base64::Engine as _;
+use plexspaces_app::Deploy;
 use plexspaces_client::v1;
 use plexspaces_testkit::guests;
 use plexspaces_types::{Code, Name};
@@ -147,4 +149,25 @@ async fn the_client_deploys_with_progress() {
     assert_eq!(client.get("", None, "a").await.unwrap().app, "a");
     client.undeploy("", None, "a").await.unwrap();
     assert_eq!(client.undeploy("", None, "a").await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_deployment_whose_client_hangs_up_is_done_to_its_end() {
+    let node = Node::start().await;
+    let applications = &node.services.applications;
+    let tenant = Name::default_scope();
+    let request = Deploy { app: Some("shop".to_owned()), wasm: guests::echo().into(), ..Deploy::default() };
+    let is_there = async |wanted: bool| {
+        while node.get("/api/v1/applications/shop").await.status.is_success() != wanted {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let mut deploying = Box::pin(applications.deploy(&tenant, request));
+    assert!(futures::poll!(&mut deploying).is_pending());
+    drop(deploying);
+    tokio::time::timeout(Duration::from_secs(60), is_there(true)).await.unwrap();
+    let mut undeploying = Box::pin(applications.undeploy(&tenant, None, "shop"));
+    assert!(futures::poll!(&mut undeploying).is_pending());
+    drop(undeploying);
+    tokio::time::timeout(Duration::from_secs(60), is_there(false)).await.unwrap();
 }
