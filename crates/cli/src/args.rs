@@ -1,10 +1,11 @@
 //! Every flag, once: parsing, help and completions come from here.
 
+use std::ffi::OsStr;
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 
 mod blob;
 mod services;
@@ -170,6 +171,14 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+impl Start {
+    /// A start with a configuration file and no flags, in this environment.
+    pub(crate) fn of(file: &Path) -> Result<Self, clap::Error> {
+        let start = Self::augment_args(clap::Command::new("start").no_binary_name(true));
+        Self::from_arg_matches(&start.try_get_matches_from([OsStr::new("--config"), file.as_os_str()])?)
+    }
 }
 
 /// An address to listen on, whose host may be a name.

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use plexspaces_app::AppConfig;
 use plexspaces_node::Config;
 
-use crate::args::ConfigCommand;
+use crate::args::{ConfigCommand, Start};
 use crate::out;
 use crate::start::configuration;
 
@@ -28,7 +28,7 @@ fn check(file: &Path, app: bool) -> anyhow::Result<()> {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         AppConfig::parse(&text)?;
     } else {
-        Config::load(file)?;
+        configuration(&Start::of(file)?)?.check_whole()?;
     }
     outln!("{} is a valid configuration of {}", file.display(), if is_app { "an application" } else { "a node" });
     Ok(())

@@ -53,7 +53,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // The exit status says it where this cannot.
-    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    let _ = writeln!(std::io::stderr(), "error: {}", out::whole(error));
     ExitCode::FAILURE
 }
 

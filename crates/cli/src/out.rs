@@ -28,6 +28,14 @@ pub(crate) fn failure(error: std::io::Error) -> anyhow::Error {
     }
 }
 
+/// An error with its causes, but those that it has told already.
+pub(crate) fn whole(error: &anyhow::Error) -> String {
+    error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |told, cause| match told.contains(&cause) {
+        true => told,
+        false => format!("{told}: {cause}"),
+    })
+}
+
 /// As `println!`, in a function that returns an [`anyhow::Result`].
 macro_rules! outln {
     ($($arg:tt)*) => {

@@ -330,12 +330,29 @@ async fn a_cached_component_that_is_damaged_is_compiled_again() {
 }
 
 #[test]
+fn a_check_refuses_what_a_start_refuses_and_says_everything_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("node.toml");
+    for (text, says) in [
+        ("[log]\nfilter = \"][\"", "log.filter"),
+        ("[store]\nbackend = \"postgres\"", "store.url is missing"),
+        ("[limits]\nmailbox = 0", "limits.mailbox"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let output = cli(&["config", "check", file.to_str().unwrap()]);
+        assert!(output.status.code() == Some(1) && stderr(&output).contains(says), "{text}: {}", stderr(&output));
+    }
+    let said = stderr(&cli(&["config", "check", "/nonexistent.toml"]));
+    assert_eq!(said.matches("No such file").count(), 1, "{said}");
+}
+
+#[test]
 fn a_host_may_be_a_name_and_needs_a_port() {
     let directory = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("localhost:{}", taken.local_addr().unwrap().port());
     let said = refused(&["--no-default-ports", "--listen-addr", &address, "--data-dir", directory.path().to_str().unwrap()]);
-    assert!(said.contains("Address already in use"), "{said}");
+    assert_eq!(said.matches("Address already in use").count(), 1, "{said}");
     let output = cli(&["start", "--listen-addr", "8090"]);
     assert!(output.status.code() == Some(2) && stderr(&output).contains("expected HOST:PORT"), "{}", stderr(&output));
 }

@@ -129,7 +129,7 @@ impl SystemActor for Locks {
             "renew" => {
                 let Renew { key, version, ttl_ms } = arguments(request.payload)?;
                 let until_ms = life(now_ms, ttl_ms)?;
-                let Some(lock) = self.held_as(&key, &version, now_ms) else { return reply(&json!({"renewed": false})) };
+                let Some(lock) = self.held_as(&key, &version, now_ms)? else { return reply(&json!({"renewed": false})) };
                 let lock = Lock { until_ms, ..lock.clone() };
                 self.put(key, lock, effects);
                 reply(&json!({"renewed": true}))
@@ -137,7 +137,7 @@ impl SystemActor for Locks {
             "release" => {
                 let Release { key, version, holder } = arguments(request.payload)?;
                 let is_its = |lock: &&Lock| holder.as_ref().is_none_or(|holder| *holder == lock.holder);
-                let released = self.held_as(&key, &version, now_ms).filter(is_its).is_some();
+                let released = self.held_as(&key, &version, now_ms)?.filter(is_its).is_some();
                 if released {
                     self.free(&key, effects);
                 }
@@ -186,10 +186,12 @@ impl Locks {
         self.held.get(key).filter(|lock| lock.until_ms > now_ms)
     }
 
-    /// The lock if it is held under this version. Under what is no version nothing is held.
-    fn held_as(&self, key: &str, version: &str, now_ms: u64) -> Option<&Lock> {
-        let wanted: u64 = version.parse().ok()?;
-        self.holder_of(key, now_ms).filter(|lock| lock.version == wanted)
+    /// The lock if it is held under this version.
+    fn held_as(&self, key: &str, version: &str, now_ms: u64) -> Result<Option<&Lock>, Failure> {
+        let wanted: u64 = version.parse().map_err(|_| {
+            Failure::invalid("version", format!("{version:?} is not a version of a lock: those are decimal numbers in strings"))
+        })?;
+        Ok(self.holder_of(key, now_ms).filter(|lock| lock.version == wanted))
     }
 
     fn grant(&mut self, acquire: &Acquire, sender: &str, effects: &mut Effects<'_>) -> Result<Payload, Failure> {

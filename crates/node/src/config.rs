@@ -551,6 +551,14 @@ impl Config {
         Ok(config)
     }
 
+    /// What may come from elsewhere until a node starts with it.
+    pub fn check_whole(&self) -> Result<(), ConfigError> {
+        match self.store.backend {
+            StoreBackend::Postgres | StoreBackend::Redis => crate::store::url(self).map(drop),
+            StoreBackend::Sqlite | StoreBackend::DynamoDb | StoreBackend::Memory => Ok(()),
+        }
+    }
+
     /// What the types of single keys cannot say; `what` names the configuration in errors.
     pub fn check(&self, what: &str) -> Result<(), ConfigError> {
         let wrong = |message: &str| Err(ConfigError::new(what, message));

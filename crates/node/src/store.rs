@@ -134,7 +134,7 @@ fn initialized(place: &str, table: &str, backend: &str) {
 }
 
 /// Where the database is that the configuration names a backend of.
-fn url(config: &Config) -> Result<&str, ConfigError> {
+pub(crate) fn url(config: &Config) -> Result<&str, ConfigError> {
     let missing = || ConfigError::new("the configuration", "store.backend is a database and store.url is missing");
     Ok(&config.store.url.as_ref().ok_or_else(missing)?.0)
 }

@@ -73,6 +73,8 @@ class Locks(Service):
         return {"locks": [lock.shown() for lock in found], "next": after}
 
     def _mine(self, key: str, version: str) -> Lock | None:
+        if not version.isdecimal():
+            raise InvalidArgumentError(f"{version!r} is not a version of a lock: those are decimal numbers in strings")
         held = self._held.get(key)
         return held if held is not None and str(held.version) == version else None
 
