@@ -26,8 +26,8 @@ use crate::ServeConfig;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` until `shutdown`: then nothing more is accepted, and requests in progress have [`ServeConfig::grace`] to finish.
-/// Dropping the future closes every connection at once.
-pub async fn serve(listener: TcpListener, router: axum::Router, config: ServeConfig, shutdown: CancellationToken) {
+/// Whether all of them did is returned. Dropping the future closes every connection at once.
+pub async fn serve(listener: TcpListener, router: axum::Router, config: ServeConfig, shutdown: CancellationToken) -> bool {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(config.header_timeout);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(config.idle_timeout / 2).keep_alive_timeout(config.header_timeout);
@@ -52,9 +52,11 @@ pub async fn serve(listener: TcpListener, router: axum::Router, config: ServeCon
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(config.grace, drained).await.is_err() {
+    let finished = tokio::time::timeout(config.grace, drained).await.is_ok();
+    if !finished {
         tracing::warn!(connections = connections.len(), "requests did not finish in time and were cut off");
     }
+    finished
 }
 
 async fn connection(

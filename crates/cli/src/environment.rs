@@ -37,12 +37,14 @@ pub(crate) fn check(secrets: &str) -> anyhow::Result<()> {
         let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
         let is_secret = !secrets.is_empty() && name.starts_with(secrets);
         let Some(own) = name.strip_prefix(PREFIX) else { continue };
-        if is_secret || known.iter().any(|known| *known == name) || OF_TESTS.iter().any(|of| own.starts_with(of)) || is_service(own, &value)
-        {
+        if is_secret || known.iter().any(|known| *known == name) || is_service(own, &value) {
             continue;
         }
         if let Some((_, instead)) = NOT_SUPPORTED.iter().find(|(part, _)| own.contains(part)) {
             bail!("{name} is not supported by this version: {instead}");
+        }
+        if OF_TESTS.iter().any(|of| own.starts_with(of)) {
+            continue;
         }
         let suggestion = plexspaces_types::suggestion(&name, known.iter().map(String::as_str));
         bail!("{name} is no variable of a node{suggestion}");

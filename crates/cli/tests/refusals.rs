@@ -84,6 +84,7 @@ fn variables_that_nothing_reads_are_refused_and_those_of_others_are_not() {
     for (name, expected) in [
         ("PLEXSPACES_JWT_SECRET", "is not supported by this version: a node knows one credential"),
         ("PLEXSPACES_CLUSTER_NAME", "is not supported by this version: nodes form no cluster"),
+        ("PLEXSPACES_SEED_NODES", "is not supported by this version: nodes form no cluster"),
         ("PLEXSPACES_ADMIN_TOKN", "did you mean `PLEXSPACES_ADMIN_TOKEN`?"),
         ("PLEXSPACES_DISABLE_AUTHN", "did you mean `PLEXSPACES_DISABLE_AUTH`?"),
     ] {

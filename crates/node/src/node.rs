@@ -21,6 +21,9 @@ use crate::lock::DataDirLock;
 use crate::store::OpenStore;
 use crate::{ChannelsConfig, Config, Error, Telemetry, blobs};
 
+/// So much of the grace is left for actors, which have accepted more than what those wait for whose requests took the rest.
+const LEAST_GRACE: Duration = Duration::from_secs(1);
+
 /// Where a node can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
@@ -39,7 +42,7 @@ pub struct Node {
     runtime: Runtime,
     readiness: Readiness,
     store: OpenStore,
-    servers: JoinSet<()>,
+    servers: JoinSet<bool>,
     shutdown: CancellationToken,
     /// Cancelled when nothing more is accepted.
     closing: CancellationToken,
@@ -165,10 +168,12 @@ impl Node {
         self.readiness.set(State::Draining);
         let closed = Instant::now();
         self.closing.cancel();
-        while self.servers.join_next().await.is_some() {}
-        // A server that took the whole grace has cut its connections off.
-        let answered = closed.elapsed() < self.grace;
-        let drained = self.runtime.shutdown(self.grace.saturating_sub(closed.elapsed())).await && answered;
+        let mut answered = true;
+        while let Some(finished) = self.servers.join_next().await {
+            answered &= finished.unwrap_or(false);
+        }
+        let left = self.grace.saturating_sub(closed.elapsed()).max(LEAST_GRACE.min(self.grace));
+        let drained = self.runtime.shutdown(left).await && answered;
         self.store.close().await;
         tracing::info!(drained, "stopped");
         drained

@@ -39,7 +39,7 @@ pub(crate) struct Node {
     pub(crate) entered: Arc<Notify>,
     pub(crate) gate: Arc<Notify>,
     pub(crate) stop: CancellationToken,
-    pub(crate) served: JoinHandle<()>,
+    pub(crate) served: JoinHandle<bool>,
     pub(crate) http: HttpClient<HttpConnector, Full<Bytes>>,
     _directory: TempDir,
 }
