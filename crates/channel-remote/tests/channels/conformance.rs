@@ -293,7 +293,8 @@ pub(crate) async fn a_delayed_message_comes_later(place: &Place) {
         given.sort();
     }
     assert_eq!(given, ["later", "latest"]);
-    assert_eq!(node.status("delayed").await, 0);
+    // A place may give a message out before it has crossed it off those that are delayed.
+    eventually("what was given out is delayed no more", async || node.status("delayed").await == 0).await;
 }
 
 pub(crate) async fn a_message_with_an_id_that_waits_is_not_sent_again(place: &Place) {
