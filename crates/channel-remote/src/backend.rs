@@ -10,6 +10,7 @@ use plexspaces_types::{ActorId, Code, Failure, Payload};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::groups;
 use crate::message::{Message, Shown};
 
 /// How much there is in a channel.
@@ -42,6 +43,11 @@ pub(crate) trait Backend: Send + Sync + 'static {
         false
     }
 
+    /// Whether channels have topics, with subscribers and groups of consumers.
+    fn has_topics(&self) -> bool {
+        true
+    }
+
     async fn ack(&self, channel: &ActorId, msg_id: &str, receipt: Option<&str>) -> Result<(), Failure>;
 
     async fn nack(&self, channel: &ActorId, msg_id: &str, receipt: Option<&str>, requeue: bool) -> Result<(), Failure>;
@@ -54,6 +60,18 @@ pub(crate) trait Backend: Send + Sync + 'static {
     async fn next(&self, channel: &ActorId, subscriber: &str, key: Option<&str>, until: Instant) -> Result<Option<Message>, Failure>;
 
     async fn unsubscribe(&self, channel: &ActorId, subscriber: &str) -> Result<(), Failure>;
+
+    /// The position of a subscriber, if there is such a one.
+    async fn place(&self, channel: &ActorId, subscriber: &str) -> Result<Option<u64>, Failure>;
+
+    /// Moves a subscriber from one position to a later one, if it is still there.
+    async fn advance(&self, channel: &ActorId, subscriber: &str, from: u64, to: u64) -> Result<(), Failure>;
+
+    /// How many messages of the topic come after a position.
+    async fn behind(&self, channel: &ActorId, position: u64) -> Result<u64, Failure>;
+
+    /// Removes a queue with everything that is known of it.
+    async fn drop_queue(&self, channel: &ActorId) -> Result<(), Failure>;
 
     /// Messages of the topic with their positions, and the position to go on from.
     async fn tail(
@@ -78,9 +96,14 @@ pub(crate) async fn answer(backend: &dyn Backend, id: &ActorId, request: BrokerR
     let channel = id.key.as_str();
     let after = |timeout_ms| Instant::now() + Duration::from_millis(timeout_ms);
     let operation = Operation::read(operation, payload, sender)?;
-    if operation.group().is_some() {
+    let group = operation.group().map(str::to_owned);
+    if group.is_some() && !backend.has_topics() {
         return Err(no_groups(channel));
     }
+    let (group, queue) = match &group {
+        Some(group) => (Some(group.as_str()), &groups::queue_of(id, group)?),
+        None => (None, id),
+    };
     let reply = match operation {
         Operation::Send { message, delay_ms } => {
             let message = Message::new(message, sender, key);
@@ -93,18 +116,26 @@ pub(crate) async fn answer(backend: &dyn Backend, id: &ActorId, request: BrokerR
             json!({"msg_id": message.msg_id})
         }
         Operation::Receive { timeout_ms, visibility_ms, .. } => {
-            let message = backend.receive(id, Duration::from_millis(visibility_ms), after(timeout_ms), sender.zip(key)).await?;
+            let (visibility, until, asked) = (Duration::from_millis(visibility_ms), after(timeout_ms), sender.zip(key));
+            let message = match group {
+                Some(group) => groups::receive(backend, id, group, visibility, until, asked).await?,
+                None => backend.receive(id, visibility, until, asked).await?,
+            };
             return one(message.as_ref(), channel);
         }
         Operation::Ack { receipt: Some(_), .. } | Operation::Nack { receipt: Some(_), .. } if !backend.gives_receipts() => {
             return Err(Failure::invalid("receipt", format!("a message of the channel {channel:?} has no receipt, its broker keeps none")));
         }
-        Operation::Ack { msg_id, receipt, .. } => return backend.ack(id, &msg_id, receipt.as_deref()).await.map(|()| Payload::empty()),
+        Operation::Ack { msg_id, receipt, .. } => {
+            let settled = backend.ack(queue, &msg_id, receipt.as_deref()).await;
+            return groups::settled(backend, id, group, settled).await.map(|()| Payload::empty());
+        }
         Operation::Nack { msg_id, receipt, requeue, .. } => {
-            return backend.nack(id, &msg_id, receipt.as_deref(), requeue).await.map(|()| Payload::empty());
+            let settled = backend.nack(queue, &msg_id, receipt.as_deref(), requeue).await;
+            return groups::settled(backend, id, group, settled).await.map(|()| Payload::empty());
         }
         Operation::Subscribe { subscriber, from } => return backend.subscribe(id, &subscriber, from).await.map(|()| Payload::empty()),
-        Operation::Unsubscribe { subscriber } => return backend.unsubscribe(id, &subscriber).await.map(|()| Payload::empty()),
+        Operation::Unsubscribe { subscriber } => return groups::leave(backend, id, &subscriber).await.map(|()| Payload::empty()),
         Operation::Next { subscriber, timeout_ms } => {
             return one(backend.next(id, &subscriber, key, after(timeout_ms)).await?.as_ref(), channel);
         }
@@ -112,13 +143,16 @@ pub(crate) async fn answer(backend: &dyn Backend, id: &ActorId, request: BrokerR
             let (messages, next) = backend.tail(id, position, limit, after(timeout_ms)).await?;
             return tail(&messages, next, channel);
         }
-        Operation::Status { .. } => json!(backend.status(id).await?),
+        Operation::Status { .. } => match group {
+            Some(group) => groups::status(backend, id, group).await?,
+            None => json!(backend.status(id).await?),
+        },
         Operation::DeadLetters { after, limit, .. } => {
-            let (messages, more) = backend.dead_letters(id, after, limit).await?;
+            let (messages, more) = backend.dead_letters(queue, after, limit).await?;
             let next = messages.last().filter(|_| more).map(|(number, _)| number.to_string());
             return text(&Page { messages: messages.iter().map(|(_, message)| message.shown(channel)).collect(), next });
         }
-        Operation::Redrive { msg_ids, .. } => json!({"redriven": backend.redrive(id, msg_ids.as_deref()).await?}),
+        Operation::Redrive { msg_ids, .. } => json!({"redriven": backend.redrive(queue, msg_ids.as_deref()).await?}),
     };
     Ok(Payload::from_value(&reply))
 }

@@ -329,6 +329,26 @@ impl Backend for Kafka {
         self.give_up_place(channel, subscriber).await
     }
 
+    async fn place(&self, channel: &ActorId, subscriber: &str) -> Result<Option<u64>, Failure> {
+        self.position_of(channel, subscriber).await
+    }
+
+    async fn advance(&self, channel: &ActorId, subscriber: &str, from: u64, to: u64) -> Result<(), Failure> {
+        self.put_place(&self.channel(channel), subscriber, Some(from), to, None).await.map(drop)
+    }
+
+    async fn behind(&self, channel: &ActorId, position: u64) -> Result<u64, Failure> {
+        self.after(channel, position).await
+    }
+
+    async fn drop_queue(&self, channel: &ActorId) -> Result<(), Failure> {
+        let channel = self.channel(channel);
+        if channel.queue.look(false, |_, _| ()).await?.is_some() {
+            channel.queue.append(&Command::Clear, None, |_, _| ()).await?;
+        }
+        self.clear_dead(&channel).await
+    }
+
     async fn tail(
         &self,
         channel: &ActorId,

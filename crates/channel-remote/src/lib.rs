@@ -4,6 +4,7 @@
 //! which channel is on which backend is decided in the runtime. `docs/services.md` says what each backend promises.
 
 mod backend;
+mod groups;
 mod message;
 mod secret;
 

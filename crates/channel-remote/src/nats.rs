@@ -315,6 +315,22 @@ impl Backend for Nats {
         self.give_up_place(channel, subscriber).await
     }
 
+    async fn place(&self, channel: &ActorId, subscriber: &str) -> Result<Option<u64>, Failure> {
+        Ok(self.place_of(channel, subscriber).await?.0.map(|place| place.position))
+    }
+
+    async fn advance(&self, channel: &ActorId, subscriber: &str, from: u64, to: u64) -> Result<(), Failure> {
+        self.move_place(channel, subscriber, from, to).await
+    }
+
+    async fn behind(&self, channel: &ActorId, position: u64) -> Result<u64, Failure> {
+        self.after(channel, position).await
+    }
+
+    async fn drop_queue(&self, channel: &ActorId) -> Result<(), Failure> {
+        self.remove_queue(channel).await
+    }
+
     async fn tail(
         &self,
         channel: &ActorId,

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use plexspaces_actor::{Broker, BrokerRequest};
 use plexspaces_coord::channels::{From, MAX_DELIVERIES, MAX_PUBLISHED, MAX_QUEUED, MAX_SUBSCRIBERS, RETENTION_MS};
 use plexspaces_types::{ActorId, Code, Failure, Payload};
-use redis::{ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, Script, ToRedisArgs};
+use redis::{AsyncCommands as _, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _, Script, ToRedisArgs};
 
 use crate::backend::{Backend, PAGE_BYTES, Status, answer};
 use crate::message::Message;
@@ -53,6 +53,9 @@ script!(PUBLISH, "redis/publish.lua");
 script!(SUBSCRIBE, "redis/subscribe.lua");
 script!(NEXT, "redis/next.lua");
 script!(TAIL, "redis/tail.lua");
+script!(BEHIND, "redis/behind.lua");
+script!(ADVANCE, "redis/advance.lua");
+script!(DROP, "redis/drop.lua");
 
 /// How a server is reached.
 #[derive(Clone)]
@@ -352,6 +355,24 @@ impl Backend for Redis {
         both.atomic().hdel(format!("{}:places", base(channel)), subscriber).hdel(format!("{}:asked", base(channel)), subscriber);
         let link = self.0.wire.link().await?;
         both.query_async::<()>(&mut link.connection()).await.map_err(|error| self.0.wire.failed(&link, &error))
+    }
+
+    async fn place(&self, channel: &ActorId, subscriber: &str) -> Result<Option<u64>, Failure> {
+        let link = self.0.wire.link().await?;
+        let place = link.connection().hget(format!("{}:places", base(channel)), subscriber).await;
+        place.map_err(|error| self.0.wire.failed(&link, &error))
+    }
+
+    async fn advance(&self, channel: &ActorId, subscriber: &str, from: u64, to: u64) -> Result<(), Failure> {
+        self.run::<i64>(&ADVANCE, channel, &[&subscriber, &from, &to]).await.map(drop)
+    }
+
+    async fn behind(&self, channel: &ActorId, position: u64) -> Result<u64, Failure> {
+        self.run(&BEHIND, channel, &[&position]).await
+    }
+
+    async fn drop_queue(&self, channel: &ActorId) -> Result<(), Failure> {
+        self.run::<i64>(&DROP, channel, &[]).await.map(drop)
     }
 
     async fn tail(

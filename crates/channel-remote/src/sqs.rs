@@ -235,6 +235,10 @@ impl Backend for Sqs {
         true
     }
 
+    fn has_topics(&self) -> bool {
+        false
+    }
+
     async fn send(&self, channel: &ActorId, message: &Message, delay: Duration) -> Result<(), Failure> {
         if delay.is_zero() { self.put_into_queue(channel, message).await } else { self.put_off(channel, message, delay).await }
     }
@@ -270,6 +274,22 @@ impl Backend for Sqs {
     }
 
     async fn unsubscribe(&self, _: &ActorId, _: &str) -> Result<(), Failure> {
+        no_topic()
+    }
+
+    async fn place(&self, _: &ActorId, _: &str) -> Result<Option<u64>, Failure> {
+        no_topic()
+    }
+
+    async fn advance(&self, _: &ActorId, _: &str, _: u64, _: u64) -> Result<(), Failure> {
+        no_topic()
+    }
+
+    async fn behind(&self, _: &ActorId, _: u64) -> Result<u64, Failure> {
+        no_topic()
+    }
+
+    async fn drop_queue(&self, _: &ActorId) -> Result<(), Failure> {
         no_topic()
     }
 

@@ -24,6 +24,8 @@ enum Word {
     Dead { number: i64, count: u64 },
     /// A dead letter is in the queue again.
     Gone { offset: i64 },
+    /// The queue is given up, and its dead letters.
+    Clear,
 }
 
 struct Letter {
@@ -69,6 +71,7 @@ impl Machine for Dead {
                 self.letters.insert(entry.offset, Letter { id, number, count });
             }
             Some(Word::Gone { offset }) => self.remove(offset),
+            Some(Word::Clear) => *self = Self { verdicts: std::mem::take(&mut self.verdicts), ..Self::default() },
             None => {}
         }
     }
@@ -100,6 +103,13 @@ impl Kafka {
         let number = found.number;
         channel.dead.append(&Word::Dead { number, count }, Some(body), |_, _| ()).await?;
         channel.queue.append(&Command::Done { number }, None, |_, _| ()).await
+    }
+
+    pub(super) async fn clear_dead(&self, channel: &Channel) -> Result<(), Failure> {
+        if channel.dead.look(false, |dead, _| dead.len()).await?.is_none_or(|letters| letters == 0) {
+            return Ok(());
+        }
+        channel.dead.append(&Word::Clear, None, |_, _| ()).await
     }
 
     pub(super) async fn list_dead(

@@ -50,6 +50,8 @@ pub(super) enum Command {
     Done { number: i64 },
     /// A message is given back.
     Back { number: i64 },
+    /// The queue is given up: nothing is left of what was before.
+    Clear,
     /// A message is written again, as it is, if nothing has become of it since its version.
     Carry { number: i64, version: i64, count: u32, hidden_until_ms: u64, asked: Option<(String, String)> },
 }
@@ -97,6 +99,8 @@ pub(super) struct Queue {
     received: HashMap<String, (String, i64)>,
     /// What is done, and where that is said.
     done: HashMap<i64, i64>,
+    /// Where it is said that the queue was given up.
+    cleared: Option<i64>,
     verdicts: Verdicts,
     kept: usize,
     /// What this node is about to give out.
@@ -256,8 +260,8 @@ impl Queue {
             Some(held) => self.verdicts.refuse(held.at, offset),
             None => {
                 // It is done, or the log was begun to be read where nothing was needed of it but this.
-                if let Some(done) = self.done.get(&number) {
-                    return self.verdicts.refuse(*done, offset);
+                if let Some(done) = self.done.get(&number).copied().or(self.cleared.filter(|cleared| number < *cleared)) {
+                    return self.verdicts.refuse(done, offset);
                 }
                 if self.by_id.contains_key(&message.msg_id) {
                     return;
@@ -317,6 +321,10 @@ impl Machine for Queue {
                 self.done.insert(number, offset);
                 self.remove(number);
             }
+            Some(Command::Clear) => {
+                let verdicts = std::mem::take(&mut self.verdicts);
+                *self = Self { cleared: Some(offset), verdicts, ..Self::default() };
+            }
             Some(carry @ Command::Carry { .. }) => self.carry(entry, carry),
             None => {}
         }
@@ -334,6 +342,7 @@ impl Machine for Queue {
             self.remove(number);
         }
         self.done.retain(|_, offset| *offset >= start);
+        self.cleared = self.cleared.filter(|offset| *offset >= start);
         self.verdicts.lost(start);
     }
 
@@ -471,7 +480,7 @@ mod tests {
                     let all: Vec<i64> = queue.messages.keys().copied().collect();
                     (!all.is_empty()).then(|| all[random.random_range(0..all.len())])
                 };
-                match random.random_range(0..8) {
+                match random.random_range(0..41) / 5 {
                     0 | 1 => {
                         world.write(&send(), Some(&format!("m{}", random.random_range(0..30))));
                     }
@@ -486,6 +495,9 @@ mod tests {
                         }
                     }
                     6 => stale.extend(queue.again(i64::MAX)),
+                    8 => {
+                        world.write(&Command::Clear, None);
+                    }
                     // What is carried may come late, when the message has changed or is gone.
                     _ => {
                         for (at, carried) in stale.drain(..) {

@@ -216,7 +216,14 @@ impl Kafka {
     }
 
     /// Moves a place, if nobody has moved it; false where somebody has.
-    async fn put_place(&self, channel: &Channel, subscriber: &str, from: Option<u64>, to: u64, key: Option<&str>) -> Result<bool, Failure> {
+    pub(super) async fn put_place(
+        &self,
+        channel: &Channel,
+        subscriber: &str,
+        from: Option<u64>,
+        to: u64,
+        key: Option<&str>,
+    ) -> Result<bool, Failure> {
         let step = Step::Move { subscriber: subscriber.to_owned(), from, to, key: key.map(str::to_owned) };
         channel.places.append(&step, None, |places, offset| places.verdicts.was_accepted(offset)).await
     }
@@ -232,6 +239,17 @@ impl Kafka {
         };
         // Where it has no effect another was first.
         self.put_place(&channel, subscriber, None, to, None).await.map(drop)
+    }
+
+    pub(super) async fn position_of(&self, channel: &ActorId, subscriber: &str) -> Result<Option<u64>, Failure> {
+        let place = self.channel(channel).places.look(false, |places, _| places.places.get(subscriber).map(|place| place.position)).await?;
+        Ok(place.flatten())
+    }
+
+    /// How many messages come after a position.
+    pub(super) async fn after(&self, channel: &ActorId, position: u64) -> Result<u64, Failure> {
+        let count = self.channel(channel).topic.look(false, |topic, _| topic.from(offset(position)).count()).await?;
+        Ok(u64::try_from(count.unwrap_or(0)).unwrap_or(u64::MAX))
     }
 
     pub(super) async fn give_up_place(&self, channel: &ActorId, subscriber: &str) -> Result<(), Failure> {

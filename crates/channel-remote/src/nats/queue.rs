@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, Info, PullConsumer, pull};
+use async_nats::jetstream::context::DeleteStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RawMessageErrorKind, RetentionPolicy, Stream};
 use async_nats::{HeaderMap, Request, StatusCode, Subject, header};
 use futures::StreamExt as _;
@@ -104,6 +105,22 @@ impl Nats {
         }
         let handle = self.0.jetstream.get_stream_no_info(&name).await.map_err(|error| self.unavailable(error))?;
         Ok((name, handle))
+    }
+
+    /// Removes the streams of a queue, and what this node has in hand of it.
+    pub(super) async fn remove_queue(&self, channel: &ActorId) -> Result<(), Failure> {
+        self.connected()?;
+        for name in ['Q', 'R'].map(|kind| stream(kind, channel)) {
+            self.0.known.lock().remove(&name);
+            self.0.rooms.lock().remove(&name);
+            self.0.hands.lock().retain(|(of, _), _| *of != name);
+            match self.0.jetstream.delete_stream(&name).await {
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), DeleteStreamErrorKind::JetStream(error) if error.code() == 404) => {}
+                Err(error) => return Err(self.unavailable(error)),
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn put_into_queue(&self, channel: &ActorId, message: &Message, delay: Duration) -> Result<(), Failure> {

@@ -25,9 +25,9 @@ const STORED: &str = "stored";
 
 /// The place of a subscriber.
 #[derive(Serialize, Deserialize)]
-struct Place {
+pub(super) struct Place {
     /// The number of the last message that it was given.
-    position: u64,
+    pub(super) position: u64,
     /// Under which key it was given.
     #[serde(default)]
     key: Option<String>,
@@ -81,7 +81,7 @@ impl Nats {
     }
 
     /// The place of a subscriber with the number of its record, 0 where there is none.
-    async fn place(&self, channel: &ActorId, subscriber: &str) -> Result<(Option<Place>, u64), Failure> {
+    pub(super) async fn place_of(&self, channel: &ActorId, subscriber: &str) -> Result<(Option<Place>, u64), Failure> {
         let (name, handle) = self.places(channel).await?;
         match handle.get_last_raw_message_by_subject(&subject(&name, &token(subscriber))).await {
             Ok(record) => {
@@ -109,7 +109,7 @@ impl Nats {
     /// The place of a subscriber, which is made if there is none.
     pub(super) async fn take_place(&self, channel: &ActorId, subscriber: &str, from: From) -> Result<(u64, Option<String>, u64), Failure> {
         loop {
-            if let (Some(place), record) = self.place(channel, subscriber).await? {
+            if let (Some(place), record) = self.place_of(channel, subscriber).await? {
                 return Ok((place.position, place.key, record));
             }
             let position = match from {
@@ -120,10 +120,25 @@ impl Nats {
         }
     }
 
+    pub(super) async fn move_place(&self, channel: &ActorId, subscriber: &str, from: u64, to: u64) -> Result<(), Failure> {
+        let (place, record) = self.place_of(channel, subscriber).await?;
+        if place.is_some_and(|place| place.position == from) {
+            self.put_place(channel, subscriber, &Place { position: to, key: None }, record).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn give_up_place(&self, channel: &ActorId, subscriber: &str) -> Result<(), Failure> {
         let (name, handle) = self.places(channel).await?;
         let purged = handle.purge().filter(subject(&name, &token(subscriber))).await;
         purged.map(drop).map_err(|error| self.lost(&name, error))
+    }
+
+    /// How many messages come after a position: those without gaps, or all that are kept where it is before them.
+    pub(super) async fn after(&self, channel: &ActorId, position: u64) -> Result<u64, Failure> {
+        let (name, handle) = self.topic(channel).await?;
+        let info = handle.get_info().await.map_err(|error| self.lost(&name, error))?;
+        Ok(info.state.last_sequence.saturating_sub(position).min(info.state.messages))
     }
 
     async fn last_position(&self, channel: &ActorId) -> Result<u64, Failure> {

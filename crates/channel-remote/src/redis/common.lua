@@ -3,7 +3,7 @@ local base = KEYS[1]
 local QUEUE, DEAD, TOPIC = base .. ':queue', base .. ':dead', base .. ':topic'
 local IDS, LATER, BODIES, HIDDEN = base .. ':ids', base .. ':later', base .. ':bodies', base .. ':hidden'
 local RECEIVED, PLACES, ASKED, NUMBERS = base .. ':received', base .. ':places', base .. ':asked', base .. ':numbers'
-local MARK, WAKE, GROUP = base .. ':sent:', base .. ':wake', 'workers'
+local LATELY, WAKE, GROUP = base .. ':lately', base .. ':wake', 'workers'
 
 local function now()
   local time = redis.call('TIME')

@@ -2,7 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+/// The cases of a module for each of these places. What their channels' names begin with tells them from those of other modules.
+macro_rules! suite {
+    ($module:ident, $prefix:literal; $($place:ident),*: $cases:tt) => { $( mod $place { suite!(@ $module $prefix $place $cases); } )* };
+    (@ $module:ident $prefix:literal $place:ident ($($case:ident,)*)) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            crate::$module::$case(&crate::support::Place::$place(concat!($prefix, stringify!($case)))).await;
+        }
+    )* };
+}
+
 mod conformance;
+mod consumers;
 mod encrypted;
 mod multicast;
 mod outages;
@@ -11,17 +23,7 @@ mod refusals;
 mod support;
 mod topics;
 
-macro_rules! suite {
-    ($($place:ident),*: $cases:tt) => { $( mod $place { suite!(@ $place $cases); } )* };
-    (@ $place:ident ($($case:ident,)*)) => { $(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $case() {
-            crate::conformance::$case(&crate::support::Place::$place(stringify!($case))).await;
-        }
-    )* };
-}
-
-suite!(sqlite, postgres, kafka, nats, redis: (
+suite!(conformance, ""; sqlite, postgres, kafka, nats, redis: (
     each_message_goes_to_one_consumer_in_order,
     what_is_not_acknowledged_in_time_is_given_out_again,
     a_message_stays_hidden_as_long_as_was_asked,
@@ -47,7 +49,7 @@ suite!(sqlite, postgres, kafka, nats, redis: (
 ));
 
 // Nothing of a channel in memory is left after its node.
-suite!(memory: (
+suite!(conformance, ""; memory: (
     each_message_goes_to_one_consumer_in_order,
     what_is_not_acknowledged_in_time_is_given_out_again,
     a_message_stays_hidden_as_long_as_was_asked,
@@ -73,7 +75,7 @@ suite!(memory: (
 ));
 
 // A channel at SQS has no topic, and its messages are settled by receipts.
-suite!(sqs: (
+suite!(conformance, ""; sqs: (
     each_message_goes_to_one_consumer_in_order,
     what_is_not_acknowledged_in_time_is_given_out_again,
     a_message_stays_hidden_as_long_as_was_asked,

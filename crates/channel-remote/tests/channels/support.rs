@@ -137,8 +137,8 @@ impl Place {
         match &self.kind {
             Kind::Redis(url) => {
                 let mut connection = redis::Client::open(url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
-                let known = format!("plexspaces:{{default/default/{}}}:sent:{id}", self.channel);
-                redis::cmd("DEL").arg(known).query_async::<()>(&mut connection).await.unwrap();
+                let known = format!("plexspaces:{{default/default/{}}}:lately", self.channel);
+                redis::cmd("ZREM").arg(known).arg(id).query_async::<()>(&mut connection).await.unwrap();
             }
             Kind::Nats(url) => {
                 let options = async_nats::ConnectOptions::with_user_and_password("plex".to_owned(), servers::Nats::PASSWORD.to_owned());

@@ -4,17 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Node, Place, beside};
 
-macro_rules! suite {
-    ($($place:ident),*: $cases:tt) => { $( mod $place { suite!(@ $place $cases); } )* };
-    (@ $place:ident ($($case:ident,)*)) => { $(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $case() {
-            super::$case(&crate::support::Place::$place(concat!("topic-", stringify!($case)))).await;
-        }
-    )* };
-}
-
-suite!(memory, sqlite, nats, redis, udp: (
+suite!(topics, "topic-"; memory, sqlite, nats, redis, udp: (
     a_subscriber_is_given_what_comes_from_then_on_once_and_in_order,
     subscribers_that_wait_are_all_told,
     a_topic_is_read_by_position_from_now_on,

@@ -381,8 +381,8 @@ pub fn no_queue(channel: &str, place: &str, operation: &str) -> Failure {
 #[must_use]
 pub fn no_groups(channel: &str) -> Failure {
     let message = format!(
-        "the channel {channel:?} has no groups of consumers where it is: they need a channel in the store or in memory; at a broker each \
-         group can have a queue of its own"
+        "the channel {channel:?} has no groups of consumers where it is: they need a topic that is kept, as in the store, in memory and at \
+         Kafka, NATS and Redis"
     );
     Failure::invalid("group", message)
 }
