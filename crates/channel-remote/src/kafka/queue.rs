@@ -263,8 +263,8 @@ impl Queue {
                 if let Some(done) = self.done.get(&number).copied().or(self.cleared.filter(|cleared| number < *cleared)) {
                     return self.verdicts.refuse(done, offset);
                 }
-                if self.by_id.contains_key(&message.msg_id) {
-                    return;
+                if let Some(other) = self.by_id.get(&message.msg_id).and_then(|number| self.messages.get(number)) {
+                    return self.verdicts.refuse(other.at, offset);
                 }
                 let body = self.keep(entry.body.as_ref());
                 self.add(number, Held { id: message.msg_id, at, body, version: offset, count, hidden_until_ms, asked });
@@ -324,6 +324,8 @@ impl Machine for Queue {
             Some(Command::Clear) => {
                 let verdicts = std::mem::take(&mut self.verdicts);
                 *self = Self { cleared: Some(offset), verdicts, ..Self::default() };
+                // What was on its way to be written again may still come after it.
+                self.sent.push_back((entry.at_ms, offset, String::new()));
             }
             Some(carry @ Command::Carry { .. }) => self.carry(entry, carry),
             None => {}
