@@ -10,6 +10,7 @@ use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, Value};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -30,22 +31,43 @@ pub(super) struct Link {
     /// Tells it from others.
     pub(super) number: u64,
     scripts: [String; 3],
-    _driver: Arc<Driver>,
+    driver: Arc<Driver>,
 }
 
 /// The task that reads and writes, which ends with the last copy of its connection.
-struct Driver(AbortHandle);
+struct Driver {
+    task: AbortHandle,
+    ended: watch::Receiver<()>,
+}
+
+impl Driver {
+    fn spawn(driver: impl Future<Output = ()> + Send + 'static) -> Self {
+        let (runs, ended) = watch::channel(());
+        let task = tokio::spawn(async move {
+            driver.await;
+            drop(runs);
+        });
+        Self { task: task.abort_handle(), ended }
+    }
+}
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
 impl Link {
     /// Sends a command and waits for its answer. An error with a code is the server's answer; any other means that the connection is gone.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
-        self.connection.clone().send_packed_command(command).await.and_then(Value::extract_error)
+        let mut connection = self.connection.clone();
+        let mut ended = self.driver.ended.clone();
+        // What is handed over in the moment in which the task ends is never answered, since the queue between the two keeps it.
+        tokio::select! {
+            biased;
+            answer = connection.send_packed_command(command) => answer.and_then(Value::extract_error),
+            _ = ended.changed() => Err(std::io::Error::new(std::io::ErrorKind::BrokenPipe, "the connection has ended").into()),
+        }
     }
 
     /// Runs a script.
@@ -112,9 +134,9 @@ impl Connector {
         let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
         let made = MultiplexedConnection::new_with_config(&settings, stream, config).await;
         let (connection, driver) = made.map_err(|error| self.refused(&error))?;
-        let driver = Arc::new(Driver(tokio::spawn(driver).abort_handle()));
+        let driver = Arc::new(Driver::spawn(driver));
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let mut link = Link { connection, number, scripts: Default::default(), _driver: driver };
+        let mut link = Link { connection, number, scripts: Default::default(), driver };
         self.enter(&link).await?;
         self.judge(&link).await?;
         let mut scripts: [String; 3] = Default::default();
@@ -273,5 +295,30 @@ impl Connector {
             Fault::Refused(error) => error,
             Fault::Lost(what) => Error::Unavailable(format!("a new connection was lost: {what}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_nobody_answers_any_more_ends_with_its_connection() {
+        let (here, _server) = tokio::io::duplex(64);
+        let (connection, driver) = MultiplexedConnection::new_with_config(
+            &RedisConnectionInfo::default().set_skip_set_lib_name(),
+            here,
+            AsyncConnectionConfig::new().set_response_timeout(None),
+        )
+        .await
+        .unwrap();
+        // It ends and leaves what is in its queue.
+        let driver = Arc::new(Driver::spawn(async move {
+            tokio::task::yield_now().await;
+            std::mem::forget(driver);
+        }));
+        let link = Link { connection, number: 0, scripts: Default::default(), driver };
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(60), link.send(&redis::cmd("PING"))).await;
+        assert!(answer.expect("it is not waited for").is_err_and(|error| error.code().is_none()));
     }
 }
