@@ -151,10 +151,14 @@ impl Front {
 
     async fn handle(&self, request: Request<Body>) -> Response<Body> {
         let started = Instant::now();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let trace = trace(&parts.headers);
         let request_id = trace.trace_id_text();
         let verb = parts.method.clone();
+        if verb == Verb::HEAD {
+            // The same without the content, which the connection leaves out by itself.
+            parts.method = Verb::GET;
+        }
         let answered = async {
             if is_grpc(&parts.headers) { self.grpc(parts, body, trace).await } else { self.http(&parts, body, trace, &request_id).await }
         };
@@ -294,7 +298,7 @@ impl Front {
 
 /// A condition that is not looked at must not let through what it was to prevent.
 fn check_conditions(parts: &Parts) -> Result<(), Failure> {
-    let is_write = !matches!(parts.method, Verb::GET | Verb::HEAD | Verb::OPTIONS);
+    let is_write = !matches!(parts.method, Verb::GET | Verb::OPTIONS);
     match [IF_MATCH, IF_NONE_MATCH].iter().find(|name| is_write && parts.headers.contains_key(*name)) {
         Some(name) => Err(Failure::invalid(name.as_str(), format!("{} does not support the header {name}", parts.method))),
         None => Ok(()),

@@ -17,7 +17,10 @@ impl Routes {
     pub(crate) fn new(routes: Vec<Route>) -> Result<Self, Error> {
         let mut table = Self::default();
         for mut route in routes {
-            let verbs: Vec<_> = route.bindings.iter().map(|binding| binding.rule.verb.as_str()).collect();
+            let mut verbs: Vec<_> = route.bindings.iter().map(|binding| binding.rule.verb.as_str()).collect();
+            if verbs.contains(&Verb::GET.as_str()) {
+                verbs.push(Verb::HEAD.as_str());
+            }
             let broken = |why: String| Error::Descriptors(format!("{}: {why}", route.template));
             route.allow = HeaderValue::try_from(verbs.join(", ")).map_err(|error| broken(error.to_string()))?;
             let inserted = match route.template.rsplit_once("}:") {

@@ -137,6 +137,8 @@ async fn health_metrics_and_the_contract_are_served() {
     http.ask(&node, "default/counter", json!({"op": "increment"})).await;
     for path in ["/health", "/health/live", "/health/ready", "/health/deep"] {
         assert_eq!(http.get(&node, path).await.status, 200, "{path}");
+        let head = http.send(Method::HEAD, &format!("{}{path}", node.url), &[], "").await.unwrap();
+        assert_eq!((head.status, &head.body), (200, &json!("")), "{path}");
     }
     let metrics = http.get(&node, "/metrics").await.body;
     let metrics = metrics.as_str().unwrap();

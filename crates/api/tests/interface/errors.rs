@@ -67,7 +67,7 @@ async fn every_error_has_the_same_shape() {
         assert_eq!((answer.reason().as_str(), answer.field().as_str()), (reason, field), "{method} {path} {body}: {answer:?}");
     }
     let verbs = node.send("TRACE", "/api/v1/applications/x", &[], "").await;
-    assert_eq!(verbs.header("allow"), "DELETE, GET");
+    assert_eq!(verbs.header("allow"), "DELETE, GET, HEAD");
 }
 
 #[tokio::test]

@@ -51,7 +51,9 @@ async fn the_last_colon_of_a_path_is_that_of_its_custom_method() {
     assert_eq!(get(&node, "/kv/user:7:x").await["value"], json!("2"));
     let slash = send(&node, "POST", "/kv/a/cas", swap.clone()).await;
     assert_eq!(slash.reason(), "not_found");
-    for (path, allow) in [("/kv/a:explode", "GET, PUT, DELETE"), ("/kv/a%3Acas", "GET, PUT, DELETE"), ("/kv/:cas", "GET, PUT, DELETE")] {
+    for (path, allow) in
+        [("/kv/a:explode", "GET, PUT, DELETE, HEAD"), ("/kv/a%3Acas", "GET, PUT, DELETE, HEAD"), ("/kv/:cas", "GET, PUT, DELETE, HEAD")]
+    {
         let unknown = send(&node, "POST", path, swap.clone()).await;
         assert_eq!((unknown.reason().as_str(), unknown.header("allow")), ("method_not_allowed", allow), "{path}");
     }
