@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::header;
 use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, RawMessageErrorKind, Republish, Stream};
+use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, RawMessageErrorKind, Republish, State, Stream};
 use async_nats::{HeaderMap, Subscriber};
 use futures::StreamExt as _;
 use plexspaces_coord::channels::{From, MAX_PUBLISHED, MAX_SUBSCRIBERS, RETENTION_MS};
@@ -136,9 +136,8 @@ impl Nats {
 
     /// How many messages come after a position: those without gaps, or all that are kept where it is before them.
     pub(super) async fn after(&self, channel: &ActorId, position: u64) -> Result<u64, Failure> {
-        let (name, handle) = self.topic(channel).await?;
-        let info = handle.get_info().await.map_err(|error| self.lost(&name, error))?;
-        Ok(info.state.last_sequence.saturating_sub(position).min(info.state.messages))
+        let state = self.state_of(&stream('T', channel)).await?;
+        Ok(state.map_or(0, |state| state.last_sequence.saturating_sub(position).min(state.messages)))
     }
 
     async fn last_position(&self, channel: &ActorId) -> Result<u64, Failure> {
@@ -229,8 +228,12 @@ impl Nats {
 
     /// How many messages a stream has; none where there is no such stream.
     pub(super) async fn messages_of(&self, name: &str) -> Result<Option<u64>, Failure> {
+        Ok(self.state_of(name).await?.map(|state| state.messages))
+    }
+
+    async fn state_of(&self, name: &str) -> Result<Option<State>, Failure> {
         match self.0.jetstream.get_stream(name).await {
-            Ok(handle) => Ok(Some(handle.cached_info().state.messages)),
+            Ok(handle) => Ok(Some(handle.cached_info().state.clone())),
             Err(error) => match error.kind() {
                 GetStreamErrorKind::JetStream(error) if error.code() == 404 => Ok(None),
                 _ => Err(self.unavailable(error)),
