@@ -1,6 +1,6 @@
 # Everything is done by `cargo xtask`; these are its short names.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-examples bench soak check gen
+.PHONY: help build run test test-examples bench soak fuzz check gen
 
 # Built dependencies outlive a checkout.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/plexspaces/target
@@ -26,6 +26,9 @@ bench: ## Run the benchmarks
 
 soak: ## Let actors live and end for five minutes and look what is left
 	cargo xtask soak
+
+fuzz: ## Let libFuzzer try every decoder for a minute each
+	cargo xtask fuzz
 
 check: ## Run the checks without the tests
 	cargo xtask check

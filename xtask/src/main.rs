@@ -2,6 +2,7 @@
 
 mod bench;
 mod edges;
+mod fuzz;
 mod proto;
 mod run;
 mod shell;
@@ -9,6 +10,7 @@ mod soak;
 mod test;
 mod tidy;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -49,6 +51,17 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Lets libFuzzer try every decoder of bytes from outside
+    Fuzz {
+        /// For how many seconds each
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Tries this input and nothing else
+        #[arg(long, requires = "name")]
+        input: Option<PathBuf>,
+        /// Only those whose name contains this
+        name: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -73,6 +86,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Check => test::all(false),
         Command::Run => run::run(),
         Command::Bench => bench::run(),
+        Command::Fuzz { seconds, input, name } => fuzz::run(seconds, name.as_deref().unwrap_or_default(), input.as_deref()),
         Command::Soak { time, seed } => soak::run(&time, seed),
     }
 }

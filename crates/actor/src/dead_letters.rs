@@ -272,4 +272,13 @@ mod tests {
         assert_eq!(kept(&letters).await, (10_000, "105".to_owned(), "10104".to_owned()));
         assert_eq!(letters.list(&scope, &other, None, 10).await.unwrap().0.len(), 1);
     }
+
+    #[test]
+    fn fuzz_rows_of_dead_letters() {
+        plexspaces_testkit::fuzz!([serde_json::to_vec(&letter(7)).unwrap()], |bytes: &Vec<u8>| {
+            if let Ok(read) = decode(b"7", bytes) {
+                assert_eq!(decode(b"7", &serde_json::to_vec(&read).unwrap()).unwrap(), read);
+            }
+        });
+    }
 }

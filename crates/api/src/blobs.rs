@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn any_range_lies_within_the_blob_or_is_none() {
+    fn fuzz_ranges_of_blobs() {
         plexspaces_testkit::fuzz!(
             ["bytes=0-3", "bytes=4-", "bytes=-3", "bytes=18446744073709551615-18446744073709551615"],
             |bytes: &Vec<u8>| {
@@ -347,6 +347,20 @@ mod tests {
                 for size in [0, 1, 10, u64::MAX] {
                     if let Part::Range { offset, length } = range(&headers, size) {
                         assert!(length > 0 && offset.checked_add(length).is_some_and(|end| end <= size));
+                    }
+                }
+            }
+        );
+    }
+
+    #[test]
+    fn fuzz_queries_of_blobs() {
+        plexspaces_testkit::fuzz!(
+            ["tenant_id=t&namespace=n&offset=5&length=18446744073709551615", "expires=7&signature=ab%20cd"],
+            |bytes: &Vec<u8>| {
+                for reads in [false, true] {
+                    if let Ok(asked) = Asked::read(Some(&String::from_utf8_lossy(bytes)), reads) {
+                        assert!(reads || (asked.offset, asked.length) == (0, None), "only what is read has a part");
                     }
                 }
             }

@@ -246,4 +246,26 @@ mod tests {
         assert!(query(Some("a=1"), false).is_err());
         assert!(query(Some("op=x&action=x&invocation=send"), false).is_ok_and(|query| query.call == Some(false)));
     }
+
+    #[test]
+    fn fuzz_bodies_and_queries_of_invocations() {
+        let examples = [
+            r#"{"op":"a","action":"b\u0021","n":1.0}"#,
+            "[1,2]",
+            "invocation=call&timeout_ms=5&n=1.0&text=a%20b",
+            "op=a&action=a&id=x&n=-1e5",
+        ];
+        let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+        plexspaces_testkit::fuzz!(examples, |bytes: &Vec<u8>| {
+            match read(Bytes::copy_from_slice(bytes), false) {
+                Ok((payload, _)) => assert!(matches!(payload, Payload::Json(text) if is_json(&text))),
+                Err(failure) => assert_eq!(failure.code, plexspaces_types::Code::InvalidArgument),
+            }
+            for takes_fields in [false, true] {
+                if let Ok(read) = query(Some(&String::from_utf8_lossy(bytes)), takes_fields) {
+                    assert!(is_json(&format!("{{{}}}", read.fields)), "{}", read.fields);
+                }
+            }
+        });
+    }
 }

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn no_token_that_was_not_made_here_is_opened() {
+    fn fuzz_tokens_of_pages() {
         let pages = Pages::new(Arc::new([7; 32].into()), Clock::manual(1_000));
         let tenant = Name::default_scope();
         let list = List { name: "applications", tenant: &tenant, filter: "" };

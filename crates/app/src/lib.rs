@@ -8,6 +8,8 @@ mod children;
 mod config;
 mod facets;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod links;
 mod plan;
 mod strict;

@@ -31,6 +31,7 @@ use crate::PATIENCE_SECS;
 use crate::backend::{Backend, Status, answer};
 use crate::message::Message;
 
+mod batch;
 mod client;
 mod dead;
 mod log;

@@ -4,6 +4,8 @@
 
 pub mod blobs;
 pub mod channels;
+#[cfg(test)]
+mod fuzz;
 pub mod groups;
 pub mod kv;
 pub mod locks;

@@ -6,6 +6,8 @@ mod blobs;
 mod bring_up;
 mod config;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod lock;
 mod node;
 mod probe;

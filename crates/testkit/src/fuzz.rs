@@ -1,7 +1,8 @@
 //! Bytes for what reads bytes from outside: examples with changes, and bytes that are made up.
 //!
 //! A test that says [`fuzz!`](crate::fuzz!) tries them for a moment. `BOLERO_RANDOM_TEST_TIME_MS` makes that longer; a failure prints the
-//! `BOLERO_RANDOM_SEED` that brings it back.
+//! `BOLERO_RANDOM_SEED` that brings it back. Under `cfg(fuzzing)`, which `cargo xtask fuzz` sets, libFuzzer makes the bytes of the same test
+//! instead: it begins with the examples and goes on from what reaches new code.
 
 use std::ops::Bound;
 
@@ -76,13 +77,54 @@ impl ValueGenerator for Mutated {
     }
 }
 
+/// Where the examples and the words of a decoder are put for libFuzzer, unless the environment names no such place.
+#[cfg(fuzzing)]
+pub const EXAMPLES: &str = "PLEXSPACES_FUZZ_EXAMPLES";
+
+/// Writes the examples, each to a file of its own, and a dictionary of the words that readers stumble over.
+///
+/// # Errors
+/// When the files cannot be written.
+#[cfg(fuzzing)]
+pub fn write<T: AsRef<[u8]>>(examples: &[T]) -> std::io::Result<()> {
+    let Some(directory) = std::env::var_os(EXAMPLES).map(std::path::PathBuf::from) else { return Ok(()) };
+    for (number, example) in examples.iter().enumerate() {
+        std::fs::write(directory.join(number.to_string()), example)?;
+    }
+    let line = |word: &&[u8]| format!("\"{}\"\n", word.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>());
+    std::fs::write(directory.with_extension("words"), TOKENS.iter().map(line).collect::<String>())
+}
+
+/// By their names `cargo xtask fuzz` knows which tests are these.
+///
+/// # Panics
+/// When a test that tries a decoder has no `fuzz` in its path.
+pub fn check_name<F>(_: &F) {
+    let path = std::any::type_name::<F>();
+    assert!(path.split("::").skip(1).any(|part| part.starts_with("fuzz")), "a test that tries a decoder is named fuzz_...: {path}");
+}
+
 /// Tries a decoder with changes of examples. It must not panic; what it says of the bytes is for its closure to judge.
+#[cfg(not(fuzzing))]
 #[macro_export]
 macro_rules! fuzz {
-    ($examples:expr, $decode:expr) => {
+    ($examples:expr, $decode:expr) => {{
+        $crate::fuzz::check_name(&|| {});
         $crate::fuzz::bolero::check!()
             .with_generator($crate::fuzz::Mutated::of(&$examples))
             .with_test_time($crate::fuzz::TIME)
             .for_each($decode)
-    };
+    }};
+}
+
+/// Lets libFuzzer try a decoder, beginning with the examples.
+#[cfg(fuzzing)]
+#[macro_export]
+macro_rules! fuzz {
+    ($examples:expr, $decode:expr) => {{
+        $crate::fuzz::check_name(&|| {});
+        $crate::fuzz::write(&$examples).expect("the place for examples is a directory");
+        let decode = $decode;
+        $crate::fuzz::bolero::check!().for_each(|bytes: &[u8]| decode(&bytes.to_vec()))
+    }};
 }

@@ -6,6 +6,8 @@ mod clock;
 mod code;
 mod context;
 mod failure;
+#[cfg(test)]
+mod fuzz;
 mod id;
 mod message;
 mod suggestion;

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_bytes_and_any_description_are_accepted_or_refused_with_a_reason() {
+    fn fuzz_components_and_descriptions() {
         let examples: [&[u8]; 3] = [
             b"\0asm\x0d\0\x01\0",
             br#"{"sdk":{"language":"rust","version":"0"},"actors":[{"name":"a","class":"A","behavior":"GenServer","handlers":[{"operation":"o","kind":"call"}]}]}"#,

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use bytes::Bytes;
 use plexspaces_testkit::fuzz;
 use plexspaces_types::Code;
+use prost_reflect::prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 
 use super::{decode, document, is_document, json, pairs, text_value, to_json};
@@ -72,5 +73,30 @@ fn any_query_and_path_is_read_or_refused() {
     fuzz!(examples, |bytes: &Vec<u8>| {
         let inputs: &AssertUnwindSafe<_> = &inputs;
         query(inputs, &String::from_utf8_lossy(bytes));
+    });
+}
+
+/// What arrives without transcoding.
+#[test]
+fn any_bytes_are_a_message_that_is_written_as_it_is_read_or_are_refused() {
+    let inputs = inputs();
+    let examples: Vec<Vec<u8>> =
+        [r#"{"tenant_id":"t","namespace":"n","page_size":5}"#, r#"{"name":"n","labels":{"a":"b"}}"#, r#"{"key":"k","value":"v"}"#]
+            .into_iter()
+            .flat_map(|text| {
+                inputs.iter().filter_map(|input| json(input.clone(), &text.into()).ok()).map(|message| message.encode_to_vec())
+            })
+            .collect();
+    assert!(!examples.is_empty());
+    let inputs = AssertUnwindSafe(inputs);
+    fuzz!(examples, |bytes: &Vec<u8>| {
+        let inputs: &AssertUnwindSafe<_> = &inputs;
+        for input in inputs.iter() {
+            let Ok(message) = DynamicMessage::decode(input.clone(), bytes.as_slice()) else { continue };
+            if let Ok(written) = to_json(&message) {
+                let again = json(input.clone(), &written.clone().into()).unwrap();
+                assert_eq!(document_of(&to_json(&again).unwrap()), document_of(&written), "{}", input.full_name());
+            }
+        }
     });
 }

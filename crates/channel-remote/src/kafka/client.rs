@@ -479,6 +479,7 @@ fn decode(mut bytes: Bytes, from: i64) -> Result<Vec<Entry>, String> {
             return Ok(entries);
         }
         let mut batch = bytes.split_to(length);
+        super::batch::check(&batch)?;
         let set = RecordBatchDecoder::decode(&mut batch).map_err(|error| error.to_string())?;
         for record in set.records.into_iter().filter(|record| !record.control && record.offset >= from) {
             let command = record.headers.get(&StrBytes::from_static_str(HEADER)).cloned().flatten();
@@ -519,13 +520,52 @@ mod tests {
         assert!(decode(Bytes::from_static(b"abc"), 0).unwrap().is_empty());
     }
 
+    /// The first batch with the checksum that it should have.
+    fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let Some(length) = bytes.get(8..12).and_then(|length| usize::try_from(i32::from_be_bytes(length.try_into().unwrap())).ok()) else {
+            return bytes;
+        };
+        let end = length.saturating_add(12).min(bytes.len());
+        let Some(sum) = bytes.get(21..end).map(|content| {
+            let round = |sum: u32, _| if sum & 1 == 1 { sum >> 1 ^ 0x82f6_3b78 } else { sum >> 1 };
+            !content.iter().fold(!0, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), round))
+        }) else {
+            return bytes;
+        };
+        bytes[17..21].copy_from_slice(&sum.to_be_bytes());
+        bytes
+    }
+
+    #[test]
+    fn a_batch_that_says_that_it_has_more_than_fits_in_it_is_refused() {
+        let good = batch(1).to_vec();
+        assert_eq!(sealed(good.clone()), good);
+        let mut records = good;
+        records[57..61].copy_from_slice(&i32::MAX.to_be_bytes());
+        let refusal = |bytes: Vec<u8>| decode(Bytes::from(sealed(bytes)), 0).map(drop).unwrap_err();
+        assert!(refusal(records).contains("expected 2147483647 records"));
+
+        let mut headers = BytesMut::new();
+        let entry = Entry { at_ms: 5, command: None, body: None, offset: 0 };
+        let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+        RecordBatchEncoder::encode(&mut headers, &[record(0, &entry)], &options).unwrap();
+        let mut headers = headers.to_vec();
+        assert_eq!(headers.pop(), Some(0), "the number of headers comes last");
+        headers.extend([0xfe, 0xff, 0xff, 0xff, 0x0f]);
+        headers[11] += 4;
+        headers[61] += 8;
+        assert!(refusal(headers).contains("found that number 0 is none"));
+    }
+
     #[test]
     fn fuzz_batches_of_records() {
         let [one, three] = [1, 3].map(|count| batch(count).to_vec());
         let both = [three.as_slice(), &one].concat();
         plexspaces_testkit::fuzz!([one, three, both], |bytes: &Vec<u8>| {
-            if let Ok(entries) = decode(Bytes::copy_from_slice(bytes), 1) {
-                assert!(entries.iter().all(|entry| entry.offset >= 1), "what is before the place is left out");
+            for bytes in [bytes.clone(), sealed(bytes.clone())] {
+                if let Ok(entries) = decode(Bytes::from(bytes), 1) {
+                    assert!(entries.iter().all(|entry| entry.offset >= 1), "what is before the place is left out");
+                }
             }
         });
     }

@@ -187,7 +187,7 @@ fn a_condition_that_leaves_one_value_is_looked_up_in_the_index() {
 }
 
 #[test]
-fn any_pattern_and_any_tuple_agree_with_the_index() {
+fn fuzz_patterns_and_tuples_agree_with_the_index() {
     let examples = [
         r#"[["job", {"$gt": 0}, null], ["job", 1, {"file": "a.csv"}]]"#,
         r#"[[1, 1e3], [1.0, 1000]]"#,

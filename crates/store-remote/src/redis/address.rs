@@ -85,4 +85,14 @@ mod tests {
         }
         assert_eq!(Address::parse("redis://:s%33cret@db").unwrap().password.as_deref(), Some("s3cret"));
     }
+
+    #[test]
+    fn fuzz_urls() {
+        plexspaces_testkit::fuzz!(["redis://plex:s%33cret@db:7000/3", "rediss://:s3cret@[::1]/"], |bytes: &Vec<u8>| {
+            let Some(address) = Address::parse(&String::from_utf8_lossy(bytes)) else { return };
+            let secret = "a secret that no URL of the examples holds".to_owned();
+            let hidden = Address { password: Some(secret.clone()), ..address };
+            assert!(!hidden.host.is_empty() && !hidden.masked().contains(&secret));
+        });
+    }
 }

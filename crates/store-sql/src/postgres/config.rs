@@ -108,4 +108,13 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn fuzz_urls() {
+        let examples = ["postgres://plex:s%33cret@a,b:6432/state?sslmode=require", "host=db user=plex password='s3 cret' dbname=state"];
+        plexspaces_testkit::fuzz!(examples, |bytes: &Vec<u8>| {
+            let url = String::from_utf8_lossy(bytes).into_owned();
+            assert_eq!(masked(&url).is_some(), Config::new(url).parse().is_ok());
+        });
+    }
 }

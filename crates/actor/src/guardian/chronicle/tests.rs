@@ -167,3 +167,17 @@ async fn a_long_reason_is_cut_where_a_letter_ends() {
     let exited = &all(&kept).await[1];
     assert!(exited.what.len() < 1100 && exited.what.ends_with("ä…)"), "{}", exited.what);
 }
+
+#[test]
+fn fuzz_events_of_supervisors() {
+    let event = SupervisionEvent { number: 7, at_ms: 5, path: "root/a".to_owned(), what: "started".to_owned() };
+    let event = serde_json::to_vec(&event).unwrap();
+    plexspaces_testkit::fuzz!([event.clone(), key(7)], |bytes: &Vec<u8>| {
+        if let Ok(read) = decode(&key(7), bytes) {
+            assert_eq!(decode(&key(7), &serde_json::to_vec(&read).unwrap()).unwrap(), read);
+        }
+        if let Ok(read) = decode(bytes, &event) {
+            assert_eq!(key(read.number), *bytes);
+        }
+    });
+}

@@ -1,5 +1,4 @@
 //! Any arguments and any stored row are read by a service or refused.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use plexspaces_testkit::fuzz;
 use plexspaces_types::{Code, Payload};
@@ -67,7 +66,7 @@ fn any_arguments_are_read_or_refused_before_the_service_sees_them() {
     ];
     fuzz!(examples, |bytes: &Vec<u8>| {
         let text = Payload::Json(String::from_utf8_lossy(bytes).into_owned());
-        for service in plexspaces_coord::services() {
+        for service in crate::services() {
             for operation in OPERATIONS {
                 if let Err(failure) = (service.nature)(operation, &text) {
                     assert!(
@@ -97,7 +96,7 @@ fn any_row_is_loaded_or_refused() {
     fuzz!(examples, |bytes: &Vec<u8>| {
         for at in [1, 2, 4, 9] {
             let (key, value) = bytes.split_at(at.min(bytes.len()));
-            for service in plexspaces_coord::services() {
+            for service in crate::services() {
                 let mut actor = (service.make)("default");
                 if let Err(failure) = actor.load(key, value) {
                     assert!(matches!(failure.code, Code::StorageFailed | Code::InvalidArgument), "{failure}");

@@ -1,8 +1,8 @@
 //! Any `app-config.toml`, duration and size is read or refused.
-#![allow(clippy::unwrap_used, missing_docs)]
 
-use plexspaces_app::{AppConfig, ByteSize, Duration};
 use plexspaces_testkit::fuzz;
+
+use crate::{AppConfig, ByteSize, Duration};
 
 #[test]
 fn any_application_configuration_is_read_or_refused() {

@@ -1,8 +1,8 @@
 //! Any `node.toml` is read or refused, and never shows its secrets.
-#![allow(clippy::unwrap_used, missing_docs)]
 
-use plexspaces_node::Config;
 use plexspaces_testkit::fuzz;
+
+use crate::Config;
 
 #[test]
 fn any_node_configuration_is_read_or_refused_and_keeps_its_secrets() {

@@ -1,8 +1,8 @@
 //! What arrives from outside as a name, an identity or a trace is read or refused.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use plexspaces_testkit::fuzz;
-use plexspaces_types::{ActorId, Code, Key, Name, TraceContext};
+
+use crate::{ActorId, Code, Key, Name, TraceContext};
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
