@@ -79,7 +79,7 @@ impl Kind {
 
 /// What a URL means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "remote"), expect(dead_code, reason = "there is nobody to ask"))]
+#[cfg_attr(not(feature = "remote"), allow(dead_code, reason = "there is nobody to ask"))]
 pub(crate) struct Bucket<'a> {
     pub(crate) kind: Kind,
     pub(crate) name: &'a str,
