@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::shell::{FULL, missing, path_with, python, root};
-use crate::{edges, proto, run, shell, tidy};
+use crate::{edges, fuzz, proto, run, shell, tidy};
 
 /// How many tests may fail and be run again.
 const AGAIN: usize = 3;
+
+/// For how long each decoder is tried. What is found in one run is where the next begins.
+const FUZZ_SECONDS: u64 = 4;
 
 /// How many tests a step ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +63,7 @@ pub(crate) fn all(with_tests: bool) -> Result<()> {
             }),
         );
         note("cargo test", step("cargo test", || twice_at_most(|arguments| program("cargo", arguments))));
+        note("fuzz", step("fuzz", || fuzz::all(FUZZ_SECONDS, "").map(|(passed, failed)| Count { passed, failed, ..Count::default() })));
         note("make run", step("make run", || run::check().map(one)));
     }
     for failure in &failures {
