@@ -13,7 +13,7 @@ use crate::{edges, fuzz, proto, run, shell, tidy};
 const AGAIN: usize = 3;
 
 /// For how long each decoder is tried. What is found in one run is where the next begins.
-const FUZZ_SECONDS: u64 = 4;
+const FUZZ_SECONDS: u64 = 3;
 
 /// How many tests a step ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
