@@ -144,7 +144,7 @@ pub(crate) async fn answer(backend: &dyn Backend, id: &ActorId, request: BrokerR
             return tail(&messages, next, channel);
         }
         Operation::Status { .. } => match group {
-            Some(group) => groups::status(backend, id, group).await?,
+            Some(group) => json!(groups::status(backend, id, group).await?),
             None => json!(backend.status(id).await?),
         },
         Operation::DeadLetters { after, limit, .. } => {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use plexspaces_coord::channels::From;
 use plexspaces_types::{ActorId, Code, Failure, Key};
-use serde_json::{Value, json};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::backend::{Backend, Status};
@@ -108,12 +108,19 @@ pub(crate) async fn leave(backend: &dyn Backend, channel: &ActorId, subscriber: 
     backend.unsubscribe(channel, subscriber).await
 }
 
-/// How a group stands: what is in its queue, and how many messages of the topic it has not come to.
-pub(crate) async fn status(backend: &dyn Backend, channel: &ActorId, group: &str) -> Result<Value, Failure> {
+/// How a group stands.
+#[derive(Serialize)]
+pub(crate) struct Standing {
+    /// What is in its queue.
+    #[serde(flatten)]
+    queue: Status,
+    /// How many messages of the topic it has not come to.
+    behind: u64,
+}
+
+pub(crate) async fn status(backend: &dyn Backend, channel: &ActorId, group: &str) -> Result<Standing, Failure> {
     let Status { published, subscribers, .. } = backend.status(channel).await?;
     let behind = backend.behind(channel, backend.place(channel, group).await?.unwrap_or(0)).await?;
     let queue = backend.status(&queue_of(channel, group)?).await?;
-    let mut status = json!(Status { published, subscribers, ..queue });
-    status["behind"] = behind.into();
-    Ok(status)
+    Ok(Standing { queue: Status { published, subscribers, ..queue }, behind })
 }
