@@ -138,6 +138,8 @@ struct Inner {
     trouble: Arc<Mutex<Option<String>>>,
     /// Streams that are there.
     known: Mutex<HashSet<String>>,
+    /// One makes a queue at a time.
+    making: tokio::sync::Mutex<()>,
     /// How much room there is, by stream.
     rooms: Mutex<HashMap<String, Room>>,
     /// What this node has given out, by stream and id.
@@ -174,8 +176,8 @@ impl Nats {
             });
         let client = options.connect(address).await.map_err(|_| NatsConfig::unusable())?;
         let jetstream = jetstream::context::ContextBuilder::new().timeout(PATIENCE).build(client.clone());
-        let (known, rooms, hands, tended) = Default::default();
-        Ok(Self(Arc::new(Inner { client, jetstream, place, trouble, known, rooms, hands, tended })))
+        let (known, making, rooms, hands, tended) = Default::default();
+        Ok(Self(Arc::new(Inner { client, jetstream, place, trouble, known, making, rooms, hands, tended })))
     }
 
     fn unavailable(&self, why: impl std::fmt::Display) -> Failure {

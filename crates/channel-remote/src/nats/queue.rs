@@ -7,7 +7,7 @@ use async_nats::jetstream::consumer::{AckPolicy, Info, PullConsumer, pull};
 use async_nats::jetstream::context::DeleteStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RawMessageErrorKind, RetentionPolicy, Stream};
 use async_nats::{HeaderMap, Request, StatusCode, Subject, header};
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use plexspaces_coord::channels::{MAX_DELIVERIES, MAX_QUEUED};
 use plexspaces_types::{ActorId, Code, Failure};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,9 @@ const IN_HAND: Duration = Duration::from_secs(10);
 
 /// The longest time for which a message can be hidden: a year.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// After how long without an answer the server is asked whether it is there.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// Pulls that may wait at the server for one queue.
 const MAX_WAITING: i64 = 10_000;
@@ -87,6 +90,11 @@ impl Nats {
             num_replicas: 1,
             ..Config::default()
         };
+        self.connected()?;
+        // Who makes a consumer beside another is told that it is there before it answers anybody.
+        let is_known = self.0.known.lock().contains(&name);
+        let late = |_| self.unavailable("its queues are not made in time");
+        let _turn = if is_known { None } else { Some(tokio::time::timeout(PATIENCE, self.0.making.lock()).await.map_err(late)?) };
         if self.ensure(config, &name).await? {
             for (consumer, filter) in [(WORKERS, "ready.*"), (LATER, "later.*")] {
                 let config = pull::Config {
@@ -215,12 +223,12 @@ impl Nats {
     async fn take_from_queue(&self, channel: &ActorId, visibility: Duration, until: Instant) -> Result<Option<Message>, Failure> {
         let (name, handle) = self.queue(channel).await?;
         self.tend(&name);
-        let mut pulled = self.pull(&name).await?;
+        let mut pulled = self.pull(&name, &handle, Duration::ZERO).await?;
         loop {
             if let Some(message) = pulled.take() {
                 let begun = Instant::now();
                 let Some(given) = self.give_out(&name, &handle, message, visibility, begun).await? else {
-                    pulled = self.pull(&name).await?;
+                    pulled = self.pull(&name, &handle, Duration::ZERO).await?;
                     continue;
                 };
                 return Ok(Some(given));
@@ -229,37 +237,38 @@ impl Nats {
             if left.is_zero() {
                 return Ok(None);
             }
-            pulled = self.pull_waiting(&name, left.min(SLICE)).await?;
+            pulled = self.pull(&name, &handle, left.min(SLICE)).await?;
             self.tend(&name);
         }
     }
 
-    /// A message, if there is one now.
-    async fn pull(&self, name: &str) -> Result<Option<async_nats::Message>, Failure> {
-        let nothing = || self.lost(name, "a request timed out");
-        self.pull_with(name, r#"{"batch":1,"no_wait":true}"#.to_owned(), PATIENCE).await?.ok_or_else(nothing)
-    }
-
-    /// A message that comes within a time.
-    async fn pull_waiting(&self, name: &str, wait: Duration) -> Result<Option<async_nats::Message>, Failure> {
-        let body = format!(r#"{{"batch":1,"expires":{}}}"#, wait.as_nanos());
-        // The server says when it is over. A message that comes when nobody listens any more would be away until the server asks for it.
-        Ok(self.pull_with(name, body, wait + PATIENCE).await?.flatten())
-    }
-
-    /// The outer `None` means that the server has said nothing. A message comes under its own subject, so a request of the client does not
-    /// find it; the subscription ends with the future, and with it the wait at the server.
-    async fn pull_with(&self, name: &str, body: String, patience: Duration) -> Result<Option<Option<async_nats::Message>>, Failure> {
+    /// A message that comes within a time, or that is there now where the time is none.
+    ///
+    /// A message comes under its own subject, so a request of the client does not find it; the subscription ends with the future, and with it
+    /// the wait at the server. Servers (2.9) forget to answer one of two who ask in the same moment without waiting, and one whose time ends as
+    /// a message comes back; where there is silence, it is seen whether the server and the queue are there.
+    async fn pull(&self, name: &str, handle: &Stream<()>, wait: Duration) -> Result<Option<async_nats::Message>, Failure> {
         self.connected()?;
         let client = &self.0.client;
+        let body = match wait.as_nanos() {
+            0 => r#"{"batch":1,"no_wait":true}"#.to_owned(),
+            wait => format!(r#"{{"batch":1,"expires":{wait}}}"#),
+        };
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| self.unavailable(error))?;
         let asked = client.publish_with_reply(format!("$JS.API.CONSUMER.MSG.NEXT.{name}.{WORKERS}"), inbox, body.into()).await;
         asked.map_err(|error| self.unavailable(error))?;
-        let Ok(Some(message)) = tokio::time::timeout(patience, answers.next()).await else { return Ok(None) };
+        let answer = match tokio::time::timeout(wait + SILENCE, answers.next()).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                handle.consumer_info(WORKERS).await.map_err(|error| self.lost(name, error))?;
+                answers.next().now_or_never().flatten()
+            }
+        };
+        let Some(message) = answer else { return Ok(None) };
         match message.status {
-            None | Some(StatusCode::OK) => Ok(Some(Some(message))),
-            Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => Ok(Some(None)),
+            None | Some(StatusCode::OK) => Ok(Some(message)),
+            Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => Ok(None),
             Some(status) => Err(self.pull_refused(name, format!("{status} {}", message.description.unwrap_or_default()))),
         }
     }
