@@ -16,6 +16,7 @@ macro_rules! suite {
 mod conformance;
 mod consumers;
 mod encrypted;
+mod histories;
 mod multicast;
 mod outages;
 mod particular;

@@ -126,6 +126,11 @@ impl Place {
         !matches!(self.kind, Kind::Sqs { .. })
     }
 
+    /// Whether a message whose consumer was cut off before it had it comes back when its time is over.
+    pub(crate) fn comes_back(&self) -> bool {
+        !matches!(self.kind, Kind::Nats(_))
+    }
+
     pub(crate) fn has_topics(&self) -> bool {
         !matches!(self.kind, Kind::Sqs { .. })
     }

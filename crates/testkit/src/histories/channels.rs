@@ -1,6 +1,9 @@
 //! What a channel promises: its queue and its topic.
 
-use std::collections::BTreeMap;
+// Places are those of messages that there are, and what a document does not have is null.
+#![allow(clippy::indexing_slicing)]
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -11,6 +14,9 @@ use super::{Call, Model};
 pub(super) struct Queue {
     /// By how much the end of the time for which a message is hidden may be seen late.
     pub(super) late_ms: u64,
+    /// It is kept by a broker: what was sent under an id before is dropped also when it waits no more, and what came back is given out in any
+    /// order and beside what was never given out.
+    pub(super) is_at_broker: bool,
 }
 
 /// How often a message is given out.
@@ -26,6 +32,8 @@ pub(super) struct State {
     queue: Vec<Message>,
     dead: Vec<Message>,
     sent: u64,
+    /// What a broker knows of ids.
+    seen: BTreeSet<String>,
 }
 
 /// The messages of the topic, and how many of them each subscriber has had.
@@ -52,6 +60,8 @@ struct Message {
     deliveries: u32,
     /// While somebody has it: when it may be given to another at the earliest, and when at the latest.
     hidden: Option<(u64, u64)>,
+    /// It was given out before, or is a dead letter that was sent again.
+    is_back: bool,
 }
 
 impl State {
@@ -87,55 +97,69 @@ fn holds(call: &Call, id: Option<&str>, deliveries: Option<u32>) -> bool {
     said("msg_id") == json!(id) && deliveries.is_none_or(|deliveries| said("delivery_count") == json!(deliveries))
 }
 
-fn after(mut state: State, call: &Call) -> Option<State> {
-    let id = call.text("msg_id");
-    let said = match call.operation.as_str() {
-        "send" => {
-            if state.place_of(id).is_none() {
-                state.sent += 1;
-                state.queue.push(Message { number: state.sent, id: id.to_owned(), deliveries: 0, hidden: None });
-            }
-            call.says(&[("msg_id", json!(id))])
-        }
-        "receive" => match state.queue.iter_mut().find(|message| message.hidden.is_none()) {
-            None => holds(call, None, None),
-            Some(message) => {
-                message.deliveries += 1;
-                let visibility_ms = call.number("visibility_ms").unwrap_or(30_000);
-                message.hidden = Some((call.from_ms.saturating_add(visibility_ms), call.to_ms.saturating_add(visibility_ms)));
-                holds(call, Some(&message.id), Some(message.deliveries))
-            }
-        },
-        "ack" | "nack" => match state.place_of(id) {
-            None => call.says(&[]),
-            Some(place) if state.queue.get(place).is_some_and(|message| message.deliveries == 0) => call.refused("conflict"),
-            Some(place) => {
-                if call.operation == "ack" {
-                    state.queue.remove(place);
-                } else {
-                    state.back(place, call.arguments.get("requeue") != Some(&Value::Bool(false)));
+impl Queue {
+    fn after(&self, mut state: State, call: &Call) -> Vec<State> {
+        let id = call.text("msg_id");
+        let said = match call.operation.as_str() {
+            "send" => {
+                let is_dropped = state.place_of(id).is_some() || self.is_at_broker && !state.seen.insert(id.to_owned());
+                if !is_dropped {
+                    state.sent += 1;
+                    state.queue.push(Message { number: state.sent, id: id.to_owned(), deliveries: 0, hidden: None, is_back: false });
                 }
-                call.says(&[])
+                call.says(&[("msg_id", json!(id))])
             }
-        },
-        "redrive" => {
-            let mut dead = std::mem::take(&mut state.dead);
-            dead.sort_by_key(|message| message.number);
-            let mut redriven = 0;
-            for message in dead {
-                if state.place_of(&message.id).is_some() {
-                    state.dead.push(message);
-                } else {
-                    redriven += 1;
-                    state.queue.push(Message { deliveries: 0, ..message });
+            "receive" => return self.after_receive(&state, call),
+            "ack" | "nack" => match state.place_of(id) {
+                None => call.says(&[]),
+                Some(place) if state.queue.get(place).is_some_and(|message| message.deliveries == 0) => call.refused("conflict"),
+                Some(place) => {
+                    if call.operation == "ack" {
+                        state.queue.remove(place);
+                    } else {
+                        state.back(place, call.arguments.get("requeue") != Some(&Value::Bool(false)));
+                    }
+                    call.says(&[])
                 }
+            },
+            "redrive" => {
+                let mut dead = std::mem::take(&mut state.dead);
+                dead.sort_by_key(|message| message.number);
+                let mut redriven = 0;
+                for message in dead {
+                    if state.place_of(&message.id).is_some() {
+                        state.dead.push(message);
+                    } else {
+                        redriven += 1;
+                        state.queue.push(Message { deliveries: 0, ..message });
+                    }
+                }
+                state.queue.sort_by_key(|message| message.number);
+                call.says(&[("redriven", json!(redriven))])
             }
-            state.queue.sort_by_key(|message| message.number);
-            call.says(&[("redriven", json!(redriven))])
+            _ => false,
+        };
+        said.then_some(state).into_iter().collect()
+    }
+
+    fn after_receive(&self, state: &State, call: &Call) -> Vec<State> {
+        let there: Vec<usize> = (0..state.queue.len()).filter(|place| state.queue[*place].hidden.is_none()).collect();
+        let first = there.iter().copied().find(|place| !self.is_at_broker || !state.queue[*place].is_back);
+        let back = there.iter().copied().filter(|place| self.is_at_broker && state.queue[*place].is_back);
+        let given = |place: usize| {
+            let mut state = state.clone();
+            let message = &mut state.queue[place];
+            message.deliveries += 1;
+            message.is_back = true;
+            let visibility_ms = call.number("visibility_ms").unwrap_or(30_000);
+            message.hidden = Some((call.from_ms.saturating_add(visibility_ms), call.to_ms.saturating_add(visibility_ms)));
+            holds(call, Some(&message.id), Some(message.deliveries)).then_some(state)
+        };
+        match first {
+            None if there.is_empty() => holds(call, None, None).then(|| state.clone()).into_iter().collect(),
+            _ => back.chain(first).filter_map(given).collect(),
         }
-        _ => false,
-    };
-    said.then_some(state)
+    }
 }
 
 impl Model for Topic {
@@ -192,7 +216,7 @@ impl Model for Queue {
                 views.push(view);
             }
         }
-        views.into_iter().filter_map(|view| after(view, call)).collect()
+        views.into_iter().flat_map(|view| self.after(view, call)).collect()
     }
 
     fn explains(&self, call: &Call, calls: &[Call]) -> bool {

@@ -160,6 +160,13 @@ fn a_queue_that_changes_the_order_loses_or_repeats_is_refused() {
     with(&[receive(5, "a", 1), ack(7, "a"), receive(200, "a", 2)]).unwrap_err();
     // Given out again it comes before what was sent after it.
     with(&[receive(5, "a", 1), receive(200, "a", 2), receive(202, "b", 1)]).unwrap();
+    // At a broker also after it, and an id that is done is known for a while.
+    let with = |rest: &[Call]| check(&Queue { is_at_broker: true, ..Queue::default() }, &[&sent[..], rest].concat());
+    with(&[receive(5, "a", 1), receive(200, "b", 1), receive(202, "a", 2)]).unwrap();
+    with(&[receive(5, "a", 1), ack(7, "a"), send(9, "a"), receive(11, "b", 1), none(13)]).unwrap();
+    with(&[receive(5, "b", 1)]).unwrap_err();
+    with(&[receive(5, "a", 1), receive(7, "a", 2)]).unwrap_err();
+    with(&[receive(5, "a", 1), receive(200, "a", 1)]).unwrap_err();
 }
 
 #[test]

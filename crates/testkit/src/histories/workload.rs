@@ -23,8 +23,11 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Whether a history shows nothing that none may show.
-    pub(super) fn promise(&self, calls: &[Call]) -> Result<(), String> {
+    /// Whether a history shows nothing that none may show, linearizable or not.
+    ///
+    /// # Errors
+    /// When it does.
+    pub fn promise(&self, calls: &[Call]) -> Result<(), String> {
         (self.promise)(calls)
     }
 
@@ -65,14 +68,19 @@ pub const CHANNEL: Workload = Workload {
     looks: &[],
     next: channel,
     promise: promises::channel,
-    check: |calls, late_ms| {
-        let (queue, topic) = apart(calls);
-        let parts = [search(&Queue { late_ms }, &queue), search(&Topic, &topic)];
-        parts.into_iter().filter_map(Result::err).max_by_key(|refusal| refusal.is_certain()).map_or(Ok(()), Err)
-    },
+    check: |calls, late_ms| channels(calls, Queue { late_ms, is_at_broker: false }),
 };
 
-/// All of them.
+/// The same at a broker.
+pub const BROKER: Workload = Workload { check: |calls, late_ms| channels(calls, Queue { late_ms, is_at_broker: true }), ..CHANNEL };
+
+fn channels(calls: &[Call], model: Queue) -> Result<(), Box<Refusal>> {
+    let (queue, topic) = apart(calls);
+    let parts = [search(&model, &queue), search(&Topic, &topic)];
+    parts.into_iter().filter_map(Result::err).max_by_key(|refusal| refusal.is_certain()).map_or(Ok(()), Err)
+}
+
+/// All services of a node.
 pub const ALL: [Workload; 4] = [PAIRS, TUPLES, LOCKS, CHANNEL];
 
 /// One client: a name, a source of random numbers, and what it knows.
