@@ -56,6 +56,7 @@ mod retry;
 mod saga;
 mod services;
 mod spawn;
+mod supervisor;
 mod workflow;
 
 #[doc(hidden)]
@@ -76,7 +77,9 @@ pub use locator::ServiceLocator;
 pub use message::{Headers, Message, call_message, cast_message};
 pub use node::{Node, NodeBuilder};
 pub use plexspaces_actor::{
-    Behavior, BlobAccess, BlobInfo, HandlerKind, HttpRequest, HttpResponse, LogLevel, Objects, Outbound, Outgoing, Presigned, Schedule,
+    Behavior, BlobAccess, BlobInfo, HandlerKind, HttpRequest, HttpResponse, Level, LogLevel, Objects, Outbound, Outgoing, Presigned,
+    Schedule, SupervisionEvent,
+    supervision::{Restart, State as ChildState, Strategy},
 };
 pub use plexspaces_core::{Facet, FacetError, FacetRegistry, FacetSettings, FacetSpec, InterceptResult};
 pub use plexspaces_sdk_macros::{
@@ -89,12 +92,9 @@ pub use request_context::RequestContext;
 pub use retry::RetryPolicy;
 pub use saga::Saga;
 pub use serde_json::{Value, json};
-pub use services::blobs::Blobs;
 pub use services::channels::{Channel, ChannelMessage, Sending, Start, Subscriber};
-pub use services::election::Election;
-pub use services::groups::ProcessGroups;
 pub use services::kv::{KvChange, KvChanges, SharedKv};
-pub use services::locks::{Lock, Locks};
 pub use services::names::{Registering, Registry, RegistryEntry};
-pub use services::tuples::TupleSpace;
+pub use services::{blobs::Blobs, election::Election, groups::ProcessGroups, locks::Lock, locks::Locks, tuples::TupleSpace};
 pub use spawn::spawn_with_facets;
+pub use supervisor::{RunningSupervisor, Supervised, Supervisor};

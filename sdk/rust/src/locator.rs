@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use plexspaces_actor::{Address, Application, Facet, FacetRegistry, FacetSpec, Outbound, Runtime, SupervisorSpec, Target, TypeSpec};
+use plexspaces_actor::{
+    Address, Application, Facet, FacetRegistry, FacetSpec, Factory, Outbound, Runtime, SupervisorSpec, Target, TypeSpec,
+};
 use plexspaces_types as types;
 use plexspaces_types::{Clock, Code, Failure, Key, Name};
 use serde_json::Map;
 
 use crate::native::{Given, Native, NativeType};
 use crate::registry::{ActorRegistry, Registration};
-use crate::{Actor, ActorId, ActorRef, RequestContext};
+use crate::supervisor::TreeTypes;
+use crate::{Actor, ActorId, ActorRef, RequestContext, Supervisor};
 
 /// The services of one node.
 pub struct ServiceLocator {
@@ -208,24 +211,78 @@ impl ServiceLocator {
         if let Some(known) = scope.iter().find(|known| known.name == *type_name) {
             return Ok(known.clone());
         }
-        let Registration { info, version, maker, profile, has_init } =
-            self.registry.get(type_name.as_str()).unwrap_or_else(|_| registration());
-        let factory = Arc::new(NativeType::new(info, version, maker, has_init, self.clone()));
-        let known = Known { name: type_name.clone(), application: name("actor type", &format!("native.{type_name}"))?, factory };
-        let spec = TypeSpec { name: type_name.clone(), guest_type: type_name.to_string(), aliases: Vec::new(), profile };
-        self.runtime()?.resume(&Application {
-            tenant: ctx.tenant.clone(),
-            namespace: ctx.namespace.clone(),
-            name: known.application.clone(),
-            factory: known.factory.clone(),
-            channels: BTreeMap::new(),
-            earlier: Vec::new(),
-            outbound: self.outbound.clone(),
-            types: vec![spec],
-            supervisor: SupervisorSpec::new("root", Vec::new()),
-        })?;
+        let registration = self.registry.get(type_name.as_str()).unwrap_or_else(|_| registration());
+        let application = name("actor type", &format!("native.{type_name}"))?;
+        let (known, spec) = self.made(type_name, application.clone(), registration);
+        let supervisor = SupervisorSpec::new("root", Vec::new());
+        self.runtime()?.resume(&self.application(ctx, application, known.factory.clone(), vec![spec], supervisor))?;
         scope.push(known.clone());
         Ok(known)
+    }
+
+    fn made(self: &Arc<Self>, type_name: &Name, application: Name, registration: Registration) -> (Known, TypeSpec) {
+        let Registration { info, version, maker, profile, has_init } = registration;
+        let factory = Arc::new(NativeType::new(info, version, maker, has_init, self.clone()));
+        let spec = TypeSpec { name: type_name.clone(), guest_type: type_name.to_string(), aliases: Vec::new(), profile };
+        (Known { name: type_name.clone(), application, factory }, spec)
+    }
+
+    fn application(
+        &self,
+        ctx: &types::RequestContext,
+        name: Name,
+        factory: Arc<dyn Factory>,
+        types: Vec<TypeSpec>,
+        supervisor: SupervisorSpec,
+    ) -> Application {
+        let (tenant, namespace, outbound) = (ctx.tenant.clone(), ctx.namespace.clone(), self.outbound.clone());
+        Application { tenant, namespace, name, factory, channels: BTreeMap::new(), earlier: Vec::new(), outbound, types, supervisor }
+    }
+
+    /// Starts a supervision tree as an application of its own, to which the types of its actors belong.
+    pub(crate) async fn start_tree(
+        self: &Arc<Self>,
+        ctx: &types::RequestContext,
+        application: &Name,
+        tree: &Supervisor,
+    ) -> Result<(), Failure> {
+        let invalid = |why: String| Failure::new(Code::InvalidConfig, why).with_field("children");
+        let (mut made, mut specs) = (Vec::new(), Vec::new());
+        for actor_type in tree.types() {
+            let registration = self.registry.get(actor_type)?;
+            let (known, spec) = self.made(&name("actor type", actor_type)?, application.clone(), registration);
+            made.push(known);
+            specs.push(spec);
+        }
+        if made.is_empty() {
+            return Err(invalid(format!("the supervisor {application} has no actor: expected one at least")));
+        }
+        let spec = tree.spec(&|actor_type| self.registry.get(actor_type).map(|registration| registration.profile))?;
+        {
+            let mut types = self.types.lock();
+            let scope = types.entry((ctx.tenant.clone(), ctx.namespace.clone())).or_default();
+            if scope.iter().any(|known| known.application == *application) {
+                return Err(Failure::new(Code::Conflict, format!("a supervisor {application} runs already")).with_field("name"));
+            }
+            if let Some(known) = scope.iter().find(|known| made.iter().any(|other| other.name == known.name)) {
+                let message = format!("the type {} has or had actors in namespace {} before the supervisor", known.name, ctx.namespace);
+                return Err(Failure::new(Code::Conflict, message).with_field("children"));
+            }
+            scope.extend(made.iter().cloned());
+        }
+        let factory = TreeTypes::new(made.into_iter().map(|known| (known.name, known.factory)).collect());
+        let started = self.runtime()?.deploy(&self.application(ctx, application.clone(), Arc::new(factory), specs, spec)).await;
+        if started.is_err() {
+            self.forget_tree(&ctx.tenant, &ctx.namespace, application);
+        }
+        started
+    }
+
+    /// Forgets the types of a tree, so that others may have them.
+    pub(crate) fn forget_tree(&self, tenant: &Name, namespace: &Name, application: &Name) {
+        if let Some(scope) = self.types.lock().get_mut(&(tenant.clone(), namespace.clone())) {
+            scope.retain(|known| known.application != *application);
+        }
     }
 
     /// The parts of a name. A key may hold an `@`, so what stands behind one is a node only if it is this one.
@@ -266,7 +323,7 @@ fn target(id: &types::ActorId) -> Target<'_> {
     Target { name: id.actor_type.as_str(), key: Some(id.key.as_str()) }
 }
 
-fn name(what: &'static str, text: &str) -> Result<Name, Failure> {
+pub(crate) fn name(what: &'static str, text: &str) -> Result<Name, Failure> {
     Name::new(what, text).map_err(|error| Failure::invalid(what, error.to_string()))
 }
 

@@ -48,8 +48,7 @@ pub(crate) struct Given {
 
 impl NativeType {
     pub(crate) fn new(info: TypeInfo, version: u64, maker: Option<Maker>, has_init: bool, locator: Arc<ServiceLocator>) -> Self {
-        let sdk = Sdk { language: "rust".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
-        Self { description: Description { sdk, actors: vec![info] }, version, locator, maker, has_init, given: Mutex::default() }
+        Self { description: Description { sdk: sdk(), actors: vec![info] }, version, locator, maker, has_init, given: Mutex::default() }
     }
 
     /// Keeps a value until its actor is started.
@@ -102,6 +101,11 @@ impl Factory for NativeType {
     fn facets(&self, id: &types::ActorId) -> Vec<Box<dyn Facet>> {
         self.given.lock().get_mut(id).map(|given| std::mem::take(&mut given.facets)).unwrap_or_default()
     }
+}
+
+/// What the actors of this crate are written with.
+pub(crate) fn sdk() -> Sdk {
+    Sdk { language: "rust".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
 /// What each state machine answers that has no handler of this name.
