@@ -69,16 +69,16 @@ pub enum OnIncompatible {
 }
 
 /// The result of a deployment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Deployed {
-    /// What runs now.
+    /// What it made run.
     pub application: Application,
-    /// False when it replaced an earlier version, or was done before under the same token.
+    /// False when it replaced an earlier version.
     pub created: bool,
 }
 
 /// A deployed application.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Application {
     /// Who owns it.
     pub tenant: Name,
@@ -105,7 +105,7 @@ pub struct Application {
 }
 
 /// A version of an application that is kept for what began with it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EarlierVersion {
     /// Its version.
     pub version: String,
@@ -116,7 +116,7 @@ pub struct EarlierVersion {
 }
 
 /// How an application is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// It works.
     Running,
@@ -164,9 +164,9 @@ struct Entry {
 #[derive(Serialize, Deserialize)]
 struct Token {
     fingerprint: String,
-    namespace: Name,
-    app: Name,
     expires_ms: u64,
+    /// What a repetition is answered, whatever has become of the application since.
+    deployed: Deployed,
 }
 
 type AppKey = (Name, Name, Name);
@@ -232,7 +232,7 @@ impl Applications {
         if let Some(token) = &request.client_token
             && let Some(earlier) = self.earlier(tenant, token, &fingerprint).await?
         {
-            return Ok(Deployed { application: earlier, created: false });
+            return Ok(earlier);
         }
         let config = request.config.as_deref().map(AppConfig::parse).transpose().map_err(config_failure)?;
         let component = self.0.engine.load(request.wasm.clone()).await.map_err(component_failure)?;
@@ -274,11 +274,15 @@ impl Applications {
         }
         self.0.files.put(&digest, request.wasm.clone()).await?;
         let entry = Entry::new(record, running.clone());
-        let deployed = match self.0.runtime.deploy(&running).await {
-            Ok(()) => self.remember(&entry.record, request.client_token.as_deref(), fingerprint).await,
-            Err(failure) => Err(failure),
+        let created = previous.is_none();
+        let deployed = async {
+            self.0.runtime.deploy(&running).await?;
+            let deployed = Deployed { application: self.show(&entry).await?, created };
+            self.remember(&entry.record, request.client_token.as_deref(), fingerprint, &deployed).await?;
+            Ok(deployed)
         };
-        if let Err(failure) = deployed {
+        let deployed = deployed.await;
+        if deployed.is_err() {
             match previous.and_then(|previous| previous.running) {
                 Some(previous) => self.0.runtime.deploy(&previous).await?,
                 None => self.0.runtime.undeploy(&running.tenant, &running.namespace, &running.name).await.unwrap_or_else(|failure| {
@@ -286,16 +290,15 @@ impl Applications {
                 }),
             }
             self.forget_component(&digest).await;
-            return Err(failure);
+            return deployed;
         }
         let replaced = self.0.entries.write().insert(key, entry.clone());
         if let Some(replaced) = &replaced {
             self.forget_components(&replaced.record).await;
         }
         self.0.runtime.earlier_ended().notify_one();
-        let created = replaced.is_none();
         tracing::info!(app = %entry.record.app, namespace = %entry.record.namespace, version = %entry.record.version, created, "deployed");
-        Ok(Deployed { application: self.show(&entry).await?, created })
+        deployed
     }
 
     /// Removes an application. Messages that its actors have accepted are handled; what its durable actors stored stays for a later
@@ -445,7 +448,7 @@ impl Applications {
     }
 
     /// The result of an earlier deployment with this token.
-    async fn earlier(&self, tenant: &Name, token: &str, fingerprint: &str) -> Result<Option<Application>, Failure> {
+    async fn earlier(&self, tenant: &Name, token: &str, fingerprint: &str) -> Result<Option<Deployed>, Failure> {
         let Some(value) = self.0.store.get(&partition(), &token_key(tenant, token)).await? else { return Ok(None) };
         let unreadable = |error| Failure::new(Code::StorageFailed, format!("the record of a token is unreadable: {error}"));
         let stored: Token = serde_json::from_slice(&value).map_err(unreadable)?;
@@ -453,13 +456,14 @@ impl Applications {
             return Ok(None);
         }
         if stored.fingerprint != fingerprint {
-            let message = format!("client_token was used for another deployment, that of {}/{}", stored.namespace, stored.app);
+            let Application { namespace, app, .. } = stored.deployed.application;
+            let message = format!("client_token was used for another deployment, that of {namespace}/{app}");
             return Err(Failure::new(Code::Conflict, message).with_field("client_token"));
         }
-        Ok(self.get(tenant, Some(stored.namespace.as_str()), stored.app.as_str()).await.ok())
+        Ok(Some(stored.deployed))
     }
 
-    async fn remember(&self, record: &Record, token: Option<&str>, fingerprint: String) -> Result<(), Failure> {
+    async fn remember(&self, record: &Record, token: Option<&str>, fingerprint: String, deployed: &Deployed) -> Result<(), Failure> {
         let encode = |error: serde_json::Error| Failure::new(Code::Internal, error.to_string());
         let now = self.0.config.clock.now_ms();
         let mut batch = Batch::new(partition());
@@ -473,7 +477,7 @@ impl Applications {
                 }
             }
             let expires_ms = now.saturating_add(TOKEN_RETENTION_MS);
-            let stored = Token { fingerprint, namespace: record.namespace.clone(), app: record.app.clone(), expires_ms };
+            let stored = Token { fingerprint, expires_ms, deployed: deployed.clone() };
             batch.put(token_key(&record.tenant, token), serde_json::to_vec(&stored).map_err(encode)?);
         }
         Ok(self.0.store.commit(batch).await?)
