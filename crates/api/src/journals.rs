@@ -12,7 +12,7 @@ use plexspaces_types::{Failure, Name, Payload, RequestContext};
 use serde_json::Value;
 use tonic::{Request, Response, Status};
 
-use crate::actors::{DEFAULT_TIMEOUT, caller};
+use crate::actors::{DEFAULT_TIMEOUT, about, caller};
 use crate::applications::timestamp;
 use crate::auth::{self, Caller};
 use crate::error::status;
@@ -95,14 +95,17 @@ impl Api {
         let entry = request.entry.and_then(|entry| usize::try_from(entry).ok());
         let payload = request.payload.map(given).transpose()?;
         let runtime = &self.0.services.runtime;
-        let fork = runtime.fork(&ctx, target, moment, entry, payload, &request.new_actor_id).await?;
+        let fork = runtime.fork(&ctx, target, moment, entry, payload, &request.new_actor_id).await;
+        let made = Target { key: Some(&request.new_actor_id), ..target };
+        let fork = fork.map_err(|failure| about(failure, "actors", &ctx, made))?;
         Ok(v1::ForkActorResponse { actor_id: fork.to_string() })
     }
 
     async fn order(&self, caller: &Caller, scope: (&str, &str), workflow: (&str, &str), order: &str) -> Result<(), Failure> {
         let ctx = context(caller, scope.0, scope.1)?;
         let target = target(workflow.0, workflow.1)?;
-        self.0.services.runtime.order_workflow(&ctx, target, order).await
+        let ordered = self.0.services.runtime.order_workflow(&ctx, target, order).await;
+        ordered.map_err(|failure| about(failure, "workflows", &ctx, target))
     }
 
     async fn runs(&self, request: &v1::ListWorkflowsRequest) -> Result<v1::ListWorkflowsResponse, Failure> {
@@ -141,7 +144,8 @@ impl WorkflowService for Api {
         let id = if request.workflow_id.is_empty() { &generated } else { &request.workflow_id };
         let target = target(&request.actor_type, id).map_err(status)?;
         let input = request.input.map_or_else(|| Ok(Payload::empty()), given).map_err(status)?;
-        self.0.services.runtime.start_workflow(&ctx, target, input, request.run_timeout_ms).await.map_err(status)?;
+        let started = self.0.services.runtime.start_workflow(&ctx, target, input, request.run_timeout_ms).await;
+        started.map_err(|failure| status(about(failure, "workflows", &ctx, target)))?;
         let mut response = self.run(&ctx, target).await.map(Response::new).map_err(status)?;
         response.extensions_mut().insert(HttpStatus(StatusCode::ACCEPTED));
         Ok(response)

@@ -284,3 +284,5 @@ fn error_schema() -> Value {
         },
     })
 }
+            "resource": { "type": "string", "description": "Of a conflict: what it is with, such as `kv/greeting`." },
+            "current_version": { "type": "string", "description": "The version of the resource now, for `If-Match`." },

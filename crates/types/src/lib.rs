@@ -15,7 +15,7 @@ mod suggestion;
 pub use clock::Clock;
 pub use code::{Code, ErrorType};
 pub use context::{RequestContext, TraceContext};
-pub use failure::Failure;
+pub use failure::{Failure, Resource};
 pub use id::{ActorId, Identity, InvalidName, Key, Name};
 pub use message::{Message, MessageKind, Payload};
 pub use suggestion::suggestion;
