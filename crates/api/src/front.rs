@@ -218,14 +218,14 @@ impl Front {
         let link = binding.method.signed.filter(|_| crate::blobs::is_signed(parts.uri.query()));
         let (caller, _permit) = self.admit(binding.method, parts, trace, link.map(|access| (access, params)))?;
         body.admit((binding.method.body_limit)(&self.api.0.limits), &parts.headers)?;
-        check_conditions(parts)?;
+        check_conditions(parts, &binding.input)?;
         let incoming = Incoming { parts, params, body, caller, request_id };
         match binding.call.as_ref() {
             Call::Hook(hook) => hook(&self.api, incoming).await,
             Call::Unary(call) => {
                 let request = transcode::message(binding.input.clone(), &binding.rule, binding.method, incoming).await?;
                 let response = call(request).await.map_err(|status| error::failure(&status))?;
-                transcode::response(&binding.rule, response)
+                transcode::response(&binding.rule, binding.method, response)
             }
             Call::Streaming(call) => {
                 let upgrade = if socket::is_asked(&parts.headers) { Some(socket::upgrade(parts).await?) } else { None };
@@ -297,10 +297,12 @@ impl Front {
 }
 
 /// A condition that is not looked at must not let through what it was to prevent.
-fn check_conditions(parts: &Parts) -> Result<(), Failure> {
-    let is_write = !matches!(parts.method, Verb::GET | Verb::OPTIONS);
-    match [IF_MATCH, IF_NONE_MATCH].iter().find(|name| is_write && parts.headers.contains_key(*name)) {
-        Some(name) => Err(Failure::invalid(name.as_str(), format!("{} does not support the header {name}", parts.method))),
+fn check_conditions(parts: &Parts, input: &MessageDescriptor) -> Result<(), Failure> {
+    // Who reads unless he has it already loses nothing by reading it again.
+    let is_harmless = |name: &HeaderName| *name == IF_NONE_MATCH && parts.method == Verb::GET;
+    let given = [IF_MATCH, IF_NONE_MATCH].into_iter().find(|name| parts.headers.contains_key(name) && !is_harmless(name));
+    match given.filter(|_| input.get_field_by_name(transcode::CONDITION).is_none()) {
+        Some(name) => Err(Failure::invalid(name.as_str(), format!("{} does not support the header {name} here", parts.method))),
         None => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ use plexspaces_proto::v1::workflow_service_server::WorkflowService;
 use plexspaces_proto::{json, v1};
 use plexspaces_types::{Failure, Name, Payload, RequestContext};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status};
 
 use crate::actors::{DEFAULT_TIMEOUT, about, caller};
@@ -19,7 +20,7 @@ use crate::error::status;
 use crate::facets::target;
 use crate::page::{self, List};
 use crate::services::Api;
-use crate::transcode::HttpStatus;
+use crate::transcode::{HttpStatus, check_key};
 
 #[tonic::async_trait]
 impl JournalService for Api {
@@ -140,7 +141,11 @@ impl WorkflowService for Api {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let ctx = context(&caller, &request.tenant_id, &request.namespace).map_err(status)?;
-        let generated = caller.trace.trace_id_text();
+        if let Some(token) = &request.client_token {
+            check_key("client_token", token.as_bytes()).map_err(status)?;
+        }
+        let of_token = |token: &String| format!("{:x}", Sha256::digest(token)).split_at(32).0.to_owned();
+        let generated = request.client_token.as_ref().map_or_else(|| caller.trace.trace_id_text(), of_token);
         let id = if request.workflow_id.is_empty() { &generated } else { &request.workflow_id };
         let target = target(&request.actor_type, id).map_err(status)?;
         let input = request.input.map_or_else(|| Ok(Payload::empty()), given).map_err(status)?;

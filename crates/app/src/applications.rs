@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use plexspaces_actor::{self as actor, Limits, Runtime, TypeInfo, to_the_end};
 use plexspaces_store::{Batch, Partition, Range, Store};
-use plexspaces_types::{ActorId, Clock, Code, Failure, Name};
+use plexspaces_types::{ActorId, Clock, Code, Condition, Failure, Name};
 use plexspaces_wasm::Engine;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -54,6 +54,8 @@ pub struct Deploy {
     pub client_token: Option<String>,
     /// What becomes of runs under way that would not go on as they began.
     pub on_incompatible: OnIncompatible,
+    /// What must be true of the application so far; its version is the `etag`.
+    pub if_match: Option<Condition>,
 }
 
 /// What becomes of runs under way that a new version would not carry on as they began.
@@ -102,6 +104,8 @@ pub struct Application {
     pub deployed_at_ms: u64,
     /// The versions before it with which something goes on.
     pub earlier: Vec<EarlierVersion>,
+    /// Another one for each component, configuration, version or name of its type.
+    pub etag: String,
 }
 
 /// A version of an application that is kept for what began with it.
@@ -259,6 +263,10 @@ impl Applications {
         };
         let key = record.key();
         let previous = self.0.entries.read().get(&key).cloned();
+        let etag = previous.as_ref().map(|previous| previous.record.etag());
+        if let Some(condition) = &request.if_match {
+            condition.check(&record.path(), etag.as_deref())?;
+        }
         if let Some(previous) = &previous {
             record.earlier = previous.earlier_than(&digest, request.on_incompatible);
             running.earlier = self.earlier_versions(&record).await;
@@ -269,14 +277,15 @@ impl Applications {
                 ));
             }
             if previous.record.digest != digest {
-                self.check_upgrade(&running, request.on_incompatible).await?;
+                let checked = self.check_upgrade(&running, request.on_incompatible).await;
+                checked.map_err(|failure| failure.with_resource(record.path(), etag))?;
             }
         }
         self.0.files.put(&digest, request.wasm.clone()).await?;
         let entry = Entry::new(record, running.clone());
         let created = previous.is_none();
         let deployed = async {
-            self.0.runtime.deploy(&running).await?;
+            self.0.runtime.deploy(&running).await.map_err(|failure| failure.with_resource(entry.record.path(), None))?;
             let deployed = Deployed { application: self.show(&entry).await?, created };
             self.remember(&entry.record, request.client_token.as_deref(), fingerprint, &deployed).await?;
             Ok(deployed)
@@ -303,14 +312,17 @@ impl Applications {
 
     /// Removes an application. Messages that its actors have accepted are handled; what its durable actors stored stays for a later
     /// deployment under the same names. Names in the registry, tuples `["svc", name, actor]` and subscriptions of its actors are removed.
-    pub async fn undeploy(&self, tenant: &Name, namespace: Option<&str>, app: &str) -> Result<(), Failure> {
+    pub async fn undeploy(&self, tenant: &Name, namespace: Option<&str>, app: &str, condition: Option<Condition>) -> Result<(), Failure> {
         let (own, tenant, namespace, app) = (self.clone(), tenant.clone(), namespace.map(str::to_owned), app.to_owned());
-        to_the_end(async move { own.undeploy_whole(&tenant, namespace.as_deref(), &app).await }).await
+        to_the_end(async move { own.undeploy_whole(&tenant, namespace.as_deref(), &app, condition).await }).await
     }
 
-    async fn undeploy_whole(&self, tenant: &Name, namespace: Option<&str>, app: &str) -> Result<(), Failure> {
+    async fn undeploy_whole(&self, tenant: &Name, namespace: Option<&str>, app: &str, condition: Option<Condition>) -> Result<(), Failure> {
         let _changing = self.0.changing.lock().await;
         let entry = self.find(tenant, namespace, app)?;
+        if let Some(condition) = condition {
+            condition.check(&entry.record.path(), Some(&entry.record.etag()))?;
+        }
         let mut batch = Batch::new(partition());
         batch.delete(entry.record.store_key());
         self.0.store.commit(batch).await?;
@@ -397,6 +409,7 @@ impl Applications {
         let record = entry.record.clone();
         let (status, earlier) = (self.status(entry), self.show_earlier(entry).await?);
         Ok(Application {
+            etag: record.etag(),
             tenant: record.tenant,
             namespace: record.namespace,
             app: record.app,
@@ -458,7 +471,9 @@ impl Applications {
         if stored.fingerprint != fingerprint {
             let Application { namespace, app, .. } = stored.deployed.application;
             let message = format!("client_token was used for another deployment, that of {namespace}/{app}");
-            return Err(Failure::new(Code::Conflict, message).with_field("client_token"));
+            let path = format!("applications/{namespace}/{app}");
+            let etag = self.0.entries.read().get(&(tenant.clone(), namespace, app)).map(|entry| entry.record.etag());
+            return Err(Failure::new(Code::Conflict, message).with_field("client_token").with_resource(path, etag));
         }
         Ok(Some(stored.deployed))
     }
@@ -502,6 +517,16 @@ impl Record {
         self.earlier.iter().map(|earlier| earlier.digest.as_str()).chain([self.digest.as_str()])
     }
 
+    /// What errors call it.
+    fn path(&self) -> String {
+        format!("applications/{}/{}", self.namespace, self.app)
+    }
+
+    fn etag(&self) -> String {
+        let deployed = serde_json::json!([self.digest, self.config, self.version, self.actor_type]);
+        format!("{:x}", Sha256::digest(deployed.to_string()))
+    }
+
     fn store_key(&self) -> Vec<u8> {
         format!("app/{}/{}/{}", self.tenant, self.namespace, self.app).into_bytes()
     }
@@ -533,9 +558,9 @@ fn token_key(tenant: &Name, token: &str) -> Vec<u8> {
 
 /// What tells one deployment from another under the same token.
 fn fingerprint(request: &Deploy) -> String {
-    let Deploy { namespace, app, actor_type, wasm, config, version, client_token: _, on_incompatible: _ } = request;
+    let Deploy { namespace, app, actor_type, wasm, config, version, client_token: _, on_incompatible: _, if_match } = request;
     let digest = format!("{:x}", Sha256::digest(wasm));
-    serde_json::json!([namespace, app, actor_type, digest, config, version]).to_string()
+    serde_json::json!([namespace, app, actor_type, digest, config, version, if_match]).to_string()
 }
 
 pub(crate) fn component_failure(error: plexspaces_wasm::Error) -> Failure {

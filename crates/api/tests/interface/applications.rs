@@ -178,7 +178,7 @@ async fn a_deployment_whose_client_hangs_up_is_done_to_its_end() {
     assert!(futures::poll!(&mut deploying).is_pending());
     drop(deploying);
     tokio::time::timeout(Duration::from_secs(60), is_there(true)).await.unwrap();
-    let mut undeploying = Box::pin(applications.undeploy(&tenant, None, "shop"));
+    let mut undeploying = Box::pin(applications.undeploy(&tenant, None, "shop", None));
     assert!(futures::poll!(&mut undeploying).is_pending());
     drop(undeploying);
     tokio::time::timeout(Duration::from_secs(60), is_there(false)).await.unwrap();

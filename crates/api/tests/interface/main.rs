@@ -5,6 +5,7 @@
 mod applications;
 mod auth;
 mod blobs;
+mod conditions;
 mod connections;
 mod errors;
 mod facets;
