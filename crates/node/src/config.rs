@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 
 mod brokers;
+mod effective;
 
 pub use brokers::{ClusterSecret, NatsConfig, RedisConfig, UdpConfig};
 
