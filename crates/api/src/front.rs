@@ -12,7 +12,7 @@ use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderName, IF_MATCH, IF_
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method as Verb, Request, Response};
 use matchit::Params;
-use metrics::{SharedString, counter, histogram};
+use metrics::{SharedString, Unit, counter, histogram};
 use plexspaces_actor::{BlobAccess, traced};
 use plexspaces_proto::dynamic::DynamicCodec;
 use plexspaces_proto::v1::actor_service_server::ActorServiceServer;
@@ -103,6 +103,8 @@ pub fn router(services: Services, config: &Config) -> Result<axum::Router, Error
 
 impl Front {
     fn new(services: Services, config: &Config) -> Result<Self, Error> {
+        metrics::describe_counter!("plexspaces_http_requests_total", Unit::Count, "Requests to the interface");
+        metrics::describe_histogram!("plexspaces_http_request_seconds", Unit::Seconds, "How long requests to the interface took");
         let pool = pool()?;
         let openapi = openapi::document()?.to_string().into();
         let pages = Pages::new(config.page_key.clone(), config.clock.clone());
