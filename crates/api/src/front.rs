@@ -39,7 +39,7 @@ use crate::routes::Routes;
 use crate::rules::{Rule, RuleBody, methods, pool, rules};
 use crate::services::{Api, Services, Shared};
 use crate::transcode::{self, Incoming};
-use crate::{error, openapi, routes, socket};
+use crate::{error, openapi, routes, socket, standard};
 
 /// What a gRPC message may be larger than the bytes that it carries.
 const ENVELOPE: usize = 64 << 10;
@@ -110,7 +110,8 @@ impl Front {
         let pages = Pages::new(config.page_key.clone(), config.clock.clone());
         let api = Api(Arc::new(Shared { services, auth: Auth::new(&config.auth), pages, limits: config.limits, openapi }));
         let mut calls = calls(&api, pool)?;
-        let mut grpc_methods = HashMap::new();
+        let standard = standard::METHODS.iter().map(|(path, method)| ((*path).to_owned(), GrpcMethod { method, dynamic: None }));
+        let mut grpc_methods: HashMap<String, GrpcMethod> = standard.collect();
         let mut routes: Vec<Route> = Vec::new();
         for descriptor in methods(pool) {
             let name = descriptor.full_name();
@@ -146,8 +147,8 @@ impl Front {
             .add_service(FacetServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
             .add_service(JournalServiceServer::new(api.clone()).max_decoding_message_size(payloads))
             .add_service(WorkflowServiceServer::new(api.clone()).max_decoding_message_size(payloads))
-            .add_service(SystemServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
-            .into_axum_router();
+            .add_service(SystemServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)));
+        let grpc = standard::add(&api, grpc)?.into_axum_router();
         Ok(Self { api, routes: Routes::new(routes)?, grpc, grpc_methods })
     }
 

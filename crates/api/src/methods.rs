@@ -75,8 +75,8 @@ const CONTROL: Method = Method {
     version: None,
     operation: None,
 };
-const SYSTEM: Method = Method { while_starting: true, ..CONTROL };
-const PUBLIC: Method = Method { public: true, quiet: true, ..SYSTEM };
+pub(crate) const SYSTEM: Method = Method { while_starting: true, ..CONTROL };
+pub(crate) const PUBLIC: Method = Method { public: true, quiet: true, ..SYSTEM };
 
 /// Every method of the contract.
 pub(crate) const METHODS: &[Method] = &[

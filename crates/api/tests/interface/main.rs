@@ -14,5 +14,6 @@ mod invoke;
 mod links;
 mod services;
 mod sockets;
+mod standard;
 mod support;
 mod system;
