@@ -54,6 +54,8 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ("redis", &["store-remote", "channel-remote"]),
     ("rustls", &["trust", "store-remote", "channel-remote"]),
     ("tonic", &["proto", "api", "client"]),
+    ("tonic-health", &["api"]),
+    ("tonic-reflection", &["api"]),
 ];
 
 pub(crate) fn run() -> Result<()> {

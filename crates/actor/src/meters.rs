@@ -89,9 +89,6 @@ impl Meters {
     /// The series of a type. They stay when the type goes, as Prometheus wants it.
     pub(crate) fn of(&self, namespace: &Name, application: &Name, actor_type: &Name) -> Arc<Meter> {
         let mut by_type = self.by_type.lock();
-        if by_type.is_empty() {
-            describe();
-        }
         let key = (namespace.clone(), application.clone(), actor_type.clone());
         if let Some(meter) = by_type.get(&key) {
             return meter.clone();
@@ -126,13 +123,19 @@ impl Meters {
     }
 }
 
-fn describe() {
+/// What the metrics of this crate are, for those who read them.
+pub(crate) fn describe() {
     metrics::describe_counter!("plexspaces_actor_messages_total", Unit::Count, "Messages by what came of them");
     metrics::describe_counter!("plexspaces_actor_restarts_total", Unit::Count, "Actors that were started again after an end");
     metrics::describe_histogram!("plexspaces_actor_turn_seconds", Unit::Seconds, "From a turn's beginning to its commit");
     metrics::describe_gauge!("plexspaces_actor_count", Unit::Count, "Actors on this node");
     metrics::describe_gauge!("plexspaces_actor_mailbox_depth", Unit::Count, "Messages that wait for actors");
     metrics::describe_gauge!("plexspaces_actor_memory_bytes", Unit::Bytes, "Memory that the code of actors holds");
+    metrics::describe_gauge!("plexspaces_actors", Unit::Count, "Actors on this node");
+    metrics::describe_counter!("plexspaces_actor_evictions_total", Unit::Count, "Actors that left memory to make room for others");
+    metrics::describe_counter!("plexspaces_dead_letters_total", Unit::Count, "Messages that were given up");
+    metrics::describe_counter!("plexspaces_facet_calls_total", Unit::Count, "Messages through the facet metrics, by what came of them");
+    metrics::describe_histogram!("plexspaces_facet_call_seconds", Unit::Seconds, "How long these messages took");
 }
 
 #[cfg(test)]

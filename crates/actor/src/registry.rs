@@ -279,7 +279,8 @@ impl Registry {
                 "the name {name:?} in namespace {} belongs to application {}: undeploy it or choose another name",
                 application.namespace, kind.application.name
             );
-            return Err(Failure::new(Code::Conflict, message).with_field("actor_type"));
+            let owner = format!("applications/{}/{}", application.namespace, kind.application.name);
+            return Err(Failure::new(Code::Conflict, message).with_field("actor_type").with_resource(owner, None));
         }
         let retired = scope.remove(&application.name);
         let seats =

@@ -183,6 +183,7 @@ impl Runtime {
     /// A runtime without applications.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        crate::meters::describe();
         Self(Arc::new(Inner {
             registry: Registry::default(),
             cells: Directory::new(SHARDS),

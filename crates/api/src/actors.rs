@@ -7,7 +7,7 @@ use plexspaces_proto::google::api::HttpBody;
 use plexspaces_proto::v1::actor_service_server::ActorService;
 use plexspaces_proto::v1::invoke_actor_response::Outcome;
 use plexspaces_proto::v1::{self, Accepted, InvokeActorRequest, InvokeActorResponse};
-use plexspaces_types::{Code, Failure, Key, Payload};
+use plexspaces_types::{Code, Failure, Key, Payload, RequestContext};
 use tonic::{Response, Status};
 
 use crate::auth::Caller;
@@ -52,11 +52,12 @@ impl Api {
         let target = Target { name, key };
         let runtime = &self.0.services.runtime;
         let operation = if operation.is_empty() { runtime.unnamed(&ctx, target)?.to_owned() } else { operation };
+        let about = |failure: Failure| about(failure, "actors", &ctx, target);
         if invocation.call {
-            return runtime.ask(&ctx, target, Request { operation, payload, idempotency_key }).await.map(Ok);
+            return runtime.ask(&ctx, target, Request { operation, payload, idempotency_key }).await.map(Ok).map_err(about);
         }
         let message_id = idempotency_key.clone().unwrap_or_else(|| caller.trace.trace_id_text());
-        runtime.tell(&ctx, target, Request { operation, payload, idempotency_key }).await?;
+        runtime.tell(&ctx, target, Request { operation, payload, idempotency_key }).await.map_err(about)?;
         Ok(Err(Accepted { status: "accepted".to_owned(), message_id }))
     }
 }
@@ -75,6 +76,12 @@ impl ActorService for Api {
         };
         Ok(Response::new(InvokeActorResponse { outcome: Some(outcome) }))
     }
+}
+
+/// A conflict names the actor that it is with.
+pub(crate) fn about(failure: Failure, collection: &str, ctx: &RequestContext, target: Target<'_>) -> Failure {
+    let name = [Some(collection), Some(ctx.namespace.as_str()), Some(target.name), target.key];
+    failure.with_resource(name.into_iter().flatten().collect::<Vec<_>>().join("/"), None)
 }
 
 /// Who sent a request; it is always known by the time that a service is called.

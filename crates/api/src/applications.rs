@@ -6,7 +6,7 @@ use plexspaces_app::{Application, Deploy, EarlierVersion, OnIncompatible, Status
 use plexspaces_proto::json;
 use plexspaces_proto::v1::application_service_server::ApplicationService;
 use plexspaces_proto::v1::{self, ApplicationStatus, handler};
-use plexspaces_types::Failure;
+use plexspaces_types::{Condition, Failure};
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
@@ -39,6 +39,7 @@ impl ApplicationService for Api {
             version: request.version,
             client_token: request.client_token,
             on_incompatible: on_incompatible(request.on_incompatible.as_deref()).map_err(status)?,
+            if_match: request.if_match.map(Condition::from),
         };
         let deployed = self.0.services.applications.deploy(&tenant, deploy).await.map_err(status)?;
         let created = deployed.created;
@@ -55,7 +56,8 @@ impl ApplicationService for Api {
     ) -> Result<Response<v1::UndeployApplicationResponse>, Status> {
         let request = request.into_inner();
         let tenant = auth::name("tenant_id", &request.tenant_id).map_err(status)?;
-        self.0.services.applications.undeploy(&tenant, request.namespace.as_deref(), &request.app).await.map_err(status)?;
+        let condition = request.if_match.map(Condition::from);
+        self.0.services.applications.undeploy(&tenant, request.namespace.as_deref(), &request.app, condition).await.map_err(status)?;
         Ok(Response::new(v1::UndeployApplicationResponse {}))
     }
 
@@ -125,6 +127,7 @@ fn application(application: Application) -> v1::Application {
         actor_ids: application.actor_ids,
         deployed_at: Some(timestamp(application.deployed_at_ms)),
         status_reason,
+        etag: application.etag,
         earlier_versions: application.earlier.into_iter().map(earlier_version).collect(),
     }
 }

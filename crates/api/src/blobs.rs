@@ -15,7 +15,7 @@ use plexspaces_actor::{BlobAccess, BlobInfo, BlobLink, Content, Presigned};
 use plexspaces_proto::google::api::HttpBody;
 use plexspaces_proto::v1;
 use plexspaces_proto::v1::blob_service_server::BlobService;
-use plexspaces_types::{Failure, RequestContext};
+use plexspaces_types::{Condition, Failure, RequestContext};
 use tonic::{Request, Status, Streaming};
 
 use crate::actors::caller;
@@ -25,7 +25,7 @@ use crate::error::status;
 use crate::methods::Parameter;
 use crate::page::{self, List};
 use crate::services::Api;
-use crate::transcode::{Incoming, decode, pairs, plain};
+use crate::transcode::{Incoming, condition, decode, pairs, plain, tag};
 
 const OCTETS: &str = "application/octet-stream";
 
@@ -67,7 +67,8 @@ impl BlobService for Api {
         let broken = |error: Status| Failure::invalid("content", format!("the stream ended: {}", error.message()));
         let rest = messages.map_ok(|message| message.content.unwrap_or_default().data).map_err(broken);
         let content: Content = stream::once(async { Ok(data) }).chain(rest).boxed();
-        let written = self.0.services.runtime.put_blob(&ctx, &first.name, media(&content_type), content).await;
+        let condition = first.if_match.map(Condition::from);
+        let written = self.0.services.runtime.put_blob(&ctx, &first.name, media(&content_type), content, condition.as_ref()).await;
         written.map(|info| tonic::Response::new(shown(info))).map_err(status)
     }
 
@@ -107,7 +108,8 @@ impl BlobService for Api {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let ctx = caller.context(&request.tenant_id, &request.namespace).map_err(status)?;
-        let deleted = self.0.services.runtime.delete_blob(&ctx, &request.name).await.map_err(status)?;
+        let condition = request.if_match.map(Condition::from);
+        let deleted = self.0.services.runtime.delete_blob(&ctx, &request.name, condition.as_ref()).await.map_err(status)?;
         Ok(tonic::Response::new(v1::DeleteBlobResponse { deleted }))
     }
 
@@ -144,9 +146,13 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
     if parts.method == Method::PUT {
         let given = parts.headers.get(CONTENT_TYPE).map_or(Ok(""), |kind| kind.to_str());
         let given = given.map_err(|_| Failure::invalid("content_type", "the header Content-Type is not ASCII"))?;
-        let written = runtime.put_blob(&ctx, &name, media(given), body.stream().boxed()).await?;
+        let condition = condition(&parts.headers)?.map(Condition::from);
+        let written = runtime.put_blob(&ctx, &name, media(given), body.stream().boxed(), condition.as_ref()).await?;
+        let tag = tag(&written.sha256)?;
         let shown = plexspaces_proto::to_json("plexspaces.v1.Blob", &shown(written)).unwrap_or_default();
-        return Ok(plain(StatusCode::OK, None, shown.to_string().into()));
+        let mut response = plain(StatusCode::OK, None, shown.to_string().into());
+        response.headers_mut().insert(ETAG, tag);
+        return Ok(response);
     }
     let part = |size| {
         if asked.offset == 0 && asked.length.is_none() { range(&parts.headers, size) } else { Part::Whole }
@@ -157,11 +163,11 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
         Part::Beyond => (0, Some(0)),
     };
     let (info, read, content) = runtime.get_blob_part(&ctx, &name, chosen).await?;
-    let tag = format!("\"{}\"", info.sha256);
+    let tag = tag(&info.sha256)?;
     if has(&parts.headers, &tag) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response.headers_mut().extend(HeaderValue::try_from(tag).map(|tag| (ETAG, tag)));
+        response.headers_mut().insert(ETAG, tag);
         return Ok(response);
     }
     let part = part(info.size);
@@ -170,10 +176,10 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
     }
     let mut response = Response::new(Body::from_stream(content));
     let headers = response.headers_mut();
+    headers.insert(ETAG, tag);
     let mut set = |name, value: String| HeaderValue::try_from(value).map(|value| drop(headers.insert(name, value)));
     let sent = set(CONTENT_TYPE, media(&info.content_type).to_owned())
         .and_then(|()| set(CONTENT_LENGTH, (read.end - read.start).to_string()))
-        .and_then(|()| set(ETAG, tag))
         .and_then(|()| set(ACCEPT_RANGES, "bytes".to_owned()))
         .and_then(|()| set(CACHE_CONTROL, "no-store".to_owned()))
         // What somebody has written is shown as nothing but what it says it is, and is no page of the node.
@@ -193,9 +199,9 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
 }
 
 /// Whether a client says that it has what this tag stands for.
-fn has(headers: &http::HeaderMap, tag: &str) -> bool {
+fn has(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok()).flat_map(|tags| tags.split(','));
-    tags.map(|other| other.trim().trim_start_matches("W/")).any(|other| other == "*" || other == tag)
+    tags.map(|other| other.trim().trim_start_matches("W/")).any(|other| other == "*" || other == *tag)
 }
 
 /// Whether a request comes with a signed link.

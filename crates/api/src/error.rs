@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use plexspaces_types::{Code, Failure};
 use serde::Serialize;
 use tonic::Status;
+
+/// What is written as `%` and two digits in metadata, as in `grpc-message`.
+const METADATA: &AsciiSet = &CONTROLS.add(b'%');
 
 #[derive(Serialize)]
 struct ErrorBody<'a> {
@@ -21,6 +25,10 @@ struct ErrorBody<'a> {
     retry_after_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     field_violations: Option<[Violation<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    current_version: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -39,6 +47,8 @@ pub(crate) fn json(failure: &Failure, request_id: &str) -> String {
         retryable: failure.code.retryable(),
         retry_after_seconds: retry_after(failure),
         field_violations: failure.field.as_deref().map(|field| [Violation { field, description: &failure.message }]),
+        resource: failure.resource.as_ref().map(|resource| resource.name.as_str()),
+        current_version: failure.resource.as_ref().and_then(|resource| resource.current_version.as_deref()),
     };
     // A struct of strings and numbers always serialises.
     serde_json::to_string(&body).unwrap_or_default()
@@ -61,6 +71,13 @@ pub(crate) fn status(failure: Failure) -> Status {
     headers.insert("reason", HeaderValue::from_static(failure.code.name()));
     if let Some(field) = failure.field.as_deref().and_then(|field| HeaderValue::from_str(field).ok()) {
         headers.insert("field", field);
+    }
+    if let Some(resource) = &failure.resource {
+        // Names have any characters, and metadata those of ASCII.
+        let texts = [("resource", Some(resource.name.as_str())), ("current-version", resource.current_version.as_deref())];
+        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, utf8_percent_encode(text?, METADATA).to_string())));
+        let texts = texts.filter_map(|(name, text)| Some((HeaderName::from_static(name), HeaderValue::try_from(text).ok()?)));
+        headers.extend(texts);
     }
     add_headers(&failure, &mut headers);
     let metadata = tonic::metadata::MetadataMap::from_headers(headers);

@@ -6,7 +6,7 @@ use plexspaces_proto::{json, v1};
 use plexspaces_types::{Failure, Key};
 use tonic::{Request, Response, Status};
 
-use crate::actors::caller;
+use crate::actors::{about, caller};
 use crate::error::status;
 use crate::services::Api;
 
@@ -33,7 +33,8 @@ impl FacetService for Api {
         let target = target(&request.actor_type, &request.actor_id).map_err(status)?;
         let config = json::to_object(request.config.unwrap_or_default()).map_err(|error| status(Failure::invalid("config", error)))?;
         let spec = FacetSpec { name: request.r#type, priority: request.priority, config };
-        let replaced = self.0.services.runtime.attach_facet(&ctx, target, spec).await.map_err(status)?;
+        let about = |failure| status(about(failure, "actors", &ctx, target));
+        let replaced = self.0.services.runtime.attach_facet(&ctx, target, spec).await.map_err(about)?;
         Ok(Response::new(v1::AttachFacetResponse { replaced }))
     }
 

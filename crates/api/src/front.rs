@@ -12,7 +12,7 @@ use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderName, IF_MATCH, IF_
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method as Verb, Request, Response};
 use matchit::Params;
-use metrics::{SharedString, counter, histogram};
+use metrics::{SharedString, Unit, counter, histogram};
 use plexspaces_actor::{BlobAccess, traced};
 use plexspaces_proto::dynamic::DynamicCodec;
 use plexspaces_proto::v1::actor_service_server::ActorServiceServer;
@@ -39,7 +39,7 @@ use crate::routes::Routes;
 use crate::rules::{Rule, RuleBody, methods, pool, rules};
 use crate::services::{Api, Services, Shared};
 use crate::transcode::{self, Incoming};
-use crate::{error, openapi, routes, socket};
+use crate::{error, openapi, routes, socket, standard};
 
 /// What a gRPC message may be larger than the bytes that it carries.
 const ENVELOPE: usize = 64 << 10;
@@ -103,12 +103,15 @@ pub fn router(services: Services, config: &Config) -> Result<axum::Router, Error
 
 impl Front {
     fn new(services: Services, config: &Config) -> Result<Self, Error> {
+        metrics::describe_counter!("plexspaces_http_requests_total", Unit::Count, "Requests to the interface");
+        metrics::describe_histogram!("plexspaces_http_request_seconds", Unit::Seconds, "How long requests to the interface took");
         let pool = pool()?;
         let openapi = openapi::document()?.to_string().into();
         let pages = Pages::new(config.page_key.clone(), config.clock.clone());
         let api = Api(Arc::new(Shared { services, auth: Auth::new(&config.auth), pages, limits: config.limits, openapi }));
         let mut calls = calls(&api, pool)?;
-        let mut grpc_methods = HashMap::new();
+        let standard = standard::METHODS.iter().map(|(path, method)| ((*path).to_owned(), GrpcMethod { method, dynamic: None }));
+        let mut grpc_methods: HashMap<String, GrpcMethod> = standard.collect();
         let mut routes: Vec<Route> = Vec::new();
         for descriptor in methods(pool) {
             let name = descriptor.full_name();
@@ -144,8 +147,8 @@ impl Front {
             .add_service(FacetServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
             .add_service(JournalServiceServer::new(api.clone()).max_decoding_message_size(payloads))
             .add_service(WorkflowServiceServer::new(api.clone()).max_decoding_message_size(payloads))
-            .add_service(SystemServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)))
-            .into_axum_router();
+            .add_service(SystemServiceServer::new(api.clone()).max_decoding_message_size(limit(config.limits.request_bytes)));
+        let grpc = standard::add(&api, grpc)?.into_axum_router();
         Ok(Self { api, routes: Routes::new(routes)?, grpc, grpc_methods })
     }
 
@@ -218,14 +221,14 @@ impl Front {
         let link = binding.method.signed.filter(|_| crate::blobs::is_signed(parts.uri.query()));
         let (caller, _permit) = self.admit(binding.method, parts, trace, link.map(|access| (access, params)))?;
         body.admit((binding.method.body_limit)(&self.api.0.limits), &parts.headers)?;
-        check_conditions(parts)?;
+        check_conditions(parts, &binding.input)?;
         let incoming = Incoming { parts, params, body, caller, request_id };
         match binding.call.as_ref() {
             Call::Hook(hook) => hook(&self.api, incoming).await,
             Call::Unary(call) => {
                 let request = transcode::message(binding.input.clone(), &binding.rule, binding.method, incoming).await?;
                 let response = call(request).await.map_err(|status| error::failure(&status))?;
-                transcode::response(&binding.rule, response)
+                transcode::response(&binding.rule, binding.method, response)
             }
             Call::Streaming(call) => {
                 let upgrade = if socket::is_asked(&parts.headers) { Some(socket::upgrade(parts).await?) } else { None };
@@ -297,10 +300,12 @@ impl Front {
 }
 
 /// A condition that is not looked at must not let through what it was to prevent.
-fn check_conditions(parts: &Parts) -> Result<(), Failure> {
-    let is_write = !matches!(parts.method, Verb::GET | Verb::OPTIONS);
-    match [IF_MATCH, IF_NONE_MATCH].iter().find(|name| is_write && parts.headers.contains_key(*name)) {
-        Some(name) => Err(Failure::invalid(name.as_str(), format!("{} does not support the header {name}", parts.method))),
+fn check_conditions(parts: &Parts, input: &MessageDescriptor) -> Result<(), Failure> {
+    // Who reads unless he has it already loses nothing by reading it again.
+    let is_harmless = |name: &HeaderName| *name == IF_NONE_MATCH && parts.method == Verb::GET;
+    let given = [IF_MATCH, IF_NONE_MATCH].into_iter().find(|name| parts.headers.contains_key(name) && !is_harmless(name));
+    match given.filter(|_| input.get_field_by_name(transcode::CONDITION).is_none()) {
+        Some(name) => Err(Failure::invalid(name.as_str(), format!("{} does not support the header {name} here", parts.method))),
         None => Ok(()),
     }
 }

@@ -10,16 +10,17 @@ use plexspaces_proto::v1::workflow_service_server::WorkflowService;
 use plexspaces_proto::{json, v1};
 use plexspaces_types::{Failure, Name, Payload, RequestContext};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tonic::{Request, Response, Status};
 
-use crate::actors::{DEFAULT_TIMEOUT, caller};
+use crate::actors::{DEFAULT_TIMEOUT, about, caller};
 use crate::applications::timestamp;
 use crate::auth::{self, Caller};
 use crate::error::status;
 use crate::facets::target;
 use crate::page::{self, List};
 use crate::services::Api;
-use crate::transcode::HttpStatus;
+use crate::transcode::{HttpStatus, check_key};
 
 #[tonic::async_trait]
 impl JournalService for Api {
@@ -95,14 +96,17 @@ impl Api {
         let entry = request.entry.and_then(|entry| usize::try_from(entry).ok());
         let payload = request.payload.map(given).transpose()?;
         let runtime = &self.0.services.runtime;
-        let fork = runtime.fork(&ctx, target, moment, entry, payload, &request.new_actor_id).await?;
+        let fork = runtime.fork(&ctx, target, moment, entry, payload, &request.new_actor_id).await;
+        let made = Target { key: Some(&request.new_actor_id), ..target };
+        let fork = fork.map_err(|failure| about(failure, "actors", &ctx, made))?;
         Ok(v1::ForkActorResponse { actor_id: fork.to_string() })
     }
 
     async fn order(&self, caller: &Caller, scope: (&str, &str), workflow: (&str, &str), order: &str) -> Result<(), Failure> {
         let ctx = context(caller, scope.0, scope.1)?;
         let target = target(workflow.0, workflow.1)?;
-        self.0.services.runtime.order_workflow(&ctx, target, order).await
+        let ordered = self.0.services.runtime.order_workflow(&ctx, target, order).await;
+        ordered.map_err(|failure| about(failure, "workflows", &ctx, target))
     }
 
     async fn runs(&self, request: &v1::ListWorkflowsRequest) -> Result<v1::ListWorkflowsResponse, Failure> {
@@ -137,11 +141,16 @@ impl WorkflowService for Api {
         let caller = caller(&request)?;
         let request = request.into_inner();
         let ctx = context(&caller, &request.tenant_id, &request.namespace).map_err(status)?;
-        let generated = caller.trace.trace_id_text();
+        if let Some(token) = &request.client_token {
+            check_key("client_token", token.as_bytes()).map_err(status)?;
+        }
+        let of_token = |token: &String| format!("{:x}", Sha256::digest(token)).split_at(32).0.to_owned();
+        let generated = request.client_token.as_ref().map_or_else(|| caller.trace.trace_id_text(), of_token);
         let id = if request.workflow_id.is_empty() { &generated } else { &request.workflow_id };
         let target = target(&request.actor_type, id).map_err(status)?;
         let input = request.input.map_or_else(|| Ok(Payload::empty()), given).map_err(status)?;
-        self.0.services.runtime.start_workflow(&ctx, target, input, request.run_timeout_ms).await.map_err(status)?;
+        let started = self.0.services.runtime.start_workflow(&ctx, target, input, request.run_timeout_ms).await;
+        started.map_err(|failure| status(about(failure, "workflows", &ctx, target)))?;
         let mut response = self.run(&ctx, target).await.map(Response::new).map_err(status)?;
         response.extensions_mut().insert(HttpStatus(StatusCode::ACCEPTED));
         Ok(response)

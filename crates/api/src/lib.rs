@@ -1,7 +1,8 @@
 //! The node's interface to the outside: gRPC, the same over plain HTTP, authentication, limits, errors.
 //!
 //! Every route comes from the descriptors of `proto/`: [`router`] transcodes HTTP requests into the messages that gRPC carries and calls
-//! the same code. There is no route of its own here, no business rule and no task that outlives a connection.
+//! the same code. There is no route of its own here, but those of gRPC's standard services, no business rule and no task that outlives a
+//! connection.
 
 mod actors;
 mod applications;
@@ -26,6 +27,7 @@ mod rules;
 mod serve;
 mod services;
 mod socket;
+mod standard;
 mod system;
 mod transcode;
 

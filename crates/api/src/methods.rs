@@ -48,6 +48,8 @@ pub(crate) struct Method {
     pub(crate) body_limit: fn(&Limits) -> usize,
     /// What a signed link must allow that is used over HTTP instead of a credential; `None` where there are no such links.
     pub(crate) signed: Option<BlobAccess>,
+    /// The field of the response that is the version of what it shows.
+    pub(crate) version: Option<&'static str>,
     /// What a service of the node does for it; `None` when there is code for it here.
     pub(crate) operation: Option<Operation>,
 }
@@ -70,10 +72,11 @@ const CONTROL: Method = Method {
     query: &[],
     body_limit: |limits| limits.request_bytes,
     signed: None,
+    version: None,
     operation: None,
 };
-const SYSTEM: Method = Method { while_starting: true, ..CONTROL };
-const PUBLIC: Method = Method { public: true, quiet: true, ..SYSTEM };
+pub(crate) const SYSTEM: Method = Method { while_starting: true, ..CONTROL };
+pub(crate) const PUBLIC: Method = Method { public: true, quiet: true, ..SYSTEM };
 
 /// Every method of the contract.
 pub(crate) const METHODS: &[Method] = &[
@@ -90,10 +93,11 @@ pub(crate) const METHODS: &[Method] = &[
         statuses: &[200, 201],
         aliases: &[("name", "app")],
         body_limit: |limits| limits.deploy_bytes,
+        version: Some("etag"),
         ..CONTROL
     },
     Method { name: "plexspaces.v1.ApplicationService.UndeployApplication", ..CONTROL },
-    Method { name: "plexspaces.v1.ApplicationService.GetApplication", ..CONTROL },
+    Method { name: "plexspaces.v1.ApplicationService.GetApplication", version: Some("etag"), ..CONTROL },
     Method { name: "plexspaces.v1.ApplicationService.ListApplications", ..CONTROL },
     Method { name: "plexspaces.v1.InspectionService.ListActors", ..CONTROL },
     Method { name: "plexspaces.v1.InspectionService.ListSupervisionNodes", ..CONTROL },
@@ -140,7 +144,7 @@ pub(crate) const METHODS: &[Method] = &[
         ..CONTROL
     },
     Method { name: "plexspaces.v1.BlobService.PresignBlob", ..CONTROL },
-    Method { name: "plexspaces.v1.BlobService.GetBlob", quiet: true, ..CONTROL },
+    Method { name: "plexspaces.v1.BlobService.GetBlob", quiet: true, version: Some("sha256"), ..CONTROL },
     Method { name: "plexspaces.v1.BlobService.DeleteBlob", ..CONTROL },
     Method { name: "plexspaces.v1.BlobService.ListBlobs", ..CONTROL },
     of("plexspaces.v1.TupleService.WriteTuple", Operation::new("tuples", "write")),
@@ -177,7 +181,7 @@ pub(crate) const METHODS: &[Method] = &[
     of("plexspaces.v1.LockService.ReleaseLock", Operation::new("locks", "release")),
     of("plexspaces.v1.LockService.GetLock", Operation::new("locks", "get").shows("lock")),
     of("plexspaces.v1.LockService.ListLocks", Operation::new("locks", "list")),
-    of("plexspaces.v1.KvService.GetPair", Operation::new("kv", "get").shows("value")),
+    Method { version: Some("version"), ..of("plexspaces.v1.KvService.GetPair", Operation::new("kv", "get").shows("value")) },
     of("plexspaces.v1.KvService.PutPair", Operation::new("kv", "put")),
     of("plexspaces.v1.KvService.DeletePair", Operation::new("kv", "delete")),
     of("plexspaces.v1.KvService.CompareAndSwapPair", Operation::new("kv", "cas")),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::front::Error;
 use crate::methods::{Method, method};
 use crate::rules::{Rule, RuleBody, is_http_body, methods, pool, rules, variables};
-use crate::transcode::is_document;
+use crate::transcode::{CONDITION, is_document};
 
 /// The OpenAPI document of the whole HTTP interface.
 pub fn document() -> Result<Value, Error> {
@@ -107,6 +107,14 @@ fn parameters(schemas: &mut Schemas, descriptor: &MethodDescriptor, method: &Met
         let schema = json!({ "type": "string", "minLength": 16, "maxLength": 128 });
         let description = "Makes a repetition of the request give the first one's answer.";
         parameters.push(json!({ "name": "Idempotency-Key", "in": "header", "description": description, "schema": schema }));
+    }
+    if input.get_field_by_name(CONDITION).is_some() {
+        for (name, description) in [
+            ("If-Match", "The version that it must have, as `ETag` gave it, or `*` where there must be one. Otherwise it is a conflict."),
+            ("If-None-Match", "Only `*`: there must be none."),
+        ] {
+            parameters.push(json!({ "name": name, "in": "header", "description": description, "schema": { "type": "string" } }));
+        }
     }
     parameters
 }
@@ -281,6 +289,8 @@ fn error_schema() -> Value {
                 "required": ["field", "description"],
                 "properties": { "field": { "type": "string" }, "description": { "type": "string" } },
             } },
+            "resource": { "type": "string", "description": "Of a conflict: what it is with, such as `kv/greeting`." },
+            "current_version": { "type": "string", "description": "The version of the resource now, for `If-Match`." },
         },
     })
 }

@@ -290,6 +290,15 @@ impl Asked {
         Ok(Some(serde_json::json!({"changes": pairs, "version": at, "reset": false})))
     }
 
+    /// What errors call that which the request is about.
+    fn path(&self) -> String {
+        let named = ["key", "name", "group"].iter().find_map(|member| self.arguments.get(*member)?.as_str());
+        match named.or((self.service == NAMED).then_some(&self.name)) {
+            Some(name) => format!("{}/{name}", self.service),
+            None => self.service.to_owned(),
+        }
+    }
+
     /// How long the request wants to wait inside the service.
     fn wait(&self) -> Result<Duration, Failure> {
         match self.arguments.get("timeout_ms").and_then(Value::as_u64) {
@@ -326,7 +335,8 @@ impl Asked {
             Some("idempotency_key") => failure.with_field("client_token"),
             Some("name") if self.service == NAMED => failure.with_field(NAME),
             _ => failure,
-        })?;
+        });
+        let reply = reply.map_err(|failure| failure.with_resource(self.path(), None))?;
         serde_json::from_slice(reply.as_bytes()).map_err(|error| broken(&error))
     }
 }

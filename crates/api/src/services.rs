@@ -112,6 +112,11 @@ impl Readiness {
         Some(lacks).filter(|lacks| !lacks.is_empty())
     }
 
+    /// Tells of each change.
+    pub(crate) fn changes(&self) -> watch::Receiver<(State, BTreeMap<&'static str, String>)> {
+        self.0.subscribe()
+    }
+
     /// Waits until the node takes requests, or will never do so.
     pub async fn started(&self) -> State {
         let mut now = self.0.subscribe();

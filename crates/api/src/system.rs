@@ -39,10 +39,7 @@ impl SystemService for Api {
     }
 
     async fn get_health(&self, _request: Request<v1::GetHealthRequest>) -> Result<Response<Health>, Status> {
-        self.ready().map_err(status)?;
-        if let Some(what) = self.0.services.readiness.lack() {
-            return Err(status(Failure::new(Code::Unavailable, what)));
-        }
+        self.healthy().map_err(status)?;
         Ok(Response::new(well(Vec::new(), Vec::new())))
     }
 
@@ -115,6 +112,12 @@ impl Api {
             State::Leaving => Err(leaving()),
             _ => self.takes_requests(),
         }
+    }
+
+    /// Fails also while the node lacks something that it needs for its work.
+    pub(crate) fn healthy(&self) -> Result<(), Failure> {
+        self.ready()?;
+        self.0.services.readiness.lack().map_or(Ok(()), |what| Err(Failure::new(Code::Unavailable, what)))
     }
 
     /// Fails while the node does not take requests.

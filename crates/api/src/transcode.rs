@@ -9,7 +9,7 @@ use axum::response::IntoResponse as _;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use matchit::Params;
@@ -72,6 +72,9 @@ pub(crate) async fn message(
         let id = id.parse().map_err(|_| Failure::invalid("Last-Event-ID", format!("expected the id of an event, found {id:?}")))?;
         message.set_field(&field, Value::U64(id));
     }
+    if let (Some(condition), Some(field)) = (condition(&parts.headers)?, input.get_field_by_name(CONDITION)) {
+        set_once(&mut message, &field, Value::String(condition))?;
+    }
     for (name, value) in params.iter() {
         let field = input.get_field_by_name(name).ok_or_else(|| Failure::invalid(name, "unknown field in the path"))?;
         set_once(&mut message, &field, text_value(&field, &decode(value)?)?)?;
@@ -85,7 +88,7 @@ pub(crate) async fn message(
 }
 
 /// The response to one message.
-pub(crate) fn response(rule: &Rule, response: tonic::Response<DynamicMessage>) -> Result<Response<Body>, Failure> {
+pub(crate) fn response(rule: &Rule, method: &Method, response: tonic::Response<DynamicMessage>) -> Result<Response<Body>, Failure> {
     let status = response.extensions().get().map_or(StatusCode::OK, |HttpStatus(status)| *status);
     let mut message = response.into_inner();
     if let Some(field) = &rule.response
@@ -98,7 +101,12 @@ pub(crate) fn response(rule: &Rule, response: tonic::Response<DynamicMessage>) -
         let data = message.get_field_by_name("data").and_then(|value| value.as_bytes().cloned()).unwrap_or_default();
         return Ok(plain(status, HeaderValue::try_from(text("content_type")).ok(), data));
     }
-    Ok(plain(status, None, to_json(&message)?.into()))
+    let mut response = plain(status, None, to_json(&message)?.into());
+    if let Some(version) = method.version.and_then(|version| message.get_field_by_name(version)) {
+        let version = version.as_str().map(str::to_owned).or_else(|| version.as_u64().map(|version| version.to_string()));
+        response.headers_mut().extend(version.map(|version| tag(&version)).transpose()?.map(|tag| (ETAG, tag)));
+    }
+    Ok(response)
 }
 
 /// Server-sent events, one for each message. They end after the first error, which is an event named `error`. Where the messages can be
@@ -152,6 +160,38 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fai
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     check_key("Idempotency-Key", key.as_bytes())?;
     Ok(key.to_str().ok().map(str::to_owned))
+}
+
+/// The field of a request that the headers `If-Match` and `If-None-Match` stand for; without it they are refused.
+pub(crate) const CONDITION: &str = "if_match";
+
+/// The condition of a change that the headers make: empty where there must be none, `*` where there must be one, else the version.
+pub(crate) fn condition(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let refused = |name: HeaderName, expected: &str| Failure::invalid(name.as_str(), format!("expected {expected}"));
+    let given = |name: &HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        // What cannot be read, and what follows a first one, is as wrong as any other text.
+        values.next().map(|first| first.to_str().ok().filter(|_| values.next().is_none()).unwrap_or_default().trim())
+    };
+    match (given(&IF_MATCH), given(&IF_NONE_MATCH)) {
+        (None, None) => Ok(None),
+        (None, Some("*")) => Ok(Some(String::new())),
+        (None, Some(_)) => Err(refused(IF_NONE_MATCH, "* where something is changed")),
+        (Some(_), Some(_)) => Err(refused(IF_MATCH, "it or If-None-Match, found both")),
+        (Some("*"), None) => Ok(Some("*".to_owned())),
+        (Some(tag), None) => {
+            let version = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            let version = version.filter(|version| !matches!(*version, "" | "*") && !version.contains('"'));
+            let expected = "one entity tag such as \"7\", which is not weak, or *";
+            version.map(|version| Some(version.to_owned())).ok_or_else(|| refused(IF_MATCH, expected))
+        }
+    }
+}
+
+/// A version as an entity tag.
+pub(crate) fn tag(version: &str) -> Result<HeaderValue, Failure> {
+    let broken = |error| Failure::new(Code::Internal, format!("the version {version:?} cannot be an entity tag: {error}"));
+    HeaderValue::try_from(format!("\"{version}\"")).map_err(broken)
 }
 
 /// The rule for every key with which a client names its request.

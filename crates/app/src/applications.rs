@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use plexspaces_actor::{self as actor, Limits, Runtime, TypeInfo, to_the_end};
 use plexspaces_store::{Batch, Partition, Range, Store};
-use plexspaces_types::{ActorId, Clock, Code, Failure, Name};
+use plexspaces_types::{ActorId, Clock, Code, Condition, Failure, Name};
 use plexspaces_wasm::Engine;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -54,6 +54,8 @@ pub struct Deploy {
     pub client_token: Option<String>,
     /// What becomes of runs under way that would not go on as they began.
     pub on_incompatible: OnIncompatible,
+    /// What must be true of the application so far; its version is the `etag`.
+    pub if_match: Option<Condition>,
 }
 
 /// What becomes of runs under way that a new version would not carry on as they began.
@@ -69,16 +71,16 @@ pub enum OnIncompatible {
 }
 
 /// The result of a deployment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Deployed {
-    /// What runs now.
+    /// What it made run.
     pub application: Application,
-    /// False when it replaced an earlier version, or was done before under the same token.
+    /// False when it replaced an earlier version.
     pub created: bool,
 }
 
 /// A deployed application.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Application {
     /// Who owns it.
     pub tenant: Name,
@@ -102,10 +104,12 @@ pub struct Application {
     pub deployed_at_ms: u64,
     /// The versions before it with which something goes on.
     pub earlier: Vec<EarlierVersion>,
+    /// Another one for each component, configuration, version or name of its type.
+    pub etag: String,
 }
 
 /// A version of an application that is kept for what began with it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EarlierVersion {
     /// Its version.
     pub version: String,
@@ -116,7 +120,7 @@ pub struct EarlierVersion {
 }
 
 /// How an application is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// It works.
     Running,
@@ -164,9 +168,9 @@ struct Entry {
 #[derive(Serialize, Deserialize)]
 struct Token {
     fingerprint: String,
-    namespace: Name,
-    app: Name,
     expires_ms: u64,
+    /// What a repetition is answered, whatever has become of the application since.
+    deployed: Deployed,
 }
 
 type AppKey = (Name, Name, Name);
@@ -232,7 +236,7 @@ impl Applications {
         if let Some(token) = &request.client_token
             && let Some(earlier) = self.earlier(tenant, token, &fingerprint).await?
         {
-            return Ok(Deployed { application: earlier, created: false });
+            return Ok(earlier);
         }
         let config = request.config.as_deref().map(AppConfig::parse).transpose().map_err(config_failure)?;
         let component = self.0.engine.load(request.wasm.clone()).await.map_err(component_failure)?;
@@ -259,6 +263,10 @@ impl Applications {
         };
         let key = record.key();
         let previous = self.0.entries.read().get(&key).cloned();
+        let etag = previous.as_ref().map(|previous| previous.record.etag());
+        if let Some(condition) = &request.if_match {
+            condition.check(&record.path(), etag.as_deref())?;
+        }
         if let Some(previous) = &previous {
             record.earlier = previous.earlier_than(&digest, request.on_incompatible);
             running.earlier = self.earlier_versions(&record).await;
@@ -269,16 +277,21 @@ impl Applications {
                 ));
             }
             if previous.record.digest != digest {
-                self.check_upgrade(&running, request.on_incompatible).await?;
+                let checked = self.check_upgrade(&running, request.on_incompatible).await;
+                checked.map_err(|failure| failure.with_resource(record.path(), etag))?;
             }
         }
         self.0.files.put(&digest, request.wasm.clone()).await?;
         let entry = Entry::new(record, running.clone());
-        let deployed = match self.0.runtime.deploy(&running).await {
-            Ok(()) => self.remember(&entry.record, request.client_token.as_deref(), fingerprint).await,
-            Err(failure) => Err(failure),
+        let created = previous.is_none();
+        let deployed = async {
+            self.0.runtime.deploy(&running).await.map_err(|failure| failure.with_resource(entry.record.path(), None))?;
+            let deployed = Deployed { application: self.show(&entry).await?, created };
+            self.remember(&entry.record, request.client_token.as_deref(), fingerprint, &deployed).await?;
+            Ok(deployed)
         };
-        if let Err(failure) = deployed {
+        let deployed = deployed.await;
+        if deployed.is_err() {
             match previous.and_then(|previous| previous.running) {
                 Some(previous) => self.0.runtime.deploy(&previous).await?,
                 None => self.0.runtime.undeploy(&running.tenant, &running.namespace, &running.name).await.unwrap_or_else(|failure| {
@@ -286,28 +299,30 @@ impl Applications {
                 }),
             }
             self.forget_component(&digest).await;
-            return Err(failure);
+            return deployed;
         }
         let replaced = self.0.entries.write().insert(key, entry.clone());
         if let Some(replaced) = &replaced {
             self.forget_components(&replaced.record).await;
         }
         self.0.runtime.earlier_ended().notify_one();
-        let created = replaced.is_none();
         tracing::info!(app = %entry.record.app, namespace = %entry.record.namespace, version = %entry.record.version, created, "deployed");
-        Ok(Deployed { application: self.show(&entry).await?, created })
+        deployed
     }
 
     /// Removes an application. Messages that its actors have accepted are handled; what its durable actors stored stays for a later
     /// deployment under the same names. Names in the registry, tuples `["svc", name, actor]` and subscriptions of its actors are removed.
-    pub async fn undeploy(&self, tenant: &Name, namespace: Option<&str>, app: &str) -> Result<(), Failure> {
+    pub async fn undeploy(&self, tenant: &Name, namespace: Option<&str>, app: &str, condition: Option<Condition>) -> Result<(), Failure> {
         let (own, tenant, namespace, app) = (self.clone(), tenant.clone(), namespace.map(str::to_owned), app.to_owned());
-        to_the_end(async move { own.undeploy_whole(&tenant, namespace.as_deref(), &app).await }).await
+        to_the_end(async move { own.undeploy_whole(&tenant, namespace.as_deref(), &app, condition).await }).await
     }
 
-    async fn undeploy_whole(&self, tenant: &Name, namespace: Option<&str>, app: &str) -> Result<(), Failure> {
+    async fn undeploy_whole(&self, tenant: &Name, namespace: Option<&str>, app: &str, condition: Option<Condition>) -> Result<(), Failure> {
         let _changing = self.0.changing.lock().await;
         let entry = self.find(tenant, namespace, app)?;
+        if let Some(condition) = condition {
+            condition.check(&entry.record.path(), Some(&entry.record.etag()))?;
+        }
         let mut batch = Batch::new(partition());
         batch.delete(entry.record.store_key());
         self.0.store.commit(batch).await?;
@@ -394,6 +409,7 @@ impl Applications {
         let record = entry.record.clone();
         let (status, earlier) = (self.status(entry), self.show_earlier(entry).await?);
         Ok(Application {
+            etag: record.etag(),
             tenant: record.tenant,
             namespace: record.namespace,
             app: record.app,
@@ -445,7 +461,7 @@ impl Applications {
     }
 
     /// The result of an earlier deployment with this token.
-    async fn earlier(&self, tenant: &Name, token: &str, fingerprint: &str) -> Result<Option<Application>, Failure> {
+    async fn earlier(&self, tenant: &Name, token: &str, fingerprint: &str) -> Result<Option<Deployed>, Failure> {
         let Some(value) = self.0.store.get(&partition(), &token_key(tenant, token)).await? else { return Ok(None) };
         let unreadable = |error| Failure::new(Code::StorageFailed, format!("the record of a token is unreadable: {error}"));
         let stored: Token = serde_json::from_slice(&value).map_err(unreadable)?;
@@ -453,13 +469,16 @@ impl Applications {
             return Ok(None);
         }
         if stored.fingerprint != fingerprint {
-            let message = format!("client_token was used for another deployment, that of {}/{}", stored.namespace, stored.app);
-            return Err(Failure::new(Code::Conflict, message).with_field("client_token"));
+            let Application { namespace, app, .. } = stored.deployed.application;
+            let message = format!("client_token was used for another deployment, that of {namespace}/{app}");
+            let path = format!("applications/{namespace}/{app}");
+            let etag = self.0.entries.read().get(&(tenant.clone(), namespace, app)).map(|entry| entry.record.etag());
+            return Err(Failure::new(Code::Conflict, message).with_field("client_token").with_resource(path, etag));
         }
-        Ok(self.get(tenant, Some(stored.namespace.as_str()), stored.app.as_str()).await.ok())
+        Ok(Some(stored.deployed))
     }
 
-    async fn remember(&self, record: &Record, token: Option<&str>, fingerprint: String) -> Result<(), Failure> {
+    async fn remember(&self, record: &Record, token: Option<&str>, fingerprint: String, deployed: &Deployed) -> Result<(), Failure> {
         let encode = |error: serde_json::Error| Failure::new(Code::Internal, error.to_string());
         let now = self.0.config.clock.now_ms();
         let mut batch = Batch::new(partition());
@@ -473,7 +492,7 @@ impl Applications {
                 }
             }
             let expires_ms = now.saturating_add(TOKEN_RETENTION_MS);
-            let stored = Token { fingerprint, namespace: record.namespace.clone(), app: record.app.clone(), expires_ms };
+            let stored = Token { fingerprint, expires_ms, deployed: deployed.clone() };
             batch.put(token_key(&record.tenant, token), serde_json::to_vec(&stored).map_err(encode)?);
         }
         Ok(self.0.store.commit(batch).await?)
@@ -496,6 +515,16 @@ impl Record {
     /// The components that it needs.
     fn digests(&self) -> impl Iterator<Item = &str> {
         self.earlier.iter().map(|earlier| earlier.digest.as_str()).chain([self.digest.as_str()])
+    }
+
+    /// What errors call it.
+    fn path(&self) -> String {
+        format!("applications/{}/{}", self.namespace, self.app)
+    }
+
+    fn etag(&self) -> String {
+        let deployed = serde_json::json!([self.digest, self.config, self.version, self.actor_type]);
+        format!("{:x}", Sha256::digest(deployed.to_string()))
     }
 
     fn store_key(&self) -> Vec<u8> {
@@ -529,9 +558,9 @@ fn token_key(tenant: &Name, token: &str) -> Vec<u8> {
 
 /// What tells one deployment from another under the same token.
 fn fingerprint(request: &Deploy) -> String {
-    let Deploy { namespace, app, actor_type, wasm, config, version, client_token: _, on_incompatible: _ } = request;
+    let Deploy { namespace, app, actor_type, wasm, config, version, client_token: _, on_incompatible: _, if_match } = request;
     let digest = format!("{:x}", Sha256::digest(wasm));
-    serde_json::json!([namespace, app, actor_type, digest, config, version]).to_string()
+    serde_json::json!([namespace, app, actor_type, digest, config, version, if_match]).to_string()
 }
 
 pub(crate) fn component_failure(error: plexspaces_wasm::Error) -> Failure {

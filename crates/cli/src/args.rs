@@ -1,7 +1,7 @@
 //! Every flag, once: parsing, help and completions come from here.
 
 use std::ffi::OsStr;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -181,12 +181,6 @@ impl Start {
     }
 }
 
-/// An address to listen on, whose host may be a name.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let found: Vec<_> = text.to_socket_addrs().map_err(|error| format!("expected HOST:PORT ({error})"))?.collect();
-    found.iter().find(|address| address.is_ipv4()).or(found.first()).copied().ok_or_else(|| "the host has no address".to_owned())
-}
-
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Start {
     /// The configuration file
@@ -196,10 +190,10 @@ pub(crate) struct Start {
     #[arg(long, value_name = "NAME", env = "PLEXSPACES_NODE_ID")]
     pub(crate) node_id: Option<String>,
     /// Where requests to actors are taken [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "HOST:PORT", env = "PLEXSPACES_LISTEN_ADDR", value_parser = address)]
+    #[arg(long, value_name = "HOST:PORT", env = "PLEXSPACES_LISTEN_ADDR", value_parser = plexspaces_node::resolve)]
     pub(crate) listen_addr: Option<SocketAddr>,
     /// Where operators come in [default: 127.0.0.1:8094]
-    #[arg(long, value_name = "HOST:PORT", env = "PLEXSPACES_CONTROL_ADDR", value_parser = address)]
+    #[arg(long, value_name = "HOST:PORT", env = "PLEXSPACES_CONTROL_ADDR", value_parser = plexspaces_node::resolve)]
     pub(crate) control_addr: Option<SocketAddr>,
     /// Open no port but that of --listen-addr
     #[arg(long, conflicts_with = "control_addr")]
@@ -220,7 +214,7 @@ pub(crate) struct Dev {
     /// A source file, or a directory with one and possibly an app-config.toml
     pub(crate) path: PathBuf,
     /// Where requests to actors are taken
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", value_parser = plexspaces_node::resolve)]
     pub(crate) listen_addr: SocketAddr,
     /// Where state is kept from one run to the next [default: .plexspaces beside the source]
     #[arg(long, value_name = "DIR")]

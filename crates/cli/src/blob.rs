@@ -70,6 +70,7 @@ async fn put(remote: &Remote, namespace: &str, name: &str, file: &Path, content_
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         content: Some(HttpBody { content_type: content_type.to_owned(), data: Bytes::new() }),
+        if_match: None,
     };
     let bar = bar("sending", size);
     let shown = bar.clone();

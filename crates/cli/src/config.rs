@@ -13,7 +13,7 @@ use crate::start::configuration;
 pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<()> {
     match command {
         ConfigCommand::Check { file, app } => check(file, *app),
-        ConfigCommand::Dump(start) => out::write(configuration(start)?.masked().to_toml()?.as_bytes()),
+        ConfigCommand::Dump(start) => out::write(configuration(start)?.effective().masked().to_toml()?.as_bytes()),
         ConfigCommand::Schema { app } => {
             let schema = if *app { AppConfig::schema() } else { Config::schema() };
             outln!("{}", serde_json::to_string_pretty(&schema)?);

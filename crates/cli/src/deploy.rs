@@ -25,6 +25,7 @@ pub(crate) async fn deploy(remote: &Remote, deploy: &Deploy) -> anyhow::Result<(
         version: deploy.app_version.clone(),
         client_token: None,
         on_incompatible: deploy.on_incompatible.clone(),
+        if_match: None,
     };
     let response = send(&client, request).await?;
     if remote.json {

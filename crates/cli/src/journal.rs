@@ -49,6 +49,7 @@ async fn start(remote: &Remote, which: &str, input: &str, run_timeout: Option<Du
         workflow_id: id.unwrap_or_default().to_owned(),
         input: Some(plexspaces_client::from_value(input)),
         run_timeout_ms: run_timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        client_token: None,
     };
     print_run(remote, &connect(remote).await?.start_workflow(request).await?)
 }

@@ -96,6 +96,9 @@ fn configurations_can_be_dumped_checked_and_described() {
     let dump = cli(&["config", "dump", "--node-id", "n7", "--listen-addr", "127.0.0.1:9999"]);
     let text = stdout(&dump);
     assert!(text.contains("id = \"n7\"") && text.contains("127.0.0.1:9999") && text.contains("[limits]"), "{text}");
+    for said in ["memory = \"256MiB\"", "mailbox = 1024", "control_addr = \"127.0.0.1:8094\"", "dir = \"plexspaces-data/blobs\""] {
+        assert!(text.contains(said), "{said} is not in {text}");
+    }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("node.toml");
     std::fs::write(&path, text).unwrap();
@@ -147,10 +150,7 @@ async fn health_metrics_and_the_contract_are_served() {
     {
         assert!(metrics.contains(name), "{name} is not in {metrics}");
     }
-    let page = std::fs::read_to_string(support::root().join("docs/metrics.md")).unwrap();
-    for name in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
-        assert!(page.contains(&format!("`{name}`")), "docs/metrics.md does not name {name}");
-    }
+    support::check_metrics(metrics);
     assert_eq!(http.get(&node, "/openapi.json").await.body["openapi"], "3.1.0");
 }
 

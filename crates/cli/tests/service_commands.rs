@@ -92,6 +92,16 @@ fn the_commands_for_shared_things_go_round() {
     assert_eq!(listed["channels"], json!([jobs, news]));
     assert_eq!(json("channel list n")["channels"][0]["channel"], "news");
     assert_eq!(said(&run("channel list --namespace other")), "no channels");
+    for (empty, items) in [
+        ("list --namespace other", "applications"),
+        ("channel list --namespace other", "channels"),
+        ("kv list nothing", "pairs"),
+        ("dead-letters list", "dead_letters"),
+        ("workflow list", "workflows"),
+        ("blob list nothing", "blobs"),
+    ] {
+        assert_eq!(json(empty), json!({items: []}), "{empty}");
+    }
 
     assert_eq!(said(&run("group join all default/echo/bob --topic t")), "joined");
     assert_eq!(said(&run("group members all")), "default/echo/bob");

@@ -129,7 +129,9 @@ async fn a_python_actor_asks_a_service_whose_credential_it_never_sees() {
         assert_eq!(answer.body["code"], code, "{}", answer.body);
     }
     assert_eq!(seen.lock().unwrap().len(), 1);
-    let metrics = http.get(&node, "/metrics").await.body.to_string();
+    let metrics = http.get(&node, "/metrics").await.body;
+    let metrics = metrics.as_str().unwrap();
+    support::check_metrics(metrics);
     assert!(metrics.contains("plexspaces_service_link_requests_total") && metrics.contains("llm_provider"), "{metrics}");
 
     // The link is there again after a crash, and so is what the actor made of the answers.
@@ -140,7 +142,8 @@ async fn a_python_actor_asks_a_service_whose_credential_it_never_sees() {
     assert_eq!(answer.body["answers"], json!(["rain indeed", "snow indeed"]), "{}", answer.body);
 
     assert!(log.contains("a request over a service link"), "{log}");
-    let shown = [log, answer.body.to_string(), metrics, stdout(&node.cli(&["logs", "-n", "5000"])), stdout(&node.cli(&["status"]))];
+    let shown =
+        [log, answer.body.to_string(), metrics.to_owned(), stdout(&node.cli(&["logs", "-n", "5000"])), stdout(&node.cli(&["status"]))];
     assert!(shown.iter().all(|text| !text.contains(SECRET)), "{shown:?}");
 
     // A node that has lost the secret says so and runs on.

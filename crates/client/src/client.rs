@@ -140,8 +140,8 @@ impl Client {
 
     /// Stops an application. The namespace may be left out when the name is unique.
     pub async fn undeploy(&self, tenant: &str, namespace: Option<&str>, app: &str) -> Result<(), Error> {
-        let request =
-            v1::UndeployApplicationRequest { tenant_id: tenant.to_owned(), app: app.to_owned(), namespace: namespace.map(str::to_owned) };
+        let namespace = namespace.map(str::to_owned);
+        let request = v1::UndeployApplicationRequest { tenant_id: tenant.to_owned(), app: app.to_owned(), namespace, if_match: None };
         retry(|| async { self.take(self.applications().undeploy_application(request.clone()).await) }).await.map(drop)
     }
 
@@ -282,10 +282,10 @@ impl Client {
         Ok(exported.document)
     }
 
-    /// Starts a workflow. It is repeated only under an id.
-    pub async fn start_workflow(&self, request: v1::StartWorkflowRequest) -> Result<v1::Workflow, Error> {
-        let send = || async { self.take(self.workflows().start_workflow(request.clone()).await) };
-        if request.workflow_id.is_empty() { send().await } else { retry(send).await }
+    /// Starts a workflow. A client token is made when there is none, so that a repetition starts no second one.
+    pub async fn start_workflow(&self, mut request: v1::StartWorkflowRequest) -> Result<v1::Workflow, Error> {
+        request.client_token.get_or_insert_with(token);
+        retry(|| async { self.take(self.workflows().start_workflow(request.clone()).await) }).await
     }
 
     /// A workflow's latest run.

@@ -3,7 +3,8 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use plexspaces_types::{Code, Failure};
+use percent_encoding::percent_decode_str;
+use plexspaces_types::{Code, Failure, Resource};
 use tonic::Status;
 
 /// Why a request failed.
@@ -51,6 +52,7 @@ impl Error {
             return Self::Unreachable { url: url.to_owned(), why: root(status) };
         }
         let text = |name: &str| status.metadata().get(name).and_then(|value| value.to_str().ok());
+        let decoded = |name: &str| text(name).map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
         let number = status.code() as i32;
         let named = text("reason").and_then(|reason| reason.parse().ok());
         let code = named.or_else(|| Code::ALL.iter().copied().find(|code| code.grpc_status() == number)).unwrap_or(Code::Internal);
@@ -58,6 +60,7 @@ impl Error {
             code,
             message: status.message().to_owned(),
             field: text("field").map(str::to_owned),
+            resource: decoded("resource").map(|name| Box::new(Resource { name, current_version: decoded("current-version") })),
             retry_after: text("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs),
         };
         Self::Node { failure, request_id: text("x-request-id").map(str::to_owned) }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use plexspaces_actor::{Effects, Nature, SystemActor, SystemRequest, SystemType, check_blob_name, check_blob_type};
-use plexspaces_types::{Code, Failure, Payload};
+use plexspaces_types::{Code, Condition, Failure, Payload};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -45,12 +45,22 @@ struct Put {
     sha256: String,
     content_type: String,
     quota_bytes: u64,
+    #[serde(default)]
+    if_match: Option<Condition>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Named {
     name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Delete {
+    name: String,
+    #[serde(default)]
+    if_match: Option<Condition>,
 }
 
 #[derive(Deserialize)]
@@ -85,7 +95,8 @@ impl SystemActor for Blobs {
                 reply(&json!({"blob": self.blobs.get(&name).map(|blob| shown(&name, blob))}))
             }
             "delete" => {
-                let Named { name } = arguments(request.payload)?;
+                let Delete { name, if_match } = arguments(request.payload)?;
+                self.meets(if_match.as_ref(), &name)?;
                 let deleted = self.blobs.remove(&name);
                 if let Some(blob) = &deleted {
                     self.bytes = self.bytes.saturating_sub(blob.size);
@@ -113,10 +124,16 @@ impl SystemActor for Blobs {
 }
 
 impl Blobs {
+    fn meets(&self, condition: Option<&Condition>, name: &str) -> Result<(), Failure> {
+        let Some(condition) = condition else { return Ok(()) };
+        condition.check(&format!("blobs/{name}"), self.blobs.get(name).map(|blob| blob.sha256.as_str()))
+    }
+
     fn put(&mut self, put: Put, effects: &mut Effects<'_>) -> Result<Option<Payload>, Failure> {
-        let Put { name, object, size, sha256, content_type, quota_bytes } = put;
+        let Put { name, object, size, sha256, content_type, quota_bytes, if_match } = put;
         check_blob_name(&name)?;
         check_blob_type(&content_type)?;
+        self.meets(if_match.as_ref(), &name)?;
         let before = self.blobs.get(&name);
         let bytes = self.bytes.saturating_sub(before.map_or(0, |blob| blob.size)).saturating_add(size);
         if bytes > quota_bytes {

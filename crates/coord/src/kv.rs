@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 
 use plexspaces_actor::{Effects, Nature, SystemActor, SystemRequest, SystemType};
-use plexspaces_types::{Code, Failure, Payload};
+use plexspaces_types::{Code, Condition, Failure, Payload};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -62,6 +62,16 @@ struct Put {
     value: String,
     #[serde(default)]
     ttl_ms: Option<u64>,
+    #[serde(default)]
+    if_match: Option<Condition>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Delete {
+    key: String,
+    #[serde(default)]
+    if_match: Option<Condition>,
 }
 
 #[derive(Deserialize)]
@@ -91,7 +101,7 @@ fn nature(operation: &str, payload: &Payload) -> Result<Nature, Failure> {
             let put: Put = arguments(payload)?;
             check(&put.key, &put.value)?;
             expiry(0, "ttl_ms", put.ttl_ms)?;
-            Nature::Post
+            if put.if_match.is_some() { Nature::Change } else { Nature::Post }
         }
         "get" | "list" => Nature::Look,
         _ => Nature::Change,
@@ -133,13 +143,15 @@ impl SystemActor for Pairs {
                 reply(&json!({"value": pair.map(|pair| &pair.value), "version": pair.map(|pair| pair.version)}))
             }
             "put" => {
-                let Put { key, value, ttl_ms } = arguments(request.payload)?;
+                let Put { key, value, ttl_ms, if_match } = arguments(request.payload)?;
                 let expires_ms = expiry(now_ms, "ttl_ms", ttl_ms)?;
+                self.meets(if_match.as_ref(), &key, now_ms)?;
                 self.set(key, value, expires_ms, effects)?;
                 Ok(Some(Payload::empty()))
             }
             "delete" => {
-                let Key { key } = arguments(request.payload)?;
+                let Delete { key, if_match } = arguments(request.payload)?;
+                self.meets(if_match.as_ref(), &key, now_ms)?;
                 let deleted = self.live(&key, now_ms).is_some();
                 if deleted {
                     self.remove(&key, effects);
@@ -198,6 +210,12 @@ impl SystemActor for Pairs {
 impl Pairs {
     fn live(&self, key: &str, now_ms: u64) -> Option<&Pair> {
         self.pairs.get(key).filter(|pair| is_live(pair, now_ms))
+    }
+
+    fn meets(&self, condition: Option<&Condition>, key: &str, now_ms: u64) -> Result<(), Failure> {
+        let Some(condition) = condition else { return Ok(()) };
+        let version = self.live(key, now_ms).map(|pair| pair.version.to_string());
+        condition.check(&format!("kv/{key}"), version.as_deref())
     }
 
     fn set(&mut self, key: String, value: String, expires_ms: Option<u64>, effects: &mut Effects<'_>) -> Result<(), Failure> {

@@ -55,7 +55,7 @@ async fn all() {
     for round in 0..=ROUNDS {
         let written = tokio::task::block_in_place(|| copy(&source, scratch.path()));
         let began = Instant::now();
-        runtime.put_blob(&ctx, "b", "", pieces(&content)).await.unwrap();
+        runtime.put_blob(&ctx, "b", "", pieces(&content), None).await.unwrap();
         let put_inside = began.elapsed();
         let body = pieces(&content).map_ok(http_body::Frame::data).map_err(|failure| std::io::Error::other(failure.message));
         let request = Request::builder().method(Method::PUT).uri(&url).body(StreamBody::new(body).boxed_unsync()).unwrap();

@@ -1,6 +1,6 @@
 //! The node's configuration file. Every key has a default; an unknown one is an error.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 
 use plexspaces_app::{ByteSize, ConfigError, Duration, LimitsConfig, parse_strict};
@@ -9,11 +9,12 @@ use plexspaces_store_remote::redis;
 use plexspaces_store_sql::postgres;
 use plexspaces_types::Name;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Error;
 
 mod brokers;
+mod effective;
 
 pub use brokers::{ClusterSecret, NatsConfig, RedisConfig, UdpConfig};
 
@@ -55,9 +56,11 @@ pub struct NodeConfig {
     /// Where everything is kept that must survive a restart.
     pub data_dir: PathBuf,
     /// Where requests to actors are taken: HTTP/1.1, HTTP/2 and gRPC. Without it 127.0.0.1:8080.
+    #[serde(deserialize_with = "address")]
     pub listen_addr: Option<SocketAddr>,
     /// The same interface with a budget of its own, so that load on the first cannot keep an operator out. Without it
     /// 127.0.0.1:8094; if `listen_addr` is given and this is not, a port in use is a warning instead of an error.
+    #[serde(deserialize_with = "address")]
     pub control_addr: Option<SocketAddr>,
     /// Whether there is a control listener.
     pub control: bool,
@@ -629,6 +632,20 @@ impl Config {
     }
 }
 
+/// The address that `host:port` means; of several that of IPv4, which is what others try.
+pub fn resolve(text: &str) -> Result<SocketAddr, String> {
+    let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    let (host, _) = parts.ok_or_else(|| format!("{text:?} is no address, expected HOST:PORT such as 127.0.0.1:8080"))?;
+    let unknown = |why: &dyn std::fmt::Display| format!("the host {host:?} cannot be resolved: {why}");
+    let found: Vec<_> = text.to_socket_addrs().map_err(|error| unknown(&error))?.collect();
+    found.iter().find(|address| address.is_ipv4()).or(found.first()).copied().ok_or_else(|| unknown(&"it has no address"))
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| resolve(&text).map_err(serde::de::Error::custom)).transpose()
+}
+
 /// Whether a path can be put behind a URL.
 fn is_public_url(url: &str) -> bool {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
@@ -653,6 +670,9 @@ mod tests {
         let error = |text: &str| Config::parse("node.toml", text).unwrap_err().to_string();
         assert!(error("[node]\ndata_dri = \"x\"").ends_with("did you mean `data_dir`?"), "{}", error("[node]\ndata_dri = \"x\""));
         assert!(error("[node]\nlisten_addr = \"nowhere\"").starts_with("node.toml, line 2: "));
+        assert!(
+            error("[node]\ncontrol_addr = \"no.such.host.invalid:80\"").contains("the host \"no.such.host.invalid\" cannot be resolved")
+        );
         assert!(error("[wasm]\ninstances = 0").contains("expected at least 1"));
         assert!(error("[supervision]\nkeep_events = 0").contains("more than 0"));
         assert!(error("[security]\nadmin_token = \"short\"").contains("at least 16"));
@@ -712,6 +732,12 @@ mod tests {
         assert!(unreadable.contains("percent-encoded") && !unreadable.contains("cret"), "{unreadable}");
         let other = error("[store]\nbackend = \"redis\"\nurl = \"postgres://plex:s3cret@db/state\"");
         assert!(other.contains("redis://") && !other.contains("cret"), "{other}");
+    }
+
+    #[test]
+    fn a_listener_may_be_given_by_the_name_of_its_host() {
+        let config = Config::parse("node.toml", "[node]\nlisten_addr = \"localhost:8080\"").unwrap();
+        assert!(config.listen_addr().ip().is_loopback() && config.listen_addr().port() == 8080);
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod telemetry;
 
 pub use config::{
     ApiConfig, BrokerUrl, ChannelBackend, ChannelsConfig, ClusterSecret, Config, LogConfig, LogFormat, NatsConfig, NodeConfig, RedisConfig,
-    SecurityConfig, ServiceLinksConfig, StoreBackend, StoreConfig, StoreDurability, StoreUrl, UdpConfig, WasmConfig,
+    SecurityConfig, ServiceLinksConfig, StoreBackend, StoreConfig, StoreDurability, StoreUrl, UdpConfig, WasmConfig, resolve,
 };
 pub use error::Error;
 pub use node::{Addresses, Node};

@@ -142,8 +142,6 @@ pub(crate) fn url(config: &Config) -> Result<&str, ConfigError> {
 /// The region of AWS.
 #[cfg(feature = "dynamodb")]
 fn region(config: &Config) -> Result<String, ConfigError> {
-    let named = |name: &str| std::env::var(name).ok().filter(|region| !region.is_empty());
-    let region = config.store.region.clone().or_else(|| named("AWS_REGION")).or_else(|| named("AWS_DEFAULT_REGION"));
     let missing = "store.backend is \"dynamodb\", and neither store.region nor AWS_REGION in the environment names a region";
-    region.ok_or_else(|| ConfigError::new("the configuration", missing))
+    config.store.region().ok_or_else(|| ConfigError::new("the configuration", missing))
 }

@@ -36,8 +36,7 @@ pub struct Telemetry {
 
 /// Sets up the log on standard error and the metrics. A process can do this once.
 pub fn init(config: &LogConfig) -> Result<Telemetry, Error> {
-    let environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    let filter = environment.or_else(|| config.filter.clone()).unwrap_or_else(|| "info".to_owned());
+    let filter = config.filter();
     let filter =
         EnvFilter::try_new(&filter).map_err(|error| Error::Telemetry { what: "the log filter", why: format!("{filter:?}: {error}") })?;
     let logs = LogBook::new(LOG_LINES, Clock::system());

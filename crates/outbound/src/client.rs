@@ -51,6 +51,7 @@ pub(crate) enum Trouble {
 impl Client {
     /// Reads the certificates; nothing is connected yet.
     pub fn new(config: Config) -> Result<Self, Error> {
+        crate::meters::describe();
         let Trust { tls, has_roots } = Trust::with(config.ca_file.as_deref())?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 use plexspaces_actor::HttpResponse;
 use plexspaces_types::Failure;
 
@@ -14,6 +14,14 @@ pub(crate) struct Meters {
     seconds: Histogram,
     pub(crate) retries: Counter,
     circuit: Gauge,
+}
+
+/// What the metrics of this crate are, for those who read them.
+pub(crate) fn describe() {
+    metrics::describe_histogram!("plexspaces_service_link_request_seconds", Unit::Seconds, "How long requests over service links took");
+    metrics::describe_counter!("plexspaces_service_link_requests_total", Unit::Count, "Requests over service links, by what came of them");
+    metrics::describe_counter!("plexspaces_service_link_retries_total", Unit::Count, "Attempts after the first of such requests");
+    metrics::describe_gauge!("plexspaces_service_link_circuit", Unit::Count, "Circuits of service links: 0 closed, 1 half open, 2 open");
 }
 
 impl Meters {

@@ -27,11 +27,11 @@ pub use plexspaces::v1;
 /// Every file of the contract with its imports and comments, as an encoded `FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
 
-/// A message as JSON, with the names of the contract; `name` is the message's full name. `None` when there is no such message, or when
+/// A message as JSON as the interface sends it, with the names of the contract and with empty lists; `name` is the message's full name. `None` when there is no such message, or when
 /// `message` is not one of it.
 #[must_use]
 pub fn to_json(name: &str, message: &impl prost::Message) -> Option<serde_json::Value> {
     let descriptor = dynamic::pool().ok()?.get_message_by_name(name)?;
     let message = prost_reflect::DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok()?;
-    serde_json::from_slice(&json::to_text(&message, json::Defaults::Skipped).ok()?).ok()
+    serde_json::from_slice(&json::to_text(&message, json::Defaults::Written).ok()?).ok()
 }

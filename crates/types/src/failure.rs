@@ -16,12 +16,24 @@ pub struct Failure {
     pub field: Option<String>,
     /// When a retry has a chance.
     pub retry_after: Option<Duration>,
+    /// Of a conflict: what of the node's the request contradicts.
+    pub resource: Option<Box<Resource>>,
+}
+
+/// What of the node's a request contradicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// Its path, such as `kv/greeting`.
+    pub name: String,
+    /// Its version now; none where it has no versions or is not there.
+    pub current_version: Option<String>,
 }
 
 impl Failure {
     /// A failure without field; retryable codes suggest a second's wait.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: None, retry_after: code.retryable().then_some(Duration::from_secs(1)) }
+        let retry_after = code.retryable().then_some(Duration::from_secs(1));
+        Self { code, message: message.into(), field: None, retry_after, resource: None }
     }
 
     /// A wrong value of `field`.
@@ -38,6 +50,15 @@ impl Failure {
     #[must_use]
     pub fn with_field(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
+        self
+    }
+
+    /// Names what a conflict is with, unless that is said already.
+    #[must_use]
+    pub fn with_resource(mut self, name: impl Into<String>, current_version: Option<String>) -> Self {
+        if self.code == Code::Conflict && self.resource.is_none() {
+            self.resource = Some(Box::new(Resource { name: name.into(), current_version }));
+        }
         self
     }
 

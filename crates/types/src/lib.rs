@@ -4,6 +4,7 @@
 
 mod clock;
 mod code;
+mod condition;
 mod context;
 mod failure;
 #[cfg(test)]
@@ -14,8 +15,9 @@ mod suggestion;
 
 pub use clock::Clock;
 pub use code::{Code, ErrorType};
+pub use condition::Condition;
 pub use context::{RequestContext, TraceContext};
-pub use failure::Failure;
+pub use failure::{Failure, Resource};
 pub use id::{ActorId, Identity, InvalidName, Key, Name};
 pub use message::{Message, MessageKind, Payload};
 pub use suggestion::suggestion;

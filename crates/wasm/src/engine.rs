@@ -56,6 +56,7 @@ impl Engine {
             return Err(Error::InvalidConfig { key: "instances", expected, found: config.instances.to_string() });
         }
         warn_of_few_maps(config.instances);
+        describe_metrics();
         let wasmtime = wasmtime::Engine::new(&settings(config.instances))
             .map_err(|error| Error::Reserve { instances: config.instances, detail: format!("{error:#}") })?;
         let linker = host::linker(&wasmtime).map_err(internal)?;
@@ -190,6 +191,13 @@ fn start_ticker(engine: &wasmtime::Engine, ticks: Arc<AtomicU64>) -> Result<(), 
         .spawn(run)
         .map(drop)
         .map_err(|error| Error::Internal { detail: format!("cannot start the ticker: {error}") })
+}
+
+fn describe_metrics() {
+    use metrics::Unit::{Count, Seconds};
+    metrics::describe_histogram!("plexspaces_wasm_compile_seconds", Seconds, "How long components took to compile");
+    metrics::describe_histogram!("plexspaces_wasm_instantiate_seconds", Seconds, "How long instances took to make");
+    metrics::describe_gauge!("plexspaces_wasm_instances", Count, "Instances in memory");
 }
 
 fn warn_of_few_maps(instances: u32) {

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use plexspaces_types::ErrorType;
+use plexspaces_types::{Condition, ErrorType};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -133,8 +133,16 @@ pub struct Presigned {
 }
 
 impl Runtime {
-    /// Writes a blob, in the place of one of the same name if there is one. It is there when this returns.
-    pub async fn put_blob(&self, ctx: &RequestContext, name: &str, content_type: &str, content: Content) -> Result<BlobInfo, Failure> {
+    /// Writes a blob, in the place of one of the same name if there is one. It is there when this returns. Under a condition, whose version is
+    /// the SHA-256, nothing is written unless that is met.
+    pub async fn put_blob(
+        &self,
+        ctx: &RequestContext,
+        name: &str,
+        content_type: &str,
+        content: Content,
+        condition: Option<&Condition>,
+    ) -> Result<BlobInfo, Failure> {
         let store = self.blobs()?;
         check_blob_name(name)?;
         check_blob_type(content_type)?;
@@ -148,13 +156,16 @@ impl Runtime {
             "sha256": sha256,
             "content_type": content_type,
             "quota_bytes": store.quota_bytes,
+            "if_match": condition,
         });
         let named = self.ask_blobs::<Named>(ctx, "put", &entry).await;
         let Named { blob, replaced } = match named {
             Ok(named) => named,
             Err(failure) => {
                 // Where it is not known whether the name stands for the object now, the object stays.
-                if matches!(failure.code.error_type(), ErrorType::Validation | ErrorType::Throttling | ErrorType::ServiceQuotaExceeded) {
+                let refused =
+                    matches!(failure.code.error_type(), ErrorType::Validation | ErrorType::Throttling | ErrorType::ServiceQuotaExceeded);
+                if refused || failure.code == Code::Conflict {
                     self.remove_object(&store, &object).await;
                 }
                 return Err(failure);
@@ -216,10 +227,10 @@ impl Runtime {
         }
     }
 
-    /// Removes a blob; false when there was none.
-    pub async fn delete_blob(&self, ctx: &RequestContext, name: &str) -> Result<bool, Failure> {
+    /// Removes a blob; false when there was none. Under a condition, whose version is the SHA-256, nothing is removed unless that is met.
+    pub async fn delete_blob(&self, ctx: &RequestContext, name: &str, condition: Option<&Condition>) -> Result<bool, Failure> {
         let store = self.blobs()?;
-        let Removed { deleted } = self.ask_blobs(ctx, "delete", &json!({"name": name})).await?;
+        let Removed { deleted } = self.ask_blobs(ctx, "delete", &json!({"name": name, "if_match": condition})).await?;
         let Some(object) = deleted else { return Ok(false) };
         self.remove_object(&store, &object).await;
         Ok(true)

@@ -19,7 +19,7 @@ impl Turn {
             Known::Told(told) => return self.told_again(told).await.and_then(|told| log::read(&told)),
             Known::New(call) => call,
         };
-        let put = async { runtime.put_blob(&ctx, name, content_type, stream::once(async { Ok(content) }).boxed()).await };
+        let put = async { runtime.put_blob(&ctx, name, content_type, stream::once(async { Ok(content) }).boxed(), None).await };
         let put = async { put.await.map(|info| log::json(&info)) };
         self.wait(call, put).await.and_then(|told| log::read(&told))
     }
@@ -80,7 +80,7 @@ impl Turn {
             Known::Told(told) => return self.told_again(told).await.and_then(|told| log::read(&told)),
             Known::New(call) => call,
         };
-        let deleted = async { runtime.delete_blob(&ctx, name).await.map(|deleted| log::json(&deleted)) };
+        let deleted = async { runtime.delete_blob(&ctx, name, None).await.map(|deleted| log::json(&deleted)) };
         self.wait(call, deleted).await.and_then(|told| log::read(&told))
     }
 

@@ -69,8 +69,20 @@ async fn children_start_after_what_they_depend_on() {
 async fn names_tokens_and_json_are_understood() {
     let node = Node::start().await;
     let token = ("client_token", "0123456789abcdef");
-    assert_eq!(node.deploy(&[("name", "a"), token]).await.status, 201);
-    assert_eq!(node.deploy(&[("name", "a"), token]).await.status, 200);
+    let first = node.deploy(&[("name", "a"), token]).await;
+    assert_eq!(first.status, 201);
+    // Repeated, it is answered as it was, whatever has become of the application since, and not carried out again.
+    for removed in [false, true] {
+        let changed = match removed {
+            false => node.deploy(&[("name", "a"), ("version", "9")]).await,
+            true => node.send("DELETE", "/api/v1/applications/a", &[], "").await,
+        };
+        assert_eq!(changed.status, 200);
+        let again = node.deploy(&[("name", "a"), token]).await;
+        assert_eq!((again.status, again.body), (first.status, first.body.clone()));
+    }
+    assert_eq!(node.get("/api/v1/applications/a").await.status, 404);
+    assert_eq!(node.deploy(&[("name", "a")]).await.status, 201);
     assert_eq!(node.deploy(&[("name", "b"), token]).await.reason(), "conflict");
     assert_eq!(node.deploy(&[("name", "a"), ("app", "a"), ("version", "2")]).await.json()["version"], "2");
     assert_eq!(node.deploy(&[("name", "a"), ("app", "b")]).await.field(), "app");
@@ -80,7 +92,7 @@ async fn names_tokens_and_json_are_understood() {
     let key = [("idempotency-key", "fedcba9876543210")];
     let deployed = node.send("POST", "/api/v1/deploy", &key, body.clone()).await;
     assert_eq!((deployed.status.as_u16(), &deployed.json()["tenant_id"]), (201, &json!("acme")));
-    assert_eq!(node.send("POST", "/api/v1/deploy", &key, body).await.status, 200);
+    assert_eq!(node.send("POST", "/api/v1/deploy", &key, body).await.status, 201);
     assert_eq!(node.get("/api/v1/applications/c").await.status, 404);
     assert_eq!(node.get("/api/v1/applications/c?tenant_id=acme").await.status, 200);
 
@@ -166,7 +178,7 @@ async fn a_deployment_whose_client_hangs_up_is_done_to_its_end() {
     assert!(futures::poll!(&mut deploying).is_pending());
     drop(deploying);
     tokio::time::timeout(Duration::from_secs(60), is_there(true)).await.unwrap();
-    let mut undeploying = Box::pin(applications.undeploy(&tenant, None, "shop"));
+    let mut undeploying = Box::pin(applications.undeploy(&tenant, None, "shop", None));
     assert!(futures::poll!(&mut undeploying).is_pending());
     drop(undeploying);
     tokio::time::timeout(Duration::from_secs(60), is_there(false)).await.unwrap();

@@ -78,7 +78,7 @@ async fn what_is_unknown_is_named_with_what_is_known() {
     let message = unknown.json()["message"].as_str().unwrap().to_owned();
     assert_eq!(
         message,
-        "unknown field \"isolation\"; known are tenant_id, namespace, app, actor_type, wasm, config, version, client_token, on_incompatible, name"
+        "unknown field \"isolation\"; known are tenant_id, namespace, app, actor_type, wasm, config, version, client_token, on_incompatible, if_match, name"
     );
 }
 

@@ -5,6 +5,7 @@
 mod applications;
 mod auth;
 mod blobs;
+mod conditions;
 mod connections;
 mod errors;
 mod facets;
@@ -13,5 +14,6 @@ mod invoke;
 mod links;
 mod services;
 mod sockets;
+mod standard;
 mod support;
 mod system;

@@ -24,6 +24,16 @@ pub fn root() -> PathBuf {
     plexspaces_testkit::repository().canonicalize().unwrap()
 }
 
+/// Each metric says what it is, and so does the page.
+#[track_caller]
+pub fn check_metrics(metrics: &str) {
+    let page = std::fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    for name in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        assert!(metrics.contains(&format!("# HELP {name} ")), "{name} has no HELP");
+        assert!(page.contains(&format!("`{name}`")), "docs/metrics.md does not name {name}");
+    }
+}
+
 /// The component of an example.
 pub fn example(name: &str) -> PathBuf {
     plexspaces_testkit::python::component(&root().join(format!("examples/python/{name}/{name}.py"))).unwrap()

@@ -63,7 +63,7 @@ async fn goes_and_comes(mut node: Node) {
         assert_eq!(node.get("a", 0, None).await.unwrap(), b"text");
         node.put("b", large()).await;
         assert!(node.get("b", 0, None).await.unwrap() == large());
-        node.runtime.delete_blob(&ctx(), "b").await.unwrap();
+        node.runtime.delete_blob(&ctx(), "b", None).await.unwrap();
     }
 }
 
@@ -84,7 +84,7 @@ async fn goes_in_the_middle(mut node: Node) {
         Ok(Bytes::from(vec![7; 9 << 20]))
     });
     let runtime = node.runtime.clone();
-    let writing = tokio::spawn(async move { runtime.put_blob(&ctx(), "a", "", first.chain(second).boxed()).await });
+    let writing = tokio::spawn(async move { runtime.put_blob(&ctx(), "a", "", first.chain(second).boxed(), None).await });
     sent.await.unwrap();
     node.server().kill().unwrap();
     // Nobody waits for it where the first half has failed already.

@@ -57,14 +57,14 @@ async fn a_blob_that_is_cut_off_leaves_nothing() {
         node.put("a", "whole").await;
         for size in [4, 18_000_000] {
             let pieces = [Ok(Bytes::from(vec![7; size])), Err(Failure::invalid("body", "the body ended"))];
-            let failure = node.runtime.put_blob(&ctx(), "a", "", stream::iter(pieces).boxed()).await.unwrap_err();
+            let failure = node.runtime.put_blob(&ctx(), "a", "", stream::iter(pieces).boxed(), None).await.unwrap_err();
             assert_eq!(failure.field.as_deref(), Some("body"));
             assert_eq!(node.backend.objects(), 1);
         }
         // Whoever writes goes away in the middle.
         let endless = stream::once(async { Ok(Bytes::from(vec![7; 9 << 20])) }).chain(stream::pending()).boxed();
         let ctx = ctx();
-        let writing = node.runtime.put_blob(&ctx, "a", "", endless);
+        let writing = node.runtime.put_blob(&ctx, "a", "", endless, None);
         assert!(tokio::time::timeout(Duration::from_millis(500), writing).await.is_err());
         until(&format!("{} has one object and no parts", node.kept.name()), || node.backend.left() == (1, 0)).await;
         assert_eq!(node.get("a", 0, None).await.unwrap(), b"whole");
@@ -74,17 +74,17 @@ async fn a_blob_that_is_cut_off_leaves_nothing() {
 #[tokio::test]
 async fn what_is_too_large_or_over_the_quota_is_refused_and_leaves_nothing() {
     for node in each() {
-        let failure = node.runtime.put_blob(&ctx(), "a", "", whole(vec![0; (20 << 20) + 1])).await.unwrap_err();
+        let failure = node.runtime.put_blob(&ctx(), "a", "", whole(vec![0; (20 << 20) + 1]), None).await.unwrap_err();
         assert_eq!(failure.code.name(), "payload_too_large");
         node.put("a", vec![0; 18 << 20]).await;
-        let failure = node.runtime.put_blob(&ctx(), "b", "", whole(vec![0; 18 << 20])).await.unwrap_err();
+        let failure = node.runtime.put_blob(&ctx(), "b", "", whole(vec![0; 18 << 20]), None).await.unwrap_err();
         assert_eq!(failure.code.name(), "quota_exceeded");
         node.put("a", vec![1; 19 << 20]).await;
         assert_eq!(node.backend.objects(), 1);
         for (name, content_type, field) in
             [("", "", "name"), ("/a", "", "name"), ("a\n", "", "name"), ("..", "", "name"), ("a", "ä", "content_type")]
         {
-            let failure = node.runtime.put_blob(&ctx(), name, content_type, whole("x")).await.unwrap_err();
+            let failure = node.runtime.put_blob(&ctx(), name, content_type, whole("x"), None).await.unwrap_err();
             assert_eq!((failure.code.name(), failure.field.as_deref()), ("invalid_argument", Some(field)), "{name:?}");
         }
         assert_eq!(node.backend.objects(), 1);
@@ -104,9 +104,9 @@ async fn blobs_are_listed_and_removed_in_their_namespace() {
         let mut elsewhere = ctx();
         elsewhere.namespace = Name::new("namespace", "other").unwrap();
         assert_eq!(node.runtime.blob(&elsewhere, "y").await.unwrap_err().code.name(), "not_found");
-        assert!(!node.runtime.delete_blob(&elsewhere, "y").await.unwrap());
-        assert!(node.runtime.delete_blob(&ctx(), "y").await.unwrap());
-        assert!(!node.runtime.delete_blob(&ctx(), "y").await.unwrap());
+        assert!(!node.runtime.delete_blob(&elsewhere, "y", None).await.unwrap());
+        assert!(node.runtime.delete_blob(&ctx(), "y", None).await.unwrap());
+        assert!(!node.runtime.delete_blob(&ctx(), "y", None).await.unwrap());
         assert_eq!(node.get("y", 0, None).await.unwrap_err().code.name(), "not_found");
         assert_eq!(node.backend.objects(), 2);
     }
@@ -131,7 +131,7 @@ async fn objects_that_no_name_stands_for_are_swept_and_no_others() {
         elsewhere.namespace = Name::new("namespace", "other").unwrap();
         node.put("a", "named").await;
         node.put("a", "named again").await;
-        node.runtime.put_blob(&elsewhere, "a", "", whole("named elsewhere")).await.unwrap();
+        node.runtime.put_blob(&elsewhere, "a", "", whole("named elsewhere"), None).await.unwrap();
         // As a node leaves them that is cut off before the name is there; the last ones are those of another node, and of somebody else.
         for (directory, mark) in [("default/default", "07"), ("default/other", "07"), ("default/default", "08")] {
             let key = format!("{directory}/{}{:032x}", mark.repeat(8), 1);
@@ -233,7 +233,7 @@ async fn who_opens_a_blob_while_it_is_replaced_reads_the_new_one() {
     let kept = Kept::in_directory(directory.path()).unwrap();
     let late = Arc::new(Late { kept, asked: Notify::new(), opens: Semaphore::new(0) });
     let (runtime, _) = node::runtime(Arc::new(Memory::new()), late.clone(), 7);
-    let put = async |text: &'static str| runtime.put_blob(&ctx(), "a", "", whole(text)).await.unwrap();
+    let put = async |text: &'static str| runtime.put_blob(&ctx(), "a", "", whole(text), None).await.unwrap();
     let get = || {
         let runtime = runtime.clone();
         tokio::spawn(async move { node::bytes(runtime.get_blob(&ctx(), "a", 0, None).await?.2).await })
@@ -248,7 +248,7 @@ async fn who_opens_a_blob_while_it_is_replaced_reads_the_new_one() {
     late.opens.forget_permits(1);
     let reading = get();
     late.asked.notified().await;
-    assert!(runtime.delete_blob(&ctx(), "a").await.unwrap());
+    assert!(runtime.delete_blob(&ctx(), "a", None).await.unwrap());
     late.opens.add_permits(1);
     assert_eq!(reading.await.unwrap().unwrap_err().code.name(), "not_found");
 }

@@ -101,7 +101,7 @@ impl Node {
     }
 
     pub async fn put(&self, name: &str, content: impl Into<Bytes>) -> BlobInfo {
-        self.runtime.put_blob(&ctx(), name, "text/plain", whole(content)).await.unwrap()
+        self.runtime.put_blob(&ctx(), name, "text/plain", whole(content), None).await.unwrap()
     }
 
     pub async fn get(&self, name: &str, offset: u64, length: Option<u64>) -> Result<Vec<u8>, Failure> {

@@ -457,6 +457,9 @@ pub struct Application {
     /// The versions before this one with which something that began with them goes on.
     #[prost(message, repeated, tag = "12")]
     pub earlier_versions: ::prost::alloc::vec::Vec<EarlierVersion>,
+    /// Another one for each component, configuration, version or name of its type, for `if_match`.
+    #[prost(string, tag = "13")]
+    pub etag: ::prost::alloc::string::String,
 }
 /// A version of an application that is kept for what began with it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -623,6 +626,10 @@ pub struct DeployApplicationRequest {
     /// begins runs the new one.
     #[prost(string, optional, tag = "9")]
     pub on_incompatible: ::core::option::Option<::prost::alloc::string::String>,
+    /// Only under this condition: that there is none, which the empty text says, that there is one, which `*` says, or else that it has this
+    /// `etag`. Otherwise it is a conflict. Over HTTP also the header If-Match, or `If-None-Match: *`.
+    #[prost(string, optional, tag = "10")]
+    pub if_match: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What was deployed.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -646,6 +653,10 @@ pub struct UndeployApplicationRequest {
     /// Its namespace; may be absent while only one namespace has an application of this name.
     #[prost(string, optional, tag = "3")]
     pub namespace: ::core::option::Option<::prost::alloc::string::String>,
+    /// Only under this condition: that there is none, which the empty text says, that there is one, which `*` says, or else that it has this
+    /// `etag`. Otherwise it is a conflict. Over HTTP also the header If-Match, or `If-None-Match: *`.
+    #[prost(string, optional, tag = "4")]
+    pub if_match: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The application is stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -821,8 +832,8 @@ pub mod application_service_client {
         /// Deploys a component as an application, or replaces the application's earlier component; running actors keep their state.
         ///
         /// Over HTTP it is multipart/form-data with the component as the file `wasm`, fields in any order, or JSON with `wasm` in base64. Answers
-        /// 201 when the application is new and 200 when it was replaced or when the client token was seen before. It is complete when it
-        /// answers: the supervision tree runs.
+        /// 201 when the application is new and 200 when it was replaced; what comes with a client token that was seen before is answered as that was.
+        /// It is complete when it answers: the supervision tree runs.
         pub async fn deploy_application(
             &mut self,
             request: impl tonic::IntoRequest<super::DeployApplicationRequest>,
@@ -954,8 +965,8 @@ pub mod application_service_server {
         /// Deploys a component as an application, or replaces the application's earlier component; running actors keep their state.
         ///
         /// Over HTTP it is multipart/form-data with the component as the file `wasm`, fields in any order, or JSON with `wasm` in base64. Answers
-        /// 201 when the application is new and 200 when it was replaced or when the client token was seen before. It is complete when it
-        /// answers: the supervision tree runs.
+        /// 201 when the application is new and 200 when it was replaced; what comes with a client token that was seen before is answered as that was.
+        /// It is complete when it answers: the supervision tree runs.
         async fn deploy_application(
             &self,
             request: tonic::Request<super::DeployApplicationRequest>,
@@ -1329,6 +1340,10 @@ pub struct WriteBlobRequest {
     /// Its media type and its bytes.
     #[prost(message, optional, tag = "4")]
     pub content: ::core::option::Option<super::super::google::api::HttpBody>,
+    /// Only under this condition: that there is none, which the empty text says, that there is one, which `*` says, or else that it has this
+    /// SHA-256. Otherwise it is a conflict. Over HTTP also the header If-Match, or `If-None-Match: *`.
+    #[prost(string, optional, tag = "5")]
+    pub if_match: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What to read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1374,6 +1389,10 @@ pub struct DeleteBlobRequest {
     /// Its name.
     #[prost(string, tag = "3")]
     pub name: ::prost::alloc::string::String,
+    /// Only under this condition: that there is none, which the empty text says, that there is one, which `*` says, or else that it has this
+    /// SHA-256. Otherwise it is a conflict. Over HTTP also the header If-Match, or `If-None-Match: *`.
+    #[prost(string, optional, tag = "4")]
+    pub if_match: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// It is there no longer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6799,6 +6818,10 @@ pub struct StartWorkflowRequest {
     /// that it can clean up. The first start of an id counts.
     #[prost(uint64, optional, tag = "6")]
     pub run_timeout_ms: ::core::option::Option<u64>,
+    /// 16 to 128 printable ASCII characters, for a workflow whose id is generated: the same token means the same workflow. Over HTTP also the
+    /// header Idempotency-Key.
+    #[prost(string, optional, tag = "7")]
+    pub client_token: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Which workflow.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8406,6 +8429,10 @@ pub struct PutPairRequest {
     /// Makes a repetition of the request do nothing.
     #[prost(string, optional, tag = "6")]
     pub client_token: ::core::option::Option<::prost::alloc::string::String>,
+    /// Only under this condition: that there is none, which the empty text says, that there is one, which `*` says, or else that it has this
+    /// version. Otherwise it is a conflict. Over HTTP also the header If-Match, or `If-None-Match: *`.
+    #[prost(string, optional, tag = "7")]
+    pub if_match: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The pair is set.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -8422,6 +8449,10 @@ pub struct DeletePairRequest {
     /// Its key.
     #[prost(string, tag = "3")]
     pub key: ::prost::alloc::string::String,
+    /// Only under this condition: that there is none, which the empty text says, that there is one, which `*` says, or else that it has this
+    /// version. Otherwise it is a conflict. Over HTTP also the header If-Match, or `If-None-Match: *`.
+    #[prost(string, optional, tag = "4")]
+    pub if_match: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The pair is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
