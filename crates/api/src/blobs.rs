@@ -6,8 +6,8 @@ use axum::body::Body;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
+    RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use matchit::Params;
@@ -154,9 +154,9 @@ pub(crate) async fn http(api: &Api, incoming: Incoming<'_>) -> Result<Response<B
         response.headers_mut().insert(ETAG, tag);
         return Ok(response);
     }
-    let part = |size| {
-        if asked.offset == 0 && asked.length.is_none() { range(&parts.headers, size) } else { Part::Whole }
-    };
+    // Who wants a part only of a certain version is given the whole, which is always right.
+    let is_ranged = asked.offset == 0 && asked.length.is_none() && !parts.headers.contains_key(IF_RANGE);
+    let part = |size| if is_ranged { range(&parts.headers, size) } else { Part::Whole };
     let chosen = |size| match part(size) {
         Part::Whole => (asked.offset, asked.length),
         Part::Range { offset, length } => (offset, Some(length)),

@@ -641,9 +641,13 @@ pub fn resolve(text: &str) -> Result<SocketAddr, String> {
     found.iter().find(|address| address.is_ipv4()).or(found.first()).copied().ok_or_else(|| unknown(&"it has no address"))
 }
 
+/// An address of a file, which means the same wherever it is read: no name but `localhost` is looked up.
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| resolve(&text).map_err(serde::de::Error::custom)).transpose()
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let port = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+    let address = port.map_or_else(|| text.parse(), |port| Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
+    let expected = format!("{text:?} is no address, expected one such as 127.0.0.1:8080 or localhost:8080");
+    address.map(Some).map_err(|_| serde::de::Error::custom(expected))
 }
 
 /// Whether a path can be put behind a URL.
@@ -670,9 +674,8 @@ mod tests {
         let error = |text: &str| Config::parse("node.toml", text).unwrap_err().to_string();
         assert!(error("[node]\ndata_dri = \"x\"").ends_with("did you mean `data_dir`?"), "{}", error("[node]\ndata_dri = \"x\""));
         assert!(error("[node]\nlisten_addr = \"nowhere\"").starts_with("node.toml, line 2: "));
-        assert!(
-            error("[node]\ncontrol_addr = \"no.such.host.invalid:80\"").contains("the host \"no.such.host.invalid\" cannot be resolved")
-        );
+        assert!(error("[node]\ncontrol_addr = \"example.com:80\"").contains("\"example.com:80\" is no address, expected one such as"));
+        assert!(resolve("no.such.host.invalid:80").unwrap_err().contains("the host \"no.such.host.invalid\" cannot be resolved"));
         assert!(error("[wasm]\ninstances = 0").contains("expected at least 1"));
         assert!(error("[supervision]\nkeep_events = 0").contains("more than 0"));
         assert!(error("[security]\nadmin_token = \"short\"").contains("at least 16"));

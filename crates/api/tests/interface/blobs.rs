@@ -50,6 +50,8 @@ async fn a_part_is_given_where_there_is_one_and_else_how_much_there_is() {
         assert_eq!((answer.status.as_u16(), answer.header("content-range")), (status, part), "{range}");
         assert_eq!(answer.body, body, "{range}");
     }
+    let whole = node.send("GET", &path("ten"), &[("range", "bytes=2-3"), ("if-range", "\"another\"")], "").await;
+    assert_eq!((whole.status.as_u16(), whole.body.len()), (200, 10), "a part of another version is no use");
     let beyond = node.send("GET", &path("ten"), &[("range", "bytes=10-")], "").await;
     assert_eq!((beyond.status.as_u16(), beyond.header("content-range"), beyond.field().as_str()), (416, "bytes */10", "Range"));
     assert_eq!(beyond.json()["request_id"], beyond.header("x-request-id"));
