@@ -327,13 +327,13 @@ impl Turn {
             let links: Vec<String> = chain.iter().chain([id]).map(ToString::to_string).collect();
             return Err(Failure::new(Code::Deadlock, format!("the request would wait for itself: {}", links.join(" -> "))));
         }
-        let deadline = crate::now() + timeout;
-        let deadline = self.ctx.deadline.map_or(deadline, |outer| outer.min(deadline));
+        let own = crate::now().checked_add(timeout);
+        let deadline = self.ctx.deadline.into_iter().chain(own).min();
         // A run that this one starts is done when this one is to be done.
         let run_until_ms =
             run_timeout_ms.map(|time| self.clock.now_ms().saturating_add(time)).into_iter().chain(self.course.deadline_ms).min();
         let (namespace, chain) = (id.namespace.clone(), Arc::from(chain));
-        let ctx = RequestContext { namespace, deadline: Some(deadline), chain, run_until_ms, ..self.ctx.clone() };
+        let ctx = RequestContext { namespace, deadline, chain, run_until_ms, ..self.ctx.clone() };
         let mut message = self.message(operation, payload, MessageKind::Call);
         // Asked again after a failure, a durable actor knows the request and gives the same answer.
         message.idempotency_key = match operation {

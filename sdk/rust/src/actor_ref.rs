@@ -33,7 +33,12 @@ impl ActorRef {
     /// Asks and waits for the reply, at most so long. A handler's error is this call's error. An idle actor begins in the caller's task, until
     /// its handler waits: who asks many that are to work side by side asks in as many tasks.
     pub async fn ask(&self, message: Message, timeout: Duration) -> Result<Message, Failure> {
-        let ctx = self.ctx.clone().with_deadline(Instant::now() + timeout);
+        let ctx = self.ctx.clone();
+        // A time that no clock shows is no deadline.
+        let ctx = match Instant::now().checked_add(timeout) {
+            Some(deadline) => ctx.with_deadline(deadline),
+            None => ctx,
+        };
         Ok(Message::reply(self.address.ask(ctx, message.into_sent(MessageKind::Call)).await?))
     }
 

@@ -45,6 +45,7 @@ mod child;
 mod context;
 mod error;
 mod facets;
+mod history;
 mod id;
 mod locator;
 mod message;
@@ -62,6 +63,7 @@ mod workflow;
 #[doc(hidden)]
 pub mod __private;
 
+pub use crate::{history::History, retry::RetryPolicy, saga::Saga};
 pub use actor::{Actor, ActorKind, GenEventBehavior, GenFSMBehavior, GenServerBehavior, Operation, WorkflowBehavior};
 pub use actor_ref::ActorRef;
 pub use child::Child;
@@ -76,10 +78,10 @@ pub use id::ActorId;
 pub use locator::ServiceLocator;
 pub use message::{Headers, Message, call_message, cast_message};
 pub use node::{Node, NodeBuilder};
+pub use plexspaces_actor::supervision::{Restart, State as ChildState, Strategy};
 pub use plexspaces_actor::{
-    Behavior, BlobAccess, BlobInfo, HandlerKind, HttpRequest, HttpResponse, Level, LogLevel, Objects, Outbound, Outgoing, Presigned,
-    Schedule, SupervisionEvent,
-    supervision::{Restart, State as ChildState, Strategy},
+    Behavior, BlobAccess, BlobInfo, Exported, HandlerKind, HttpRequest, HttpResponse, Level, LogLevel, Moment, Objects, Outbound, Outgoing,
+    Presigned, Rerun, Schedule, SupervisionEvent, journal::Recorded,
 };
 pub use plexspaces_core::{Facet, FacetError, FacetRegistry, FacetSettings, FacetSpec, InterceptResult};
 pub use plexspaces_sdk_macros::{
@@ -89,12 +91,10 @@ pub use plexspaces_sdk_macros::{
 pub use plexspaces_types::{Code, Failure, Payload};
 pub use registry::ActorRegistry;
 pub use request_context::RequestContext;
-pub use retry::RetryPolicy;
-pub use saga::Saga;
 pub use serde_json::{Value, json};
 pub use services::channels::{Channel, ChannelMessage, Sending, Start, Subscriber};
 pub use services::kv::{KvChange, KvChanges, SharedKv};
 pub use services::names::{Registering, Registry, RegistryEntry};
 pub use services::{blobs::Blobs, election::Election, groups::ProcessGroups, locks::Lock, locks::Locks, tuples::TupleSpace};
 pub use spawn::spawn_with_facets;
-pub use supervisor::{RunningSupervisor, Supervised, Supervisor};
+pub use supervisor::{RunningSupervisor, Supervised, Supervisor, SupervisorChild};

@@ -91,7 +91,11 @@ impl ServiceLocator {
         self.runtime()?.facets(&ctx, target(&id))
     }
 
-    fn identified(self: &Arc<Self>, ctx: &RequestContext, id: &ActorId) -> Result<(types::RequestContext, types::ActorId), Failure> {
+    pub(crate) fn identified(
+        self: &Arc<Self>,
+        ctx: &RequestContext,
+        id: &ActorId,
+    ) -> Result<(types::RequestContext, types::ActorId), Failure> {
         let ctx = ctx.enter(None)?;
         let id = self.address(&ctx, id)?.id().clone();
         Ok((types::RequestContext { namespace: id.namespace.clone(), ..ctx }, id))
@@ -220,6 +224,12 @@ impl ServiceLocator {
         Ok(known)
     }
 
+    /// What makes the actors of a registered type.
+    pub(crate) fn factory(self: &Arc<Self>, type_name: &Name) -> Result<Arc<NativeType>, Failure> {
+        let registration = self.registry.get(type_name.as_str())?;
+        Ok(self.made(type_name, type_name.clone(), registration).0.factory)
+    }
+
     fn made(self: &Arc<Self>, type_name: &Name, application: Name, registration: Registration) -> (Known, TypeSpec) {
         let Registration { info, version, maker, profile, has_init } = registration;
         let factory = Arc::new(NativeType::new(info, version, maker, has_init, self.clone()));
@@ -239,13 +249,13 @@ impl ServiceLocator {
         Application { tenant, namespace, name, factory, channels: BTreeMap::new(), earlier: Vec::new(), outbound, types, supervisor }
     }
 
-    /// Starts a supervision tree as an application of its own, to which the types of its actors belong.
-    pub(crate) async fn start_tree(
+    /// A supervision tree as an application of its own, to which the types of its actors belong from here on.
+    pub(crate) fn prepare_tree(
         self: &Arc<Self>,
         ctx: &types::RequestContext,
         application: &Name,
         tree: &Supervisor,
-    ) -> Result<(), Failure> {
+    ) -> Result<Application, Failure> {
         let invalid = |why: String| Failure::new(Code::InvalidConfig, why).with_field("children");
         let (mut made, mut specs) = (Vec::new(), Vec::new());
         for actor_type in tree.types() {
@@ -258,24 +268,18 @@ impl ServiceLocator {
             return Err(invalid(format!("the supervisor {application} has no actor: expected one at least")));
         }
         let spec = tree.spec(&|actor_type| self.registry.get(actor_type).map(|registration| registration.profile))?;
-        {
-            let mut types = self.types.lock();
-            let scope = types.entry((ctx.tenant.clone(), ctx.namespace.clone())).or_default();
-            if scope.iter().any(|known| known.application == *application) {
-                return Err(Failure::new(Code::Conflict, format!("a supervisor {application} runs already")).with_field("name"));
-            }
-            if let Some(known) = scope.iter().find(|known| made.iter().any(|other| other.name == known.name)) {
-                let message = format!("the type {} has or had actors in namespace {} before the supervisor", known.name, ctx.namespace);
-                return Err(Failure::new(Code::Conflict, message).with_field("children"));
-            }
-            scope.extend(made.iter().cloned());
+        let mut types = self.types.lock();
+        let scope = types.entry((ctx.tenant.clone(), ctx.namespace.clone())).or_default();
+        if scope.iter().any(|known| known.application == *application) {
+            return Err(Failure::new(Code::Conflict, format!("a supervisor {application} runs already")).with_field("name"));
         }
+        if let Some(known) = scope.iter().find(|known| made.iter().any(|other| other.name == known.name)) {
+            let message = format!("the type {} has or had actors in namespace {} before the supervisor", known.name, ctx.namespace);
+            return Err(Failure::new(Code::Conflict, message).with_field("children"));
+        }
+        scope.extend(made.iter().cloned());
         let factory = TreeTypes::new(made.into_iter().map(|known| (known.name, known.factory)).collect());
-        let started = self.runtime()?.deploy(&self.application(ctx, application.clone(), Arc::new(factory), specs, spec)).await;
-        if started.is_err() {
-            self.forget_tree(&ctx.tenant, &ctx.namespace, application);
-        }
-        started
+        Ok(self.application(ctx, application.clone(), Arc::new(factory), specs, spec))
     }
 
     /// Forgets the types of a tree, so that others may have them.
@@ -319,7 +323,7 @@ impl Drop for Prepared {
     }
 }
 
-fn target(id: &types::ActorId) -> Target<'_> {
+pub(crate) fn target(id: &types::ActorId) -> Target<'_> {
     Target { name: id.actor_type.as_str(), key: Some(id.key.as_str()) }
 }
 

@@ -31,7 +31,7 @@ pub struct Message {
 /// A request: the payload is the whole value, and its `op` or `action` says what to do.
 #[must_use]
 pub fn call_message(value: Value) -> Message {
-    let operation = ["op", "action"].iter().find_map(|key| value.get(key).and_then(Value::as_str)).unwrap_or_default().to_owned();
+    let operation = named(&value);
     Message::with_payload(operation, Payload::from_value(&value))
 }
 
@@ -113,9 +113,15 @@ fn operation(payload: &[u8]) -> String {
         #[serde(borrow, default)]
         action: Option<Cow<'a, str>>,
     }
-    let routed = serde_json::from_slice::<Routed<'_>>(payload).ok();
-    let named = routed.and_then(|routed| routed.op.or(routed.action));
-    named.map(Cow::into_owned).unwrap_or_default()
+    match serde_json::from_slice::<Routed<'_>>(payload) {
+        Ok(Routed { op, action }) => op.or(action).map(Cow::into_owned).unwrap_or_default(),
+        // One of the two is no text, which says nothing of the other.
+        Err(_) => serde_json::from_slice::<Value>(payload).map(|value| named(&value)).unwrap_or_default(),
+    }
+}
+
+fn named(value: &Value) -> String {
+    ["op", "action"].iter().find_map(|key| value.get(key).and_then(Value::as_str)).unwrap_or_default().to_owned()
 }
 
 fn headers(payload: &[u8]) -> Headers {
@@ -125,4 +131,29 @@ fn headers(payload: &[u8]) -> Headers {
         other => other.to_string(),
     };
     object.into_iter().map(|(key, value)| (key, text(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_done_is_the_first_of_two_members_that_is_a_text() {
+        for (payload, operation) in [
+            (r#"{"op":"a","action":"b"}"#, "a"),
+            (r#"{"action":"b"}"#, "b"),
+            (r#"{"op":5,"action":"b"}"#, "b"),
+            (r#"{"op":5}"#, ""),
+            ("7", ""),
+        ] {
+            let message = types::Message {
+                operation: String::new(),
+                kind: MessageKind::Call,
+                payload: Payload::Json(payload.into()),
+                sender: None,
+                idempotency_key: None,
+            };
+            assert_eq!(Message::received(&message).msg_type, operation, "{payload}");
+        }
+    }
 }

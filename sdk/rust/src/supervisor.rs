@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use plexspaces_actor::supervision::{Intensity, Restart, Strategy};
 use plexspaces_actor::{
     Child, ChildSpec, Description, Facet, Factory, Fault, Instance, Level, Profile, Runtime, Spec, SupervisionEvent, SupervisorSpec, Turn,
+    to_the_end,
 };
 use plexspaces_types as types;
 use plexspaces_types::{Failure, Key, Name};
@@ -62,16 +63,25 @@ pub struct Supervisor {
     strategy: Strategy,
     intensity: Intensity,
     restart: Restart,
-    children: Vec<Supervised>,
+    children: Vec<SupervisorChild>,
 }
 
-/// What a supervisor runs: an actor of a registered type, or another supervisor.
+/// An actor of a registered type that a supervisor runs.
 #[derive(Clone, Debug)]
-pub struct Supervised(Entry);
+pub struct Supervised {
+    actor_type: String,
+    key: String,
+    restart: Restart,
+    shutdown: Duration,
+    args: Map<String, Value>,
+}
 
+/// What a supervisor runs.
 #[derive(Clone, Debug)]
-enum Entry {
-    Actor { actor_type: String, key: String, restart: Restart, shutdown: Duration, args: Map<String, Value> },
+pub enum SupervisorChild {
+    /// An actor.
+    Actor(Supervised),
+    /// Another supervisor.
     Supervisor(Supervisor),
 }
 
@@ -102,30 +112,38 @@ impl Supervisor {
     }
 
     /// One more child, which starts after those before it and stops before them: a [`Supervised`] actor or a supervisor.
-    pub fn child(mut self, child: impl Into<Supervised>) -> Self {
+    pub fn child(mut self, child: impl Into<SupervisorChild>) -> Self {
         self.children.push(child.into());
         self
     }
 
-    /// Starts the children, one after the other, and returns when their `init` has run. When one fails in it, all are stopped again. The
-    /// types of the children belong to the tree from then on: none may have had an actor in this namespace before, and all of its actors end
-    /// with the tree.
+    /// Starts the children, one after the other, and returns when their `init` has run. When one fails in it, or this is dropped before, all are
+    /// stopped again. The types of the children belong to the tree from then on: none may have had an actor in this namespace before, and all of
+    /// its actors end with the tree. A child's key reaches it in the namespace, so no two children there have the same, whatever their types.
     pub async fn start(self, ctx: &RequestContext, locator: Arc<ServiceLocator>) -> Result<RunningSupervisor, Failure> {
         let ctx = ctx.enter(None)?;
         let runtime = locator.runtime()?.clone();
         let application = name("supervisor", &self.name)?;
-        locator.start_tree(&ctx, &application, &self).await?;
-        Ok(RunningSupervisor { runtime, locator, tenant: ctx.tenant, namespace: ctx.namespace, application })
+        let tree = locator.prepare_tree(&ctx, &application, &self)?;
+        let (tenant, namespace) = (ctx.tenant, ctx.namespace);
+        let running = RunningSupervisor { runtime: runtime.clone(), locator, tenant, namespace, application };
+        let mut begun = Begun(Some(running.clone()));
+        let started = runtime.deploy(&tree).await;
+        begun.0 = None;
+        if started.is_err() {
+            running.forget();
+        }
+        started.map(|()| running)
     }
 
     /// The types of all actors in the tree.
     pub(crate) fn types(&self) -> Vec<&str> {
         let (mut types, mut rest) = (Vec::new(), vec![self]);
         while let Some(supervisor) = rest.pop() {
-            for Supervised(child) in &supervisor.children {
+            for child in &supervisor.children {
                 match child {
-                    Entry::Actor { actor_type, .. } => types.push(actor_type.as_str()),
-                    Entry::Supervisor(inner) => rest.push(inner),
+                    SupervisorChild::Actor(actor) => types.push(actor.actor_type.as_str()),
+                    SupervisorChild::Supervisor(inner) => rest.push(inner),
                 }
             }
         }
@@ -136,9 +154,9 @@ impl Supervisor {
 
     /// The same as the runtime takes it; `lives` says how the actors of a type do.
     pub(crate) fn spec(&self, lives: &impl Fn(&str) -> Result<Profile, Failure>) -> Result<SupervisorSpec, Failure> {
-        let child = |Supervised(child): &Supervised| match child {
-            Entry::Supervisor(supervisor) => supervisor.spec(lives).map(Child::Supervisor),
-            Entry::Actor { actor_type, key, restart, shutdown, args } => Ok(Child::Actor(ChildSpec {
+        let child = |child: &SupervisorChild| match child {
+            SupervisorChild::Supervisor(supervisor) => supervisor.spec(lives).map(Child::Supervisor),
+            SupervisorChild::Actor(Supervised { actor_type, key, restart, shutdown, args }) => Ok(Child::Actor(ChildSpec {
                 key: Key::new(key).map_err(|error| Failure::invalid("key", error.to_string()))?,
                 actor_type: name("actor type", actor_type)?,
                 aliases: Vec::new(),
@@ -157,45 +175,56 @@ impl Supervised {
     #[must_use]
     pub fn new(actor_type: impl Into<String>, key: impl Into<String>) -> Self {
         let (actor_type, key) = (actor_type.into(), key.into());
-        Self(Entry::Actor { actor_type, key, restart: Restart::Permanent, shutdown: SHUTDOWN, args: Map::new() })
+        Self { actor_type, key, restart: Restart::Permanent, shutdown: SHUTDOWN, args: Map::new() }
     }
 
     /// When it is restarted.
     #[must_use]
-    pub fn restart(mut self, given: Restart) -> Self {
-        match &mut self.0 {
-            Entry::Actor { restart, .. } => *restart = given,
-            Entry::Supervisor(supervisor) => supervisor.restart = given,
-        }
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
         self
     }
 
-    /// How long it may go on with its present message when it is to stop; then it is killed. A supervisor has as long as its children need.
+    /// How long it may go on with its present message when it is to stop; then it is killed.
     #[must_use]
-    pub fn shutdown(mut self, given: Duration) -> Self {
-        if let Entry::Actor { shutdown, .. } = &mut self.0 {
-            *shutdown = given;
-        }
+    pub fn shutdown(mut self, shutdown: Duration) -> Self {
+        self.shutdown = shutdown;
         self
     }
 
-    /// What its `init` is given as `args`. A supervisor has none.
+    /// What its `init` is given as `args`.
     #[must_use]
-    pub fn args(mut self, given: Map<String, Value>) -> Self {
-        if let Entry::Actor { args, .. } = &mut self.0 {
-            *args = given;
-        }
+    pub fn args(mut self, args: Map<String, Value>) -> Self {
+        self.args = args;
         self
     }
 }
 
-impl From<Supervisor> for Supervised {
+impl From<Supervised> for SupervisorChild {
+    fn from(actor: Supervised) -> Self {
+        Self::Actor(actor)
+    }
+}
+
+impl From<Supervisor> for SupervisorChild {
     fn from(supervisor: Supervisor) -> Self {
-        Self(Entry::Supervisor(supervisor))
+        Self::Supervisor(supervisor)
+    }
+}
+
+/// A tree that is being started. Where nobody waits for that any more, nobody could stop it either.
+struct Begun(Option<RunningSupervisor>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(running) = self.0.take() {
+            tokio::spawn(running.stop());
+        }
     }
 }
 
 /// A tree that runs. It goes on when this is dropped, until the node ends.
+#[derive(Clone)]
 pub struct RunningSupervisor {
     runtime: Runtime,
     locator: Arc<ServiceLocator>,
@@ -215,10 +244,19 @@ impl RunningSupervisor {
         self.runtime.supervision_events((&self.tenant, &self.namespace, &self.application), from, limit).await
     }
 
-    /// Ends the children in the reverse of their start order, and forgets their types. What durable actors stored stays.
+    /// Ends the children in the reverse of their start order, and forgets their types; that goes on also where nobody waits for it. What durable
+    /// actors stored stays.
     pub async fn stop(self) -> Result<(), Failure> {
+        to_the_end(async move {
+            let stopped = self.runtime.undeploy(&self.tenant, &self.namespace, &self.application).await;
+            self.forget();
+            stopped
+        })
+        .await
+    }
+
+    fn forget(&self) {
         self.locator.forget_tree(&self.tenant, &self.namespace, &self.application);
-        self.runtime.undeploy(&self.tenant, &self.namespace, &self.application).await
     }
 }
 

@@ -24,6 +24,7 @@ impl Worker {
     #[init_handler]
     async fn init(&mut self, _ctx: &ActorContext, config: &Value) -> Result<(), BehaviorError> {
         self.args = config["args"].clone();
+        tokio::time::sleep(Duration::from_millis(self.args["wait_ms"].as_u64().unwrap_or(0))).await;
         if self.args["refuses"] == true {
             return Err(BehaviorError::ProcessingError("it refuses to live".to_owned()));
         }
@@ -155,4 +156,30 @@ async fn a_native_tree_that_cannot_be_is_refused_and_leaves_nothing() {
     let running = start(other).await.unwrap();
     assert!(ask(&locator, &ctx, "z", "number").await.is_ok(), "what has ended is no hindrance");
     running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_native_tree_whose_start_is_given_up_is_stopped_again() {
+    let (_node, locator, ctx) = node().await;
+    let slow = json!({"wait_ms": 300}).as_object().unwrap().clone();
+    let tree = Supervisor::new("pool").child(Supervised::new("worker", "a")).child(Supervised::new("worker", "b").args(slow));
+    let given_up = tokio::time::timeout(Duration::from_millis(50), tree.start(&ctx, locator.clone())).await;
+    assert!(given_up.is_err());
+    let deadline = Instant::now() + PATIENCE;
+    let again = loop {
+        match Supervisor::new("pool").child(Supervised::new("worker", "a")).start(&ctx, locator.clone()).await {
+            Ok(running) => break running,
+            Err(failure) => assert!(Instant::now() < deadline, "{failure}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert!(ask(&locator, &ctx, "a", "number").await.is_ok());
+    again.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_asks_for_ever_waits_as_long_as_it_takes() {
+    let (_node, locator, ctx) = node().await;
+    let worker = locator.actor_ref(&ctx, "worker/a").unwrap();
+    assert!(worker.ask(call_message(json!({"op": "number"})), Duration::MAX).await.is_ok());
 }
