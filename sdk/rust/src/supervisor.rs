@@ -80,7 +80,7 @@ pub struct Supervised {
 #[derive(Clone, Debug)]
 pub enum SupervisorChild {
     /// An actor.
-    Actor(Supervised),
+    Worker(Supervised),
     /// Another supervisor.
     Supervisor(Supervisor),
 }
@@ -142,7 +142,7 @@ impl Supervisor {
         while let Some(supervisor) = rest.pop() {
             for child in &supervisor.children {
                 match child {
-                    SupervisorChild::Actor(actor) => types.push(actor.actor_type.as_str()),
+                    SupervisorChild::Worker(actor) => types.push(actor.actor_type.as_str()),
                     SupervisorChild::Supervisor(inner) => rest.push(inner),
                 }
             }
@@ -156,7 +156,7 @@ impl Supervisor {
     pub(crate) fn spec(&self, lives: &impl Fn(&str) -> Result<Profile, Failure>) -> Result<SupervisorSpec, Failure> {
         let child = |child: &SupervisorChild| match child {
             SupervisorChild::Supervisor(supervisor) => supervisor.spec(lives).map(Child::Supervisor),
-            SupervisorChild::Actor(Supervised { actor_type, key, restart, shutdown, args }) => Ok(Child::Actor(ChildSpec {
+            SupervisorChild::Worker(Supervised { actor_type, key, restart, shutdown, args }) => Ok(Child::Actor(ChildSpec {
                 key: Key::new(key).map_err(|error| Failure::invalid("key", error.to_string()))?,
                 actor_type: name("actor type", actor_type)?,
                 aliases: Vec::new(),
@@ -202,7 +202,7 @@ impl Supervised {
 
 impl From<Supervised> for SupervisorChild {
     fn from(actor: Supervised) -> Self {
-        Self::Actor(actor)
+        Self::Worker(actor)
     }
 }
 
