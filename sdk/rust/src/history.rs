@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use plexspaces_actor::journal::Recorded;
-use plexspaces_actor::{Exported, Limits, Moment, Rerun, Runtime, Spec, rerun};
+use plexspaces_actor::{Exported, Moment, Rerun, Runtime, rerun};
 use plexspaces_types as types;
 use plexspaces_types::{Code, Failure, Payload};
 use serde_json::Value;
 
-use crate::locator::{name, target};
+use crate::locator::target;
 use crate::{ActorId, ActorRef, RequestContext, ServiceLocator};
 
 /// The history of one durable actor, as far back as it is kept.
@@ -29,15 +29,9 @@ impl ServiceLocator {
     /// changes nothing. Fails as `non_deterministic` where the code does something else now. A history that runs again in a test shows that
     /// the actors which have it can go on with new code.
     pub async fn replay(self: &Arc<Self>, exported: &Exported) -> Result<Rerun, Failure> {
-        if exported.format != Exported::FORMAT {
-            let message = format!("expected a history of format {}, found {}", Exported::FORMAT, exported.format);
-            return Err(Failure::invalid("format", message));
-        }
-        let broken = || Failure::invalid("actor", format!("{:?} is no actor", exported.actor));
-        let id = types::ActorId::parse(&exported.tenant, &exported.actor).ok_or_else(broken)?;
-        let factory = self.factory(&name("actor type", &exported.guest_type)?)?;
-        let (guest_type, config) = (exported.guest_type.clone(), exported.config.clone());
-        rerun(&*factory, &Spec { id, guest_type, config, limits: Limits::default() }, exported.turns.clone(), true).await
+        let spec = exported.spec()?;
+        let factory = self.native(self.actor_registry().get(&exported.guest_type)?).0;
+        rerun(&*factory, &spec, exported.turns.clone(), true).await
     }
 }
 

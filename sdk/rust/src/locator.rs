@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use plexspaces_actor::{
-    Address, Application, Facet, FacetRegistry, FacetSpec, Factory, Outbound, Runtime, SupervisorSpec, Target, TypeSpec,
+    Address, Application, Facet, FacetRegistry, FacetSpec, Factory, Outbound, Profile, Runtime, SupervisorSpec, Target, TypeSpec,
 };
 use plexspaces_types as types;
 use plexspaces_types::{Clock, Code, Failure, Key, Name};
@@ -224,15 +224,14 @@ impl ServiceLocator {
         Ok(known)
     }
 
-    /// What makes the actors of a registered type.
-    pub(crate) fn factory(self: &Arc<Self>, type_name: &Name) -> Result<Arc<NativeType>, Failure> {
-        let registration = self.registry.get(type_name.as_str())?;
-        Ok(self.made(type_name, type_name.clone(), registration).0.factory)
+    /// What makes the actors of a type, and how they live.
+    pub(crate) fn native(self: &Arc<Self>, registration: Registration) -> (Arc<NativeType>, Profile) {
+        let Registration { info, version, maker, profile, has_init } = registration;
+        (Arc::new(NativeType::new(info, version, maker, has_init, self.clone())), profile)
     }
 
     fn made(self: &Arc<Self>, type_name: &Name, application: Name, registration: Registration) -> (Known, TypeSpec) {
-        let Registration { info, version, maker, profile, has_init } = registration;
-        let factory = Arc::new(NativeType::new(info, version, maker, has_init, self.clone()));
+        let (factory, profile) = self.native(registration);
         let spec = TypeSpec { name: type_name.clone(), guest_type: type_name.to_string(), aliases: Vec::new(), profile };
         (Known { name: type_name.clone(), application, factory }, spec)
     }
@@ -256,7 +255,6 @@ impl ServiceLocator {
         application: &Name,
         tree: &Supervisor,
     ) -> Result<Application, Failure> {
-        let invalid = |why: String| Failure::new(Code::InvalidConfig, why).with_field("children");
         let (mut made, mut specs) = (Vec::new(), Vec::new());
         for actor_type in tree.types() {
             let registration = self.registry.get(actor_type)?;
@@ -265,7 +263,8 @@ impl ServiceLocator {
             specs.push(spec);
         }
         if made.is_empty() {
-            return Err(invalid(format!("the supervisor {application} has no actor: expected one at least")));
+            let message = format!("the supervisor {application} has no actor: expected one at least");
+            return Err(Failure::new(Code::InvalidConfig, message).with_field("children"));
         }
         let spec = tree.spec(&|actor_type| self.registry.get(actor_type).map(|registration| registration.profile))?;
         let mut types = self.types.lock();

@@ -12,6 +12,7 @@ use plexspaces_actor::{
 use plexspaces_types as types;
 use plexspaces_types::{Failure, Key, Name};
 use serde_json::{Map, Value};
+use tokio::runtime::Handle;
 
 use crate::locator::name;
 use crate::native::NativeType;
@@ -124,16 +125,16 @@ impl Supervisor {
         let ctx = ctx.enter(None)?;
         let runtime = locator.runtime()?.clone();
         let application = name("supervisor", &self.name)?;
-        let tree = locator.prepare_tree(&ctx, &application, &self)?;
+        let spec = locator.prepare_tree(&ctx, &application, &self)?;
         let (tenant, namespace) = (ctx.tenant, ctx.namespace);
-        let running = RunningSupervisor { runtime: runtime.clone(), locator, tenant, namespace, application };
-        let mut begun = Begun(Some(running.clone()));
-        let started = runtime.deploy(&tree).await;
-        begun.0 = None;
+        let tree = Arc::new(Tree { runtime, locator, tenant, namespace, application });
+        let mut begun = Begun { tree: Some(tree.clone()), tasks: Handle::current() };
+        let started = tree.runtime.deploy(&spec).await;
+        begun.tree = None;
         if started.is_err() {
-            running.forget();
+            tree.forget();
         }
-        started.map(|()| running)
+        started.map(|()| RunningSupervisor(tree))
     }
 
     /// The types of all actors in the tree.
@@ -213,19 +214,20 @@ impl From<Supervisor> for SupervisorChild {
 }
 
 /// A tree that is being started. Where nobody waits for that any more, nobody could stop it either.
-struct Begun(Option<RunningSupervisor>);
+struct Begun {
+    tree: Option<Arc<Tree>>,
+    tasks: Handle,
+}
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        if let Some(running) = self.0.take() {
-            tokio::spawn(running.stop());
+        if let Some(tree) = self.tree.take() {
+            self.tasks.spawn(async move { tree.stop().await });
         }
     }
 }
 
-/// A tree that runs. It goes on when this is dropped, until the node ends.
-#[derive(Clone)]
-pub struct RunningSupervisor {
+struct Tree {
     runtime: Runtime,
     locator: Arc<ServiceLocator>,
     tenant: Name,
@@ -233,26 +235,15 @@ pub struct RunningSupervisor {
     application: Name,
 }
 
-impl RunningSupervisor {
-    /// What a supervisor's children do, those after a position only: of the root where the path is empty, of another as in `pool/inner`.
-    pub async fn children(&self, path: &str, after: Option<u64>, limit: usize) -> Result<Level, Failure> {
-        self.runtime.supervision((&self.tenant, &self.namespace, &self.application), path, after, limit).await
+impl Tree {
+    fn application(&self) -> (&Name, &Name, &Name) {
+        (&self.tenant, &self.namespace, &self.application)
     }
 
-    /// What happened in the tree, from the event with the number `from` on, at most `limit`; and whether there is more.
-    pub async fn history(&self, from: u64, limit: usize) -> Result<(Vec<SupervisionEvent>, bool), Failure> {
-        self.runtime.supervision_events((&self.tenant, &self.namespace, &self.application), from, limit).await
-    }
-
-    /// Ends the children in the reverse of their start order, and forgets their types; that goes on also where nobody waits for it. What durable
-    /// actors stored stays.
-    pub async fn stop(self) -> Result<(), Failure> {
-        to_the_end(async move {
-            let stopped = self.runtime.undeploy(&self.tenant, &self.namespace, &self.application).await;
-            self.forget();
-            stopped
-        })
-        .await
+    async fn stop(&self) -> Result<(), Failure> {
+        let stopped = self.runtime.undeploy(&self.tenant, &self.namespace, &self.application).await;
+        self.forget();
+        stopped
     }
 
     fn forget(&self) {
@@ -260,9 +251,30 @@ impl RunningSupervisor {
     }
 }
 
+/// A tree that runs. It goes on when this is dropped, until the node ends.
+pub struct RunningSupervisor(Arc<Tree>);
+
+impl RunningSupervisor {
+    /// What a supervisor's children do, those after a position only: of the root where the path is empty, of another as in `pool/inner`.
+    pub async fn children(&self, path: &str, after: Option<u64>, limit: usize) -> Result<Level, Failure> {
+        self.0.runtime.supervision(self.0.application(), path, after, limit).await
+    }
+
+    /// What happened in the tree, from the event with the number `from` on, at most `limit`; and whether there is more.
+    pub async fn history(&self, from: u64, limit: usize) -> Result<(Vec<SupervisionEvent>, bool), Failure> {
+        self.0.runtime.supervision_events(self.0.application(), from, limit).await
+    }
+
+    /// Ends the children in the reverse of their start order, and forgets their types; that goes on also where nobody waits for it. What durable
+    /// actors stored stays.
+    pub async fn stop(self) -> Result<(), Failure> {
+        to_the_end(async move { self.0.stop().await }).await
+    }
+}
+
 impl std::fmt::Debug for RunningSupervisor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RunningSupervisor").field("name", &self.application).finish_non_exhaustive()
+        f.debug_struct("RunningSupervisor").field("name", &self.0.application).finish_non_exhaustive()
     }
 }
 

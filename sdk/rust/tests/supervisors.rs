@@ -58,19 +58,17 @@ async fn ask(locator: &Arc<ServiceLocator>, ctx: &RequestContext, key: &str, ope
     Ok(serde_json::from_slice(&reply.payload).unwrap())
 }
 
+/// One that is being restarted is unavailable.
 async fn numbers(locator: &Arc<ServiceLocator>, ctx: &RequestContext, keys: &[&str]) -> Vec<u64> {
     let mut numbers = Vec::new();
     for key in keys {
-        let deadline = Instant::now() + PATIENCE;
-        // One that is being restarted is unavailable.
-        let reply = loop {
-            match ask(locator, ctx, key, "number").await {
-                Ok(reply) => break reply,
-                Err(failure) => assert!(Instant::now() < deadline, "{failure}"),
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        };
-        numbers.push(reply["number"].as_u64().unwrap());
+        let mut number = None;
+        until(async || {
+            number = ask(locator, ctx, key, "number").await.ok().and_then(|reply| reply["number"].as_u64());
+            number.is_some()
+        })
+        .await;
+        numbers.extend(number);
     }
     numbers
 }
@@ -165,16 +163,14 @@ async fn a_native_tree_whose_start_is_given_up_is_stopped_again() {
     let tree = Supervisor::new("pool").child(Supervised::new("worker", "a")).child(Supervised::new("worker", "b").args(slow));
     let given_up = tokio::time::timeout(Duration::from_millis(50), tree.start(&ctx, locator.clone())).await;
     assert!(given_up.is_err());
-    let deadline = Instant::now() + PATIENCE;
-    let again = loop {
-        match Supervisor::new("pool").child(Supervised::new("worker", "a")).start(&ctx, locator.clone()).await {
-            Ok(running) => break running,
-            Err(failure) => assert!(Instant::now() < deadline, "{failure}"),
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    };
+    let mut again = None;
+    until(async || {
+        again = Supervisor::new("pool").child(Supervised::new("worker", "a")).start(&ctx, locator.clone()).await.ok();
+        again.is_some()
+    })
+    .await;
     assert!(ask(&locator, &ctx, "a", "number").await.is_ok());
-    again.stop().await.unwrap();
+    again.unwrap().stop().await.unwrap();
 }
 
 #[tokio::test]

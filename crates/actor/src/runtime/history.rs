@@ -49,6 +49,17 @@ pub struct Exported {
 impl Exported {
     /// The layout that this version writes and reads.
     pub const FORMAT: u32 = 1;
+
+    /// The actor as code makes it that runs its history again; fails for a document that this version does not read.
+    pub fn spec(&self) -> Result<Spec, Failure> {
+        if self.format != Self::FORMAT {
+            let message = format!("expected a document of format {}, found format {}", Self::FORMAT, self.format);
+            return Err(Failure::invalid("format", message));
+        }
+        let broken = || Failure::invalid("actor", format!("{:?} is no actor", self.actor));
+        let id = ActorId::parse(&self.tenant, &self.actor).ok_or_else(broken)?;
+        Ok(Spec { id, guest_type: self.guest_type.clone(), config: self.config.clone(), limits: crate::Limits::default() })
+    }
 }
 
 /// What came of running a history again.

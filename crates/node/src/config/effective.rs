@@ -1,6 +1,8 @@
 //! What a configuration comes to where it says nothing.
 
 use plexspaces_actor::Limits;
+#[cfg(feature = "dynamodb")]
+use plexspaces_store_remote::dynamodb;
 
 use super::*;
 
@@ -61,11 +63,17 @@ impl StoreConfig {
                 whole.durability.get_or_insert(StoreDurability::Synced);
                 (connections, timeout)
             }
+            #[cfg(feature = "dynamodb")]
             StoreBackend::DynamoDb => {
-                whole.table.get_or_insert_with(|| "plexspaces".to_owned());
                 whole.region = self.region();
-                (64, std::time::Duration::from_secs(10))
+                // No table is reached with these: only what they leave open counts.
+                let nobody = dynamodb::Credentials::new("", "", None);
+                let dynamodb::Config { table, connections, timeout, .. } = dynamodb::Config::new("", nobody);
+                whole.table.get_or_insert(table);
+                (connections, timeout)
             }
+            #[cfg(not(feature = "dynamodb"))]
+            StoreBackend::DynamoDb => return whole,
         };
         whole.pool_size.get_or_insert(u32::try_from(connections).unwrap_or(u32::MAX));
         whole.timeout.get_or_insert(Duration(timeout));
@@ -73,6 +81,7 @@ impl StoreConfig {
     }
 
     /// The region of AWS.
+    #[cfg(feature = "dynamodb")]
     pub(crate) fn region(&self) -> Option<String> {
         let named = |name: &str| std::env::var(name).ok().filter(|region| !region.is_empty());
         self.region.clone().or_else(|| named("AWS_REGION")).or_else(|| named("AWS_DEFAULT_REGION"))
